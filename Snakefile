@@ -1,0 +1,41 @@
+# The Long Range Arena: data -> train -> evaluate -> tables and figures, with profiles beside.
+#   snakemake --cores all                                    the quick experiment
+#   snakemake --cores all --configfile config/paper.yaml     the replication
+import os
+import sys
+from pathlib import Path
+
+# The code of this checkout is what jobs run and what fingerprints read, wherever the environment
+# was made.
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+os.environ["PYTHONPATH"] = str(ROOT / "src")
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+# An experiment is one whole file: the default is not merged into another.
+if not workflow.configfiles:
+
+    configfile: ROOT / "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/profile.smk"
+include: "workflow/rules/aggregate.smk"
+
+
+rule all:
+    """Every table and figure of the experiment."""
+    default_target: True
+    input:
+        rules.data.input,
+        rules.tables.input,
+        rules.figures.input,
+
+
+onsuccess:
+    accuracy = Path(OUT) / "tables/accuracy.md"
+    if accuracy.exists():
+        print(f"\n{accuracy.read_text()}\nTables and figures: {OUT}/tables, {OUT}/figures")

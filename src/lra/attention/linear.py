@@ -1,0 +1,76 @@
+"""Linear Transformer (Katharopoulos et al. 2020, arXiv:2006.16236, equations 5, 7 and 9)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import elu, pad
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, pad_length
+
+INFO = Info("kernel", "Katharopoulos et al. 2020, arXiv:2006.16236", "O(N)", causal=True)
+EPS = 1e-6  # of the official code, against division by zero where no token is real
+CHUNK = 128  # tokens of a causal chunk
+
+
+class Attention(MultiHead):
+    """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi = elu + 1
+
+    No attention weights exist that `dropout` could drop; as in the official code, it does nothing.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.causal = causal
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.project(x)  # (B, H, N, D)
+        q, k = elu(q) + 1, elu(k) + 1
+        if mask is not None:
+            k = k * mask[:, None, :, None]
+        attend = causal_linear if self.causal else linear
+        return self.merge(attend(q, k, v))
+
+
+def linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q, k (B, H, N, D) of features, v (B, H, N, D)"""
+    context = k.mT @ v  # (B, H, D, D)
+    total = k.sum(dim=2, keepdim=True)  # (B, H, 1, D)
+    return q @ context / ((q * total).sum(-1, keepdim=True) + EPS)
+
+
+def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Sums over k up to each q: quadratic within chunks, running totals between them."""
+    n = q.shape[2]
+    chunk = min(CHUNK, n)
+    q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
+    context = k.mT @ v  # (B, H, chunks, D, D)
+    total = k.sum(dim=3, keepdim=True)  # (B, H, chunks, 1, D)
+    before, sum_before = (_shifted_sum(t) for t in (context, total))
+    within = (q @ k.mT).tril()  # (B, H, chunks, chunk, chunk)
+    top = within @ v + q @ before
+    bottom = within.sum(-1, keepdim=True) + (q * sum_before).sum(-1, keepdim=True)
+    return (top / (bottom + EPS)).flatten(2, 3)[:, :, :n]
+
+
+def _shifted_sum(t: Tensor) -> Tensor:
+    """Along the chunks, the sum over all earlier ones."""
+    return pad(t.cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
+    """The same from features q, k and v (B, H, N, D), with the N x N similarities."""
+    similarity = q @ k.mT
+    if causal:
+        similarity = torch.tril(similarity)
+    return similarity @ v / (similarity.sum(-1, keepdim=True) + EPS)

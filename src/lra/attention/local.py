@@ -1,0 +1,61 @@
+"""Local attention: non-overlapping contiguous blocks (Tay et al. 2020, arXiv:2011.04006, section 3).
+
+The official code groups positions with a stride instead (block_size positions that lie N /
+block_size apart); this is the mechanism as the paper describes it.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, attendable, lower_triangle, pad_length
+
+INFO = Info("fixed pattern", "Tay et al. 2020, arXiv:2011.04006", "O(N block_size)", causal=True)
+
+
+class Attention(MultiHead):
+    """Softmax attention within blocks of `block_size` tokens; none looks outside its block."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        block_size: int = 50,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.causal, self.block_size = causal, block_size
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        n, block = x.shape[1], min(self.block_size, x.shape[1])
+        if mask is None and n % block:
+            mask = x.new_ones(x.shape[:2], dtype=torch.bool)  # the tail of the last block is padding
+        x = pad_length(x, block, dim=1)
+        q, k, v = (
+            rearrange(t, "b h (g s) d -> (b g) h s d", s=block) for t in self.project(x)
+        )  # (B * blocks, H, block, D)
+        allowed = None
+        if mask is not None:
+            allowed = rearrange(pad_length(mask, block, dim=1), "b (g s) -> (b g) 1 1 s", s=block)
+            allowed = attendable(allowed)
+        if self.causal and allowed is not None:
+            allowed = lower_triangle(block, x.device, allowed)
+        causal = self.causal and allowed is None
+        out = scaled_dot_product_attention(q, k, v, allowed, self.drop, is_causal=causal)
+        out = rearrange(out, "(b g) h s d -> b h (g s) d", s=block, g=x.shape[1] // block)
+        return self.merge(out[:, :, :n])
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, block_size: int) -> Tensor:
+    """The same from q, k, v (B, H, N, D) without mask: one full attention per block."""
+    blocks = zip(*(t.split(block_size, dim=2) for t in (q, k, v)), strict=True)
+    weights = ((a @ b.mT * a.shape[-1] ** -0.5).softmax(-1) @ c for a, b, c in blocks)
+    return torch.cat(list(weights), dim=2)

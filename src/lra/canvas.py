@@ -1,0 +1,230 @@
+"""What all figures share: style, each model's look, and the legend and notes below the axes."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerLine2D
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Transform
+
+COLUMN, PAGE = 4.5, 7.0  # inches: widths of a figure
+CROSS = 6.0  # points: size of the mark of what could not be had
+STYLE = {
+    **sns.axes_style("whitegrid"),
+    **sns.plotting_context("paper"),
+    "font.family": ["DejaVu Sans"],
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 7.5,
+    "legend.title_fontsize": 7.5,
+    "figure.titlesize": 10,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 5,
+    "grid.color": "0.9",
+    "figure.dpi": 200,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lra",
+}
+FACTS = {"experiment": "experiment", "protocol": "protocol", "batch_size": "batch size"}
+FACTS |= {"seed": "seed", "device": "on"}
+NOTE = {"fontsize": 7, "color": "0.25", "linespacing": 1.3}
+NOTE_CHARACTER = 0.0515  # inches, of the mean one
+# A model keeps its look from figure to figure: the paper's come first, whichever are there.
+ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
+ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
+_SAFE = sns.color_palette(
+    "colorblind"
+).as_hex()  # for the colour-blind, but too few and partly pale
+COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
+COLOURS += ["#882255", _SAFE[7]]
+MARKERS = "os^DvPX<>phd*"
+DASHES = ["-", "--", "-.", ":"]
+
+
+def looks(models: Sequence[str]) -> dict[str, dict]:
+    """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same."""
+    others = sorted(set(models) - set(ORDER))
+    number = {model: i for i, model in enumerate(ORDER + others)}
+    return {
+        model: {
+            "color": COLOURS[number[model] % len(COLOURS)],
+            "marker": MARKERS[number[model] % len(MARKERS)],
+            "linestyle": DASHES[number[model] % len(DASHES)],
+            "markeredgecolor": "white",
+            "markeredgewidth": 0.5,
+        }
+        for model in models
+    }
+
+
+def nothing(title: str) -> Figure:
+    """The figure of a table without rows."""
+    figure = blank(COLUMN, 1.2)
+    figure.suptitle(title)
+    figure.text(0.5, 0.4, "nothing measured", ha="center", **NOTE)
+    return figure
+
+
+class CentredDisc(HandlerLine2D):
+    """A legend's large marker at the height of its text, where matplotlib puts it above."""
+
+    def create_artists(self, legend, handle, xdescent, ydescent, width, height, fontsize, trans):
+        artists = super().create_artists(
+            legend, handle, xdescent, ydescent, width, height, fontsize, trans
+        )
+        for artist in artists:
+            artist.set_ydata([0.35 * fontsize] * len(artist.get_ydata()))
+        return artists
+
+
+def blank(width: float, height: float) -> Figure:
+    """A figure of that many inches, outside pyplot, which keeps every figure it ever made."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def below(
+    figure: Figure,
+    handles: Sequence[Artist],
+    names: Sequence[str],
+    title: str | None,
+    notes: Sequence[str],
+    handle: float = 0.0,
+) -> None:
+    """Add a legend and notes under the axes; the figure grows by their height.
+
+    `handle` is the size in points of the largest handle, where it is not a piece of a line.
+    """
+    width, height = figure.get_size_inches()
+    columns = int(width / NOTE_CHARACTER)
+    text = figure.text(0, 0, "\n".join(textwrap.fill(n, columns) for n in notes if n), **NOTE)
+    note = _inches(figure, text) + 0.08
+    legend = None
+    for count in range(min(len(names), 4), 0, -1):
+        if legend:
+            legend.remove()
+        legend = figure.legend(
+            handles,
+            names,
+            title=title,
+            ncols=count,
+            loc="lower center",
+            frameon=False,
+            borderaxespad=0,
+            labelspacing=0.35,
+            handler_map={Line2D: CentredDisc()} if handle else None,
+            handlelength=max(3.0, 1.1 * handle / STYLE["legend.fontsize"]),
+            handleheight=max(0.7, 1.3 * handle / STYLE["legend.fontsize"]),
+        )
+        if (
+            legend.get_window_extent(figure.canvas.get_renderer()).width
+            <= (width - 0.1) * figure.dpi
+        ):
+            break
+    legends = _inches(figure, legend) + 0.06 if legend else 0
+    total = height + note + legends
+    figure.set_size_inches(width, total)
+    text.set_position((0.06 / width, 0.06 / total))
+    if legend:
+        legend.set_bbox_to_anchor((0.5, note / total))
+    figure.get_layout_engine().set(rect=(0, (note + legends) / total, 1, height / total))
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out for good, so that what is placed by pixels stays in place."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def log_ticks(axis: Axis) -> None:
+    """Ticks at 1, 2, 5, 10, ... as plain numbers on a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def log_limits(values: Sequence[float], below: float = 1.4, above: float = 1.4) -> tuple:
+    """Limits of a logarithmic axis around positive values, by factors of their range."""
+    low, high = (min(values), max(values)) if values else (1.0, 10.0)
+    more = 1.6 if high < 3 * low else 1.0  # otherwise hardly a tick would be in sight
+    return low / below / more, high * above * more
+
+
+def cross(
+    axes: Axes,
+    x: float,
+    y: float,
+    transform: Transform,
+    colour="0.2",
+    text: str = "",
+    side: int = 1,
+) -> None:
+    """Mark what could not be had, with a word above (`side` 1) or below it (-1)."""
+    axes.plot(
+        [x], [y], "x", ms=CROSS, mew=1.6, color=colour, transform=transform, clip_on=False, zorder=5
+    )
+    if text:
+        axes.annotate(
+            text,
+            (x, y),
+            (0, side * CROSS),
+            transform,
+            "offset points",
+            ha="center",
+            va="bottom" if side > 0 else "top",
+            fontsize=7.5,
+            zorder=5,
+        )
+
+
+def run_text(rows: Sequence[dict]) -> str:
+    """What a figure was made with, as far as its rows say."""
+    parts = []
+    for column, word in FACTS.items():
+        values = list(dict.fromkeys(row[column] for row in rows if column in row))
+        plural = "s" if column == "seed" and len(values) > 1 else ""
+        parts += [f"{word}{plural} {', '.join(map(str, values))}"] if values else []
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def length_text(length: int) -> str:
+    """1K for 1,024 tokens, as in the paper."""
+    return f"{length // 1024}K" if length % 1024 == 0 else str(length)
+
+
+def unit(sizes: Sequence[float]) -> tuple[str, float]:
+    """The unit in which the smallest of some sizes in bytes can be read, and its bytes."""
+    return ("GB", 1e9) if sizes and min(sizes) >= 1e8 else ("MB", 1e6)
+
+
+def round_numbers(values: Sequence[float], count: int = 3) -> list[float]:
+    """Up to `count` numbers of the series 1, 2, 5, 10, ... spread over the range of the values.
+
+    The largest value itself, where no round number lies in the range.
+    """
+    if not values:
+        return []
+    low, high = min(values), max(values)
+    exponents = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    inside = [d * 10.0**e for e in exponents for d in (1, 2, 5) if low <= d * 10.0**e <= high]
+    if len(inside) <= count:
+        return inside or [high]
+    return [inside[round(i * (len(inside) - 1) / (count - 1))] for i in range(count)]
+
+
+def _inches(figure: Figure, artist: Artist) -> float:
+    return artist.get_window_extent(figure.canvas.get_renderer()).height / figure.dpi

@@ -1,0 +1,170 @@
+"""The files in config/, as people write them: one class per kind of file, unknown keys forbidden.
+
+resolve.py joins them into cells. A mistake is one line: file, key, nearest valid choice. Planning
+imports this, so it imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+
+from lra.cell import Cell, Device, Precision, ProfilePoint, Strict
+from lra.errors import LRAError, nearest
+
+
+class Part(Strict):
+    """A layer's share of a cell, checked once all layers are joined."""
+
+    encoder: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class Task(Part):
+    """config/tasks/<task>.yaml"""
+
+    title: str
+
+
+class Dataset(Strict):
+    """One entry of config/datasets.yaml"""
+
+    task: str
+    max_len: int = Field(gt=0)  # longest example in tokens
+    generator: str  # module in src/lra/data/ that makes it
+    options: dict[str, Any] = {}  # the generator's own options
+    seed: int = Field(0, ge=0)
+    train: int = Field(gt=0)  # examples
+    val: int = Field(gt=0)
+    test: int = Field(gt=0)
+    contact_sheet: bool = False  # draw samples by label as a picture
+    licence: str
+    citation: str
+
+
+class Model(Strict):
+    """config/models/<model>.yaml"""
+
+    attention: str | None = None  # the mechanism; default: the file's own name
+    title: str
+    options: dict[str, Any] = {}
+    profile_also: dict[str, dict[str, Any]] = {}  # further profile rows: name -> changed options
+
+
+class ProtocolModel(Part):
+    options: dict[str, Any] = {}
+
+
+class ProtocolTask(Part):
+    dataset: str
+    models: dict[str, ProtocolModel] = {}
+
+
+class Protocol(Strict):
+    """config/protocols/<protocol>.yaml"""
+
+    title: str
+    defaults: Part = Part()
+    tasks: dict[str, ProtocolTask]
+
+
+class Profile(Strict):
+    """The experiment's profile section: what speed and memory are measured on."""
+
+    lengths: list[PositiveInt] = Field(min_length=1)  # tokens
+    batch_size: int = Field(gt=0)
+    seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
+    threads: int = Field(1, gt=0)
+    encoder: dict[str, Any] = {}
+
+
+class Experiment(Strict):
+    """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
+
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # folder below results/
+    protocol: str
+    tasks: list[str] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+    device: Device = "auto"
+    threads: int = Field(1, gt=0)  # CPU threads of one training
+    precision: Precision = "float32"
+    generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
+    profile: Profile
+    overrides: Part = Part()  # for every cell, over everything else
+
+    @field_validator("tasks", "models", "seeds")
+    @classmethod
+    def no_twins(cls, values: list) -> list:
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"{value!r} is listed twice")
+        return values
+
+    @model_validator(mode="after")
+    def overrides_leave_names_alone(self):
+        if "attention" in self.overrides.encoder:
+            raise ValueError("overrides.encoder.attention: the model's file sets it")
+        return self
+
+
+def complain(where: str, error: ValidationError, model: type[Strict]) -> LRAError:
+    """The first of pydantic's complaints as one line: file, key, nearest valid choice."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    # `where` is a file, or a file and a key within it ("config/x.yaml: tasks.listops")
+    place = f"{where}{'.' if ': ' in where else ': '}{key}" if key else where
+    prefix = f"{place}: "
+    if first["type"] == "extra_forbidden":
+        owner = model
+        for part in first["loc"][:-1]:
+            owner = _nested(owner, part)
+        return LRAError(f"{prefix}unknown key; {nearest(first['loc'][-1], owner.model_fields)}")
+    if first["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return LRAError(f"{prefix}{first['input']!r} is unknown; {nearest(first['input'], choices)}")
+    if first["type"] == "missing":
+        return LRAError(f"{prefix}is missing")
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
+    return LRAError(f"{prefix}{message}{given}")
+
+
+def _nested(owner: Any, part: str | int) -> Any:
+    """The model class at key `part` of `owner`, through dict[str, X] too."""
+    if isinstance(owner, type) and issubclass(owner, Strict):
+        return owner.model_fields[part].annotation
+    return owner.__args__[-1]
+
+
+def load(path: Path, model: type[Strict], root: Path):
+    """One file of config/ as its class."""
+    where = path.relative_to(root).as_posix()
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()) or {})
+    except FileNotFoundError:
+        raise LRAError(f"{where}: no such file") from None
+    except yaml.YAMLError as error:
+        raise LRAError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise complain(where, error, model) from None
+
+
+SCHEMAS: dict[str, type[Strict]] = {
+    "experiment": Experiment,
+    "protocol": Protocol,
+    "task": Task,
+    "model": Model,
+    "dataset": Dataset,
+    "cell": Cell,
+    "profile_point": ProfilePoint,
+}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """JSON Schema of one kind of file, for workflow/schemas/ and editors."""
+    return SCHEMAS[name].model_json_schema()

@@ -1,0 +1,272 @@
+"""Generated data sets: many processes draw chunks, one writes them in order, without duplicates.
+
+A task module ``lra.data.<name>`` provides ``Config`` (a pydantic model), ``CHUNK`` (examples a
+chunk), ``chunk(config, seed, index) -> pa.Table`` (pure) and ``info(config) -> Info``. As chunks
+are pure and are used in the order of their index, the bytes do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
+from importlib import import_module
+from itertools import count, groupby
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from lra.data.store import SPLITS, write_split
+from lra.errors import LRAError, nearest
+
+MANIFEST = "dataset.json"
+AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
+MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+    errno.ENOTDIR,  # the output folder, or a part of its path, is a file
+    errno.EEXIST,
+    errno.EISDIR,
+}
+
+Keyed = tuple[pa.Table, list[bytes]]  # a chunk and a digest of each row's tokens
+
+
+def keyed(table: pa.Table) -> Keyed:
+    """The table with a 128-bit digest of each row's tokens."""
+    keys = []
+    for tokens in table["tokens"].chunks:
+        values, offsets = tokens.values.to_numpy(), tokens.offsets.to_numpy().tolist()
+        keys += [
+            hashlib.blake2b(values[start:end], digest_size=16).digest()
+            for start, end in zip(offsets, offsets[1:], strict=False)
+        ]
+    return table, keys
+
+
+def distinct(chunks: Iterable[Keyed]) -> Iterator[pa.Table]:
+    """The chunks without the rows whose tokens occurred before; raises LRAError when none are new.
+
+    An endless stream with few different examples would be searched for ever: a chunk is stale when
+    fewer than one row in 1000 is new, and MAX_STALE of these in a row end the search.
+    """
+    seen: set[bytes] = set()
+    stale = 0
+    for table, keys in chunks:
+        fresh = []
+        for row, key in enumerate(keys):
+            if key not in seen:
+                seen.add(key)
+                fresh.append(row)
+        stale = stale + 1 if len(fresh) * 1000 < len(keys) else 0
+        if stale == MAX_STALE:
+            raise LRAError(
+                f"this configuration yields hardly more than {len(seen):,} different examples; "
+                "ask for fewer or widen it"
+            )
+        if fresh:
+            yield table if len(fresh) == len(keys) else table.take(fresh)
+
+
+def portions(tables: Iterable[pa.Table], sizes: dict[str, int]) -> Iterator[tuple[str, pa.Table]]:
+    """Cut an endless stream in order: sizes[first] rows with that name, then the next."""
+    tables = iter(tables)
+    rest = next(tables)
+    for name, size in sizes.items():
+        while size:
+            if not len(rest):
+                rest = next(tables)
+            head, rest = rest.slice(0, size), rest.slice(size)
+            size -= len(head)
+            yield name, head
+
+
+def take(size: int, tables: Iterable[pa.Table]) -> pa.Table:
+    """The first `size` different examples of an endless stream of chunks, in one process."""
+    if size < 1:
+        raise LRAError(f"{size} examples asked for; ask for at least 1")
+    chosen = portions(distinct(map(keyed, tables)), {"all": size})
+    return pa.concat_tables(table for _, table in chosen)
+
+
+def _draw(module_name: str, config: BaseModel, seed: int, index: int) -> Keyed:
+    return keyed(import_module(f"lra.data.{module_name}").chunk(config, seed, index))
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it: a killed parent cannot stop its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def stream(module_name: str, config: BaseModel, seed: int, workers: int) -> Iterator[Keyed]:
+    """Chunks 0, 1, 2, ... for ever; close it to stop the workers."""
+    if workers == 1:
+        for index in count():
+            yield _draw(module_name, config, seed, index)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"lra.data.{module_name}"])  # import once, not in each worker
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        pending: deque = deque()
+        for index in count():
+            pending.append(pool.submit(_draw, module_name, config, seed, index))
+            if len(pending) == AHEAD * workers:
+                yield pending.popleft().result()
+    except BrokenProcessPool:
+        raise LRAError(
+            f"{module_name}: a generator process was killed, perhaps out of memory; "
+            "try fewer workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def leave(signum: int, _frame: object) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
+
+
+def _configured(module: ModuleType, module_name: str, config: dict[str, Any]) -> BaseModel:
+    try:
+        return module.Config(**config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([module_name, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            hint = nearest(first["loc"][-1], module.Config.model_fields)
+            raise LRAError(f"{key}: no such key; {hint}") from None
+        raise LRAError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def generate_dataset(
+    module_name: str,
+    config: dict[str, Any],
+    sizes: dict[str, int],
+    seed: int,
+    out: Path,
+    workers: int = 1,
+) -> None:
+    """Write out/{train,val,test}.arrow with exactly sizes[split] rows each, then out/dataset.json.
+
+    The splits are filled in this order from one stream without duplicates; the bytes depend on the
+    module, config, sizes and seed alone. Raises LRAError in one line for a bad configuration, too
+    few different examples, a killed worker, or a disk that is full or not writable.
+    """
+    if sorted(sizes) != sorted(SPLITS) or min(sizes.values()) < 1:
+        raise LRAError(f"{module_name}: sizes needs {', '.join(SPLITS)}, each above 0: {sizes}")
+    if seed < 0 or workers < 1:
+        raise LRAError(f"{module_name}: seed {seed} is below 0 or workers {workers} below 1")
+    module = import_module(f"lra.data.{module_name}")
+    settings = _configured(module, module_name, config)
+    info = module.info(settings)
+    info = replace(info, generator={**info.generator, "seed": seed})
+    total = sum(sizes.values())
+    workers = min(workers, math.ceil(total / module.CHUNK))
+    manifest = out / MANIFEST
+    with _one_line(manifest):
+        manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
+    interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
+    splits = {}
+    with (
+        _sigterm_unwinds(),
+        closing(stream(module_name, settings, seed, workers)) as chunks,
+        tqdm(
+            total=total,
+            desc=str(out),
+            unit=" examples",
+            file=sys.stderr,
+            mininterval=interval,
+            maxinterval=interval,
+        ) as progress,
+    ):
+
+        def counted(named: Iterable[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
+            for _, table in named:
+                yield table
+                progress.update(len(table))
+
+        in_order = {split: sizes[split] for split in SPLITS}
+        for split, named in groupby(portions(distinct(chunks), in_order), key=lambda pair: pair[0]):
+            path = out / f"{split}.arrow"
+            with _one_line(path):
+                rows = write_split(path, counted(named), info)
+                splits[split] = {"rows": rows, "sha256": _sha256(path)}
+        with _one_line(manifest):
+            _write_manifest(manifest, {"info": asdict(info), "splits": splits})
+
+
+def verify(split: Path) -> None:
+    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json."""
+    manifest = split.with_name(MANIFEST)
+    try:
+        expected = json.loads(manifest.read_text(encoding="utf-8"))["splits"][split.stem]["sha256"]
+        actual = _sha256(split)
+    except FileNotFoundError as error:
+        raise LRAError(f"{error.filename}: no such file; make the data set again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise LRAError(f"{manifest}: says nothing of {split.stem} ({error!r})") from None
+    if actual != expected:
+        raise LRAError(
+            f"{split}: sha256 {actual[:12]}... is not the {expected[:12]}... of {manifest.name}; "
+            "it was changed or damaged, make the data set again"
+        )

@@ -1,0 +1,17 @@
+"""The one exception that is a user's mistake or a broken file: shown as one line, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LRAError(ValueError):
+    """A message for people: one line that names the file and key."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """``did you mean 'x'?``, or the list of choices where none is close."""
+    choices = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(sorted(choices))}"

@@ -1,0 +1,54 @@
+"""Score a trained cell on the test split, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from lra import hardware
+from lra.batches import Batches
+from lra.cell import Cell
+from lra.data.store import read_split
+from lra.errors import LRAError
+from lra.model import Classifier
+from lra.train import predict
+
+
+@dataclass
+class Score:
+    accuracy: float  # percent
+    loss: float  # mean cross entropy in nats
+    labels: np.ndarray  # (examples,) in the order of test.arrow
+    predictions: np.ndarray  # (examples,)
+
+
+def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
+    """Raises LRAError naming the file where the checkpoint does not fit the cell."""
+    hardware.make_repeatable(cell.threads)
+    device = hardware.choose(cell.device)
+    model = Classifier(cell.encoder)
+    try:
+        model.load_state_dict(load_file(checkpoint))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise LRAError(f"{checkpoint}: not this cell's checkpoint ({reason})") from None
+    batches = Batches(read_split(test), cell, device)
+    predictions, loss = predict(model.to(device), batches, cell)
+    right = (predictions == batches.labels).double().mean().item()
+    return Score(
+        accuracy=100 * right,
+        loss=loss,
+        labels=batches.labels.cpu().numpy(),
+        predictions=predictions.cpu().numpy(),
+    )
+
+
+def chance(test: Path) -> tuple[float, int]:
+    """Percent of the test split's majority class, and the number of its examples."""
+    labels = torch.from_numpy(np.array(read_split(test).labels))
+    return 100 * labels.bincount().max().item() / len(labels), len(labels)

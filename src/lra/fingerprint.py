@@ -1,0 +1,95 @@
+"""What one cell's result depends on, as a hash over code.
+
+The project modules that a stage imports, directly or through others, are read as parsed syntax
+without comments, docstrings and formatting. Nothing is imported, so this is fast enough to plan
+with, and a mechanism that is not used is no dependency.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def fingerprint(*roots: str, source: Path = SOURCE) -> str:
+    """16 hex digits over the syntax of `roots` ("lra.train") and all that they import."""
+    digest = hashlib.sha256()
+    for module in modules(*roots, source=source):
+        digest.update(f"{module}\n{_syntax(_file(module, source))}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def stage(name: str, mechanism: str | None = None) -> str:
+    """Of a stage's module (`train`, `data.listops`), with the mechanism that it builds by name."""
+    return fingerprint(f"lra.{name}", *([f"lra.attention.{mechanism}"] if mechanism else []))
+
+
+def generator(name: str) -> str:
+    """Of a generated data set: the driver and the task's module, which it finds by name."""
+    return fingerprint("lra.data.generate", f"lra.data.{name}")
+
+
+def modules(*roots: str, source: Path = SOURCE) -> list[str]:
+    """The project's modules among the transitive imports of `roots`, with their packages."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in found or _file(module, source) is None:
+            continue
+        found.add(module)
+        waiting += _imports(_file(module, source))
+        if "." in module:
+            waiting.append(module.rpartition(".")[0])
+    missing = [root for root in roots if root not in found]
+    if missing:
+        raise ValueError(f"no module {missing[0]} below {source}")
+    return sorted(found)
+
+
+def _file(module: str, source: Path) -> Path | None:
+    stem = source.joinpath(*module.split("."))
+    for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _imports(path: Path) -> list[str]:
+    """Every module that a file may import; `from a import b` may mean the module a.b."""
+    package = path.parent.name
+    names: list[str] = []
+    for node in ast.walk(_tree(path, path.stat().st_mtime_ns)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                raise ValueError(f"{path}: relative import in package {package}; write it absolute")
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _syntax(path: Path) -> str:
+    return _bare(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _tree(path: Path, mtime: int) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+@cache
+def _bare(path: Path, mtime: int) -> str:
+    return ast.unparse(_Bare().visit(ast.parse(path.read_text(), str(path))))
+
+
+class _Bare(ast.NodeTransformer):
+    """Drops strings that stand alone as statements: docstrings."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node

@@ -1,0 +1,162 @@
+"""Speed and memory of one (model, length), each measured in a process of its own.
+
+Inputs are random tokens at full length, so that nothing but the encoder is timed.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lra import hardware
+from lra.cell import ProfilePoint
+from lra.model import Classifier, parameter_count
+
+WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
+FEWEST = 3  # timed steps, however long they take
+
+
+@dataclass
+class Measured:
+    status: str
+    reason: str | None
+    params: int
+    train_steps_per_s: float | None = None
+    infer_steps_per_s: float | None = None
+    tokens_per_s: float | None = None
+    peak_bytes: int | None = None
+    process_bytes: int | None = None
+
+
+class Workload:
+    """A model with an optimiser and one batch of random tokens."""
+
+    def __init__(self, point: ProfilePoint, device: torch.device) -> None:
+        self.point, self.device = point, device
+        torch.manual_seed(0)
+        encoder = point.encoder
+        self.model = Classifier(encoder).to(device)
+        self.params = parameter_count(self.model)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        shape = (point.batch_size, point.length)
+        tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
+        self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
+        self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
+
+    def scores(self) -> Tensor:
+        half = self.point.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return self.model(self.tokens).float()
+
+    def train_step(self) -> None:
+        cross_entropy(self.scores(), self.labels).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def infer_step(self) -> None:
+        self.scores()
+
+
+def speed(point: ProfilePoint) -> Measured:
+    """Median steps per second of training (forward, backward, update) and of inference."""
+
+    def measure(load: Workload) -> Measured:
+        training = seconds_per_step(load.train_step, load.model.train(), point.seconds, load.device)
+        inference = seconds_per_step(load.infer_step, load.model.eval(), point.seconds, load.device)
+        return Measured(
+            "ok",
+            None,
+            load.params,
+            train_steps_per_s=1 / training,
+            infer_steps_per_s=1 / inference,
+            tokens_per_s=point.batch_size * point.length / training,
+        )
+
+    return _guarded(point, measure)
+
+
+def memory(point: ProfilePoint) -> Measured:
+    """High-water mark of tensor bytes over two training steps, and of the process.
+
+    CUDA: the allocator's peak. CPU: the running sum of the allocator's events, temporaries inside
+    operators included, from before the model exists. The second step is the one that counts: it
+    holds the optimiser's state, too.
+    """
+
+    def measure_cuda(load: Workload) -> Measured:
+        for _ in range(2):
+            load.train_step()
+        peak = torch.cuda.max_memory_allocated(load.device)
+        return Measured("ok", None, load.params, peak_bytes=peak)
+
+    def measure_cpu(load: Workload) -> Measured:
+        for _ in range(2):
+            load.train_step()
+        return Measured("ok", None, load.params)
+
+    if hardware.choose(point.device).type == "cuda":
+        measured = _guarded(point, measure_cuda)
+    else:
+        with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
+            measured = _guarded(point, measure_cpu)
+        if measured.status == "ok":
+            measured.peak_bytes = high_water_mark(profiler)
+    if measured.status == "ok":
+        measured.process_bytes = peak_resident_bytes()
+    return measured
+
+
+def _guarded(point: ProfilePoint, measure: Callable[[Workload], Measured]) -> Measured:
+    hardware.make_repeatable(point.threads)
+    device = hardware.choose(point.device)
+    load = None
+    try:
+        load = Workload(point, device)
+        return measure(load)
+    except (RuntimeError, MemoryError) as error:
+        if not hardware.is_out_of_memory(error):
+            raise
+        params = load.params if load else 0
+        return Measured("oom", str(error).splitlines()[0], params)
+
+
+def seconds_per_step(
+    step: Callable[[], None], model: nn.Module, seconds: float, device: torch.device
+) -> float:
+    """The median over as many steps as fit into `seconds`, at least three."""
+    for _ in range(WARM_UP):
+        step()
+    hardware.synchronise(device)
+    taken: list[float] = []
+    while len(taken) < FEWEST or sum(taken) < seconds:
+        start = time.perf_counter()
+        step()
+        hardware.synchronise(device)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+def high_water_mark(profiler: torch.autograd.profiler.profile) -> int:
+    """The largest sum of allocated bytes in a profile's memory events."""
+    events = profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    now = peak = 0
+    for _, change in changes:
+        now += change
+        peak = max(peak, now)
+    return peak
+
+
+def peak_resident_bytes() -> int:
+    """Of this process since its start."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,43 @@
+"""What a record says of where it comes from: code, device, versions, commit."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lra import hardware
+from lra.errors import LRAError
+
+
+def provenance(found: str, device: str) -> dict[str, Any]:
+    """The fields of `records.Provenance`."""
+    return {
+        "fingerprint": found,
+        "device": hardware.describe(hardware.choose(device)),
+        "torch_version": torch.__version__,
+        "git_commit": git_commit(),
+    }
+
+
+def agreed(planned: str | None, found: str) -> str:
+    """`found`, or LRAError where the code is not the one that was planned with."""
+    if planned is not None and planned != found:
+        raise LRAError(
+            f"the code changed after the plan was made (fingerprint {planned}, now {found}); "
+            "run snakemake again"
+        )
+    return found
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with `-dirty` where tracked files differ; None outside git."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40",
+               "--exclude=*"]  # fmt: skip
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

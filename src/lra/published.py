@@ -1,0 +1,59 @@
+"""The paper's published figures (config/reference/), and which of our models they are of."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from lra.errors import LRAError
+
+PAPER = "Tay et al. 2020"
+AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
+MATERIALISED = "transformer-materialised"
+
+Line = dict[str, str]
+
+# The paper's Transformer materialises its attention matrix, which computes the same function as
+# our fused one at another speed: both have its accuracy as counterpart, one has its efficiency.
+
+
+def scores(path: Path) -> dict[str, Line]:
+    """By our model's name its line of scores.csv; raises LRAError where it is no such file."""
+    lines = {line["model"]: line for line in _lines(path, {"model", "avg"} | AVERAGED)}
+    return lines | ({MATERIALISED: lines["transformer"]} if "transformer" in lines else {})
+
+
+def efficiency(path: Path) -> dict[tuple[str, int], Line]:
+    """By our model's name and the length in tokens its line of efficiency.csv.
+
+    Raises LRAError where it is no such file.
+    """
+    ours = {"transformer": MATERIALISED}
+    columns = {"model", "length", "steps_per_s", "speedup", "peak_memory_gb"}
+    return {
+        (ours.get(line["model"], line["model"]), int(line["length"])): line
+        for line in _lines(path, columns)
+    }
+
+
+def figure(line: Line, column: str) -> float | str | None:
+    """A number, FAIL, or None where the paper has none."""
+    text = line.get(column) or None
+    return float(text) if text not in (None, "FAIL") else text
+
+
+def mean(line: Line) -> float | None:
+    """Of a model's published scores in percent, which should be its published average."""
+    figures = [figure(line, task) for task in sorted(AVERAGED)]
+    numbers = [f for f in figures if isinstance(f, float)]
+    return sum(numbers) / len(numbers) if len(numbers) == len(AVERAGED) else None
+
+
+def _lines(path: Path, columns: set[str]) -> list[Line]:
+    try:
+        lines = list(csv.DictReader(path.read_text().splitlines()))
+    except OSError as error:
+        raise LRAError(f"{path}: {error.strerror}") from None
+    if missing := columns - set(lines[0] if lines else ()):
+        raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
+    return lines

@@ -1,0 +1,168 @@
+"""A table as people read it, and its forms: Markdown, LaTeX (booktabs) and HTML (great-tables)."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+import pandas as pd
+from great_tables import GT
+from great_tables import html as raw
+from tabulate import tabulate
+
+Mark = Literal["", "best", "second"]
+SIGNS = {
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": r"$-$",
+    "–": "--",
+    "…": r"\dots{}",
+}
+LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"}
+HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
+MARKDOWN = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
+TEX = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    text: str
+    under: str = ""  # a second, smaller line
+    mark: Mark = ""  # among the entries of its column
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    entries: list[Entry]
+    group: str = ""  # heading over neighbouring rows of the same group
+
+
+@dataclass(frozen=True)
+class Sheet:
+    label: str  # for references to the table: one word
+    title: str
+    caption: str
+    columns: list[str]  # headings, of one line or two
+    rows: list[Row]
+    notes: list[str]
+
+    @property
+    def grouped(self) -> list[tuple[str, list[Row]]]:
+        return [(name, list(rows)) for name, rows in groupby(self.rows, lambda row: row.group)]
+
+
+def markdown(sheet: Sheet) -> str:
+    """For GitHub and Pandoc: pipe table, the second line after a `<br>`."""
+    lines = []
+    for group, rows in sheet.grouped:
+        if group:
+            lines.append([f"**{_pipes(group)}**"] + [""] * len(sheet.columns))
+        lines += [[_pipes(row.name)] + [_markdown_entry(e) for e in row.entries] for row in rows]
+    body = tabulate(
+        lines,
+        ["model", *(_pipes(column).strip().replace("\n", "<br>") for column in sheet.columns)],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * len(sheet.columns),
+    )
+    notes = "".join(f"- {note}\n" for note in sheet.notes)
+    return f"**{sheet.title}.** {sheet.caption}\n\n{body}\n" + (f"\n{notes}" if notes else "")
+
+
+def latex(sheet: Sheet) -> str:
+    """A floating table that needs the package booktabs."""
+    lines = []
+    for number, (group, rows) in enumerate(sheet.grouped):
+        if group:
+            lines += [r"\midrule"] if number else []
+            span = len(sheet.columns) + 1
+            lines.append(rf"\multicolumn{{{span}}}{{l}}{{\emph{{{_tex(group)}}}}} \\")
+        for row in rows:
+            entries = [TEX[e.mark].format(_tex(e.text)) for e in row.entries]
+            lines.append(" & ".join([_tex(row.name), *entries]) + r" \\")
+            if any(e.under for e in row.entries):
+                under = [
+                    rf"{{\scriptsize {_tex(e.under)}}}" if e.under else "" for e in row.entries
+                ]
+                lines.append(" & ".join(["", *under]) + r" \\[2pt]")
+    headings = [["", *c.split("\n")][-2:] for c in ["model", *sheet.columns]]
+    head = "\n".join(
+        " & ".join(map(_tex, line)) + r" \\" for line in zip(*headings, strict=True) if any(line)
+    )
+    notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in sheet.notes)
+    body = "\n".join(lines)
+    return rf"""% \usepackage{{booktabs}}
+\begin{{table}}
+\centering\footnotesize
+\setlength{{\tabcolsep}}{{4pt}}
+\caption{{\textbf{{{_tex(sheet.title)}.}} {_tex(sheet.caption)}}}
+\label{{tab:{sheet.label}}}
+\begin{{tabular}}{{l{"r" * len(sheet.columns)}}}
+\toprule
+{head}
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}{notes}
+\end{{table}}
+"""
+
+
+def page(sheet: Sheet) -> str:
+    """A self-contained HTML page."""
+    # Columns by number, so that two of the same name do no harm.
+    columns = [f"c{i}" for i in range(len(sheet.columns))]
+    headings = [raw(html.escape(c).strip().replace("\n", "<br>")) for c in sheet.columns]
+    frame = pd.DataFrame(
+        [[row.group, row.name, *map(_html_entry, row.entries)] for row in sheet.rows],
+        columns=["group", "model", *columns],
+    )
+    table = GT(
+        frame if any(row.group for row in sheet.rows) else frame.drop(columns="group"),
+        id=sheet.label,
+        rowname_col="model",
+        groupname_col="group" if any(row.group for row in sheet.rows) else None,
+    )
+    table = (
+        table.tab_header(sheet.title, raw(html.escape(sheet.caption)))
+        .tab_stubhead("model")
+        .fmt(str, columns=columns)  # as they are: the entries are HTML
+        .cols_align("right", columns=columns)
+        .cols_label(dict(zip(columns, headings, strict=True)))
+        .tab_options(
+            table_font_size="14px",
+            heading_align="left",
+            heading_subtitle_font_size="13px",
+            row_group_font_weight="bold",
+            data_row_padding="5px",
+        )
+    )
+    for note in sheet.notes:
+        table = table.tab_source_note(raw(html.escape(note)))
+    content = table.as_raw_html(make_page=True)
+    return content.replace("<head>", f"<head>\n<title>{html.escape(sheet.title)}</title>", 1)
+
+
+def _markdown_entry(entry: Entry) -> str:
+    text = MARKDOWN[entry.mark].format(_pipes(entry.text))
+    return f"{text}<br><sub>{_pipes(entry.under)}</sub>" if entry.under else text
+
+
+def _html_entry(entry: Entry) -> str:
+    text = HTML[entry.mark].format(html.escape(entry.text))
+    small = "font-size: 80%; color: #595959"
+    under = f'<br><span style="{small}">{html.escape(entry.under)}</span>' if entry.under else ""
+    return f'<span style="white-space: nowrap">{text}{under}</span>'
+
+
+def _pipes(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _tex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

@@ -1,0 +1,90 @@
+"""The statistics that tables and figures rest on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, t
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of the values of several seeds, in their unit; None is what one seed cannot tell."""
+
+    mean: float
+    std: float | None  # of the sample (ddof 1)
+    n: int
+    low: float | None  # ends of the 95 % t-interval of the mean
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the seeds of one model on one task came to."""
+
+    verdict: str  # "ok", "FAIL", a status, or e.g. "2/3 ok"
+    accuracy: Summary | None  # percent, over the seeds that are ok; None where none is
+    seeds: int  # asked for
+
+    @property
+    def number(self) -> float | None:
+        """Mean accuracy in percent where every seed is ok and the mean is above chance."""
+        return self.accuracy.mean if self.verdict == "ok" else None
+
+
+def above_chance(
+    accuracy_percent: float, n: int, chance_percent: float, alpha: float = 0.01
+) -> bool:
+    """Whether `n` examples show an accuracy above chance: one-sided exact binomial test.
+
+    Raises ValueError where the percentages or `n` are none.
+    """
+    if n < 1 or not 0 <= accuracy_percent <= 100 or not 0 <= chance_percent <= 100:
+        raise ValueError(f"{accuracy_percent} % of {n} against chance {chance_percent} %")
+    correct = round(accuracy_percent * n / 100)
+    return bool(binomtest(correct, n, chance_percent / 100, "greater").pvalue < alpha)
+
+
+def summary(values: Sequence[float]) -> Summary:
+    """Raises ValueError where there is no value, or one is missing or not finite."""
+    if not len(values) or any(v is None or not math.isfinite(v) for v in values):
+        raise ValueError(f"cannot summarise {list(values)}: every value must be there")
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return Summary(mean, None, 1, None, None)
+    std = float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
+    return Summary(mean, std, n, mean - half, mean + half)
+
+
+def outcome(rows: Sequence[dict]) -> Outcome:
+    """Of the rows of scores.parquet (one a seed) of one model on one task.
+
+    The test for `FAIL` takes the mean accuracy as if it were one seed's, on n_test examples: the
+    seeds share one test set, so counting their answers as independent would be over-confident.
+    """
+    ok = [row for row in rows if row["status"] == "ok"]
+    accuracy = summary([row["accuracy"] for row in ok]) if ok else None
+    statuses = {row["status"] for row in rows}
+    if statuses == {"ok"}:
+        n, chance = rows[0]["n_test"], rows[0]["chance"]
+        verdict = "ok" if above_chance(accuracy.mean, n, chance) else "FAIL"
+    elif len(statuses) == 1:
+        verdict = statuses.pop()
+    else:
+        verdict = f"{len(ok)}/{len(rows)} ok"
+    return Outcome(verdict, accuracy, len(rows))
+
+
+def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> float:
+    """The b of `value = a * length ** b`, by least squares in log-log.
+
+    Raises ValueError where there are fewer than two lengths, or a value is not positive.
+    """
+    x, y = np.asarray(lengths, float), np.asarray(values, float)
+    if len(set(x)) < 2 or not (np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)).all():
+        raise ValueError(f"no power law through {list(values)} at {list(lengths)}")
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0])

@@ -1,0 +1,258 @@
+"""One cell: optimise, evaluate on the validation split, choose a checkpoint, survive a kill.
+
+A batch is a function of (seed, step) and every random number comes from torch's generators, whose
+state is saved; so a run that was killed and resumed gives the bits of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lra import hardware
+from lra.batches import Batches, training_order
+from lra.cell import Cell, Training
+from lra.data.store import read_split
+from lra.model import Classifier, parameter_count
+from lra.resume import Work
+
+PROGRESS_SECONDS = 10
+
+
+@dataclass
+class Outcome:
+    """What training a cell gave; without weights where the status is not ok."""
+
+    status: str  # ok, oom or diverged
+    reason: str | None
+    params: int
+    steps: int
+    chosen_step: int | None
+    seconds: float
+    val_accuracy: float | None
+    history: list[dict[str, Any]]
+    weights: dict[str, Tensor]
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """The rate of update `step`, counted from 1 (official code: utils/train_utils.py).
+
+    rsqrt:  rate min(1, step / warmup) / sqrt(max(step, warmup))
+    cosine: rate min(1, step / warmup) (1 + cos(pi t)) / 2, t = (step - warmup) / cycle mod 1
+    """
+    rate = training.learning_rate * min(1.0, step / training.warmup)
+    if training.schedule == "rsqrt":
+        return rate / math.sqrt(max(step, training.warmup))
+    phase = max(0, step - training.warmup) / (training.cycle or training.steps) % 1.0
+    return rate * max(0.0, 0.5 * (1 + math.cos(math.pi * phase)))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: Batches, cell: Cell) -> tuple[Tensor, float]:
+    """Predicted class of every example (examples,) in the split's order, and the mean loss."""
+    model.eval()
+    predictions = torch.empty_like(batches.labels)
+    loss = torch.zeros((), dtype=torch.float64, device=batches.device)
+    order, size = batches.by_length(), cell.training.eval_batch_size
+    for start in range(0, len(order), size):
+        index = order[start : start + size]
+        batch = batches.at(index)
+        scores = forward(model, batch, cell)
+        loss += cross_entropy(scores, batch.labels, reduction="sum")
+        predictions[torch.from_numpy(index).to(batches.device)] = scores.argmax(-1)
+    model.train()
+    return predictions, loss.item() / len(order)
+
+
+def forward(model: nn.Module, batch: Any, cell: Cell) -> Tensor:
+    """Class scores (B, classes) float32, computed in the cell's precision."""
+    device = batch.labels.device.type
+    half = cell.training.precision == "bfloat16"
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
+        scores = model(batch.tokens, batch.mask)
+    return scores.float()
+
+
+class Run:
+    """The state of one training: model, optimiser, history, best checkpoint so far."""
+
+    def __init__(self, cell: Cell, data: Path, say: Callable[[str], None]) -> None:
+        hardware.make_repeatable(cell.threads)
+        self.cell, self.say = cell, say
+        self.device = hardware.choose(cell.device)
+        self.train, self.val = (
+            Batches(read_split(data / f"{split}.arrow"), cell, self.device)
+            for split in ("train", "val")
+        )
+        torch.manual_seed(cell.seed)
+        self.model = Classifier(cell.encoder).to(self.device)
+        self.params = parameter_count(self.model)
+        training = cell.training
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            betas=training.betas,
+            eps=training.eps,
+            weight_decay=training.weight_decay,
+        )
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}  # step, accuracy and weights of the chosen checkpoint
+        # loss and correct answers since the last history row, summed on the device
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.summed = 0
+
+    def state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": cuda,
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "best": self.best,
+            "sums": self.sums,
+            "summed": self.summed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history, self.best = state["history"], state["best"]
+        self.sums, self.summed = state["sums"].to(self.device), state["summed"]
+
+    def update(self) -> None:
+        """One optimiser step."""
+        self.step += 1
+        training = self.cell.training
+        index = training_order(len(self.train), training.batch_size, self.cell.seed, self.step)
+        batch = self.train.at(index)
+        scores = forward(self.model, batch, self.cell)
+        loss = cross_entropy(scores, batch.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if training.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(training, self.step)
+        self.optimizer.step()
+        correct = (scores.detach().argmax(-1) == batch.labels).double().mean()
+        self.sums += torch.stack([loss.detach().double(), correct])
+        self.summed += 1
+
+    def record(self, split: str, loss: float, accuracy: float) -> None:
+        self.history.append(
+            {
+                "step": self.step,
+                "split": split,
+                "loss": loss,
+                "accuracy": accuracy,
+                "learning_rate": learning_rate(self.cell.training, self.step),
+                "seconds": self.seconds,
+            }
+        )
+
+    def record_training(self) -> bool:
+        """A history row of the steps since the last one; False if their loss is not finite."""
+        loss, correct = (self.sums / self.summed).tolist()
+        if not math.isfinite(loss):
+            return False
+        self.record("train", loss, 100 * correct)
+        self.sums.zero_()
+        self.summed = 0
+        return True
+
+    def validate(self) -> None:
+        """Evaluate on the validation split and keep the checkpoint that the protocol wants."""
+        predictions, loss = predict(self.model, self.val, self.cell)
+        accuracy = 100 * (predictions == self.val.labels).double().mean().item()
+        self.record("val", loss, accuracy)
+        last = self.cell.training.checkpoint == "last"
+        if last or not self.best or accuracy > self.best["accuracy"]:
+            weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best = {"step": self.step, "accuracy": accuracy, "weights": weights}
+
+    def progress(self, done: int, seconds: float) -> str:
+        """A line for a person; `done` steps took `seconds` in this process."""
+        steps = self.cell.training.steps
+        speed = done / seconds
+        left = int((steps - self.step) / speed)
+        evaluated = [row["accuracy"] for row in self.history if row["split"] == "val"]
+        val = f"{evaluated[-1]:.1f} %" if evaluated else "-"
+        return (
+            f"{self.cell.name}  step {self.step:,}/{steps:,} ({100 * self.step // steps} %)  "
+            f"val accuracy {val}  {speed:.1f} steps/s  "
+            f"ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        )
+
+    def outcome(self, status: str, reason: str | None = None) -> Outcome:
+        best = self.best if status == "ok" else {}
+        return Outcome(
+            status=status,
+            reason=reason,
+            params=self.params,
+            steps=self.step,
+            chosen_step=best.get("step"),
+            seconds=self.seconds,
+            val_accuracy=best.get("accuracy"),
+            history=self.history,
+            weights=best.get("weights", {}),
+        )
+
+
+def train(
+    cell: Cell,
+    data: Path,
+    work: Work,
+    say: Callable[[str], None] = print,
+    save_seconds: float = 30.0,
+) -> Outcome:
+    """Train a cell to its end, resuming from `work`; the caller removes `work` when all is written.
+
+    data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
+    """
+    run = Run(cell, data, say)
+    saved = work.load()
+    if saved:
+        run.restore(saved)
+        say(f"{cell.name}  resumed at step {run.step:,}")
+    training = cell.training
+    row_every = max(1, training.eval_every // 5)
+    first, carried = run.step, run.seconds
+    started = told = kept = time.monotonic()
+    try:
+        while run.step < training.steps:
+            run.update()
+            ends = run.step == training.steps
+            evaluates = ends or run.step % training.eval_every == 0
+            now = time.monotonic()
+            run.seconds = carried + now - started
+            if (evaluates or run.step % row_every == 0) and not run.record_training():
+                return run.outcome("diverged", f"the loss was not finite by step {run.step}")
+            if evaluates:
+                run.validate()
+            if ends or now - told > PROGRESS_SECONDS:
+                say(run.progress(run.step - first, now - started))
+                told = now
+            if now - kept > save_seconds and not ends:
+                work.save(run.state())
+                kept = time.monotonic()
+    except (RuntimeError, MemoryError) as error:
+        if not hardware.is_out_of_memory(error):
+            raise
+        return run.outcome("oom", str(error).splitlines()[0])
+    run.seconds = carried + time.monotonic() - started
+    return run.outcome("ok")

@@ -1,0 +1,33 @@
+"""Small cells and small data for tests of every folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lra.cell import Cell
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ENCODER = {
+    "attention": "transformer", "vocab_size": 17, "classes": 10, "max_len": 64, "dim": 32,
+    "qkv_dim": 32, "heads": 2, "layers": 1, "mlp_dim": 32, "pooling": "MEAN", "dropout": 0.1,
+    "attention_dropout": 0.1,
+}  # fmt: skip
+TRAINING = {
+    "steps": 40, "batch_size": 16, "eval_every": 10, "learning_rate": 1e-3, "schedule": "cosine",
+    "warmup": 5, "checkpoint": "best", "pad_to": 16,
+}  # fmt: skip
+SMALL_LISTOPS = {"min_length": 4, "max_length": 64, "max_depth": 3, "max_args": 4}
+
+
+def make_cell(*, encoder: dict | None = None, training: dict | None = None, **fields) -> Cell:
+    """A tiny ListOps cell, changed as asked."""
+    base = {
+        "experiment": "test", "protocol": "quick", "task": "listops", "model": "transformer",
+        "seed": 1, "dataset": "tiny", "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    return Cell(
+        **{**base, **fields},
+        encoder={**ENCODER, **(encoder or {})},
+        training={**TRAINING, **(training or {})},
+    )

@@ -1,0 +1,91 @@
+"""Plausible results of an experiment that was never run."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lra.records import HistoryRow, MemoryRow, ScoreRow, SpeedRow, write_rows
+
+REFERENCE = Path(__file__).parents[2] / "config" / "reference"
+MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
+MODELS += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
+TASKS = {"listops": 17.0, "text": 50.0, "retrieval": 50.2, "image": 10.0, "pathfinder": 50.1}
+TASKS["pathx"] = 50.0
+QUADRATIC = {"transformer", "synthesizer", "transformer-materialised"}
+
+
+def score_row(task="text", model="linear", seed=0, **changes) -> dict:
+    row = {"experiment": "demo", "protocol": "official", "task": task, "model": model, "seed": seed}
+    row |= {"status": "ok", "accuracy": 60.0, "val_accuracy": 61.0, "loss": 0.7, "n_test": 2000}
+    row |= {"chance": TASKS.get(task, 50.0), "params": 100_000, "steps": 500, "train_seconds": 60.0}
+    row |= {
+        "fingerprint": "f" * 16,
+        "device": "cpu: demo",
+        "torch_version": "2",
+        "git_commit": None,
+    }
+    row |= changes
+    return row | ({} if row["status"] == "ok" else {"accuracy": None, "loss": None})
+
+
+def speed_row(model="linear", length=1024, **changes) -> dict:
+    row = {"experiment": "demo", "model": model, "length": length, "batch_size": 32}
+    row |= {"device": "cpu: demo", "status": "ok", "train_steps_per_s": 4.0}
+    row |= {"infer_steps_per_s": 12.0, "tokens_per_s": 131072.0} | changes
+    lost = ("train_steps_per_s", "infer_steps_per_s", "tokens_per_s")
+    return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))
+
+
+def memory_row(model="linear", length=1024, **changes) -> dict:
+    row = {"experiment": "demo", "model": model, "length": length, "batch_size": 32}
+    row |= {"device": "cpu: demo", "status": "ok", "peak_bytes": 400_000_000}
+    row |= {"process_bytes": 900_000_000} | changes
+    lost = ("peak_bytes", "process_bytes")
+    return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))
+
+
+def experiment(
+    folder: Path,
+    models=tuple(MODELS),
+    tasks=tuple(TASKS),
+    seeds=(0, 1, 2),
+    lengths=(1024, 2048, 3072, 4096),
+    bad=(),
+    protocol="official",
+) -> Path:
+    """Write scores, history, speed and memory of an experiment into `folder`.
+
+    `bad` names statuses: (task, model, seed) or (model, length) -> status.
+    """
+    bad = dict(bad)
+    random = np.random.default_rng(0)
+    scores, history, speed, memory = [], [], [], []
+    for m, model in enumerate(models):
+        for task in tasks:
+            chance = TASKS.get(task, 50.0)
+            for seed in seeds:
+                status = bad.get((task, model, seed), "ok")
+                top = chance + (0.2 if task == "pathx" else 14 + 9 * math.sin(m * 2.3))
+                top += random.normal() * 0.3
+                scores.append(
+                    score_row(task, model, seed, accuracy=top, status=status, protocol=protocol)
+                )
+                for step in range(100, 401 if status != "ok" else 2001, 100):
+                    reached = chance + (top - chance) * (1 - math.exp(-step / 600))
+                    line = {"step": step, "learning_rate": 1e-3, "seconds": step / 10, "loss": 1.0}
+                    line |= {"task": task, "model": model, "seed": seed}
+                    line |= {"accuracy": reached + random.normal() * 0.6}
+                    history += [line | {"split": "train"}, line | {"split": "val"}]
+        for length in lengths:
+            status = bad.get((model, length), "ok")
+            power = 2.0 if model in QUADRATIC else 1.05
+            steps = (9 + 0.1 * m) * (1024 / length) ** power
+            size = int((0.37 + 0.04 * m) * 1e9 * (length / 1024) ** power)
+            speed.append(speed_row(model, length, train_steps_per_s=steps, status=status))
+            memory.append(memory_row(model, length, peak_bytes=size, status=status))
+    write_rows(folder / "scores.parquet", scores, ScoreRow)
+    write_rows(folder / "history.parquet", history, HistoryRow)
+    write_rows(folder / "speed.parquet", speed, SpeedRow)
+    write_rows(folder / "memory.parquet", memory, MemoryRow)
+    return folder

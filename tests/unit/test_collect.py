@@ -1,0 +1,154 @@
+"""From single results to tables: nothing lost, nothing invented, nothing stale."""
+
+import json
+
+import pytest
+from fabricated import memory_row, score_row, speed_row
+
+from lra import collect
+from lra.errors import LRAError
+from lra.records import (
+    CurveRow,
+    HistoryRow,
+    MemoryRecord,
+    MemoryRow,
+    ScoreRecord,
+    ScoreRow,
+    SpeedRecord,
+    SpeedRow,
+    TrainRecord,
+    read_table,
+    write_record,
+    write_rows,
+)
+
+PROVENANCE = {"fingerprint": "f" * 16, "device": "cpu: demo", "torch_version": "2"}
+PROVENANCE |= {"git_commit": None}
+POINT = {"threads": 1, "precision": "float32", "params": 9, "reason": None} | PROVENANCE
+
+
+def write_cell(root, task="text", model="linear", seed=0, train=None, score=None):
+    folder = root / "cells" / task / model / f"seed{seed}"
+    trained = {"status": "ok", "reason": None, "params": 9, "steps": 5, "chosen_step": 5}
+    trained |= {"train_seconds": 1.0, "val_accuracy": 61.0} | PROVENANCE | (train or {})
+    scored = {"status": "ok", "reason": None, "accuracy": 60.0, "loss": 0.7, "n_test": 100}
+    scored |= {"chance": 50.0} | PROVENANCE | {"fingerprint": "another"} | (score or {})
+    write_record(folder / "train.json", TrainRecord(**trained))
+    write_record(folder / "score.json", ScoreRecord(**scored))
+    curve = {"step": 5, "split": "val", "loss": 0.7, "accuracy": 61.0}
+    write_rows(
+        folder / "history.parquet", [curve | {"learning_rate": 1e-3, "seconds": 1.0}], CurveRow
+    )
+    return folder
+
+
+def write_point(root, kind, model="linear", length=64, **changes):
+    row, record = (speed_row, SpeedRecord) if kind == "speed" else (memory_row, MemoryRecord)
+    fields = {k: v for k, v in row(model, length, **changes).items() if k != "experiment"}
+    path = root / "profile" / kind / model / f"{length}.json"
+    write_record(path, record(**(POINT | fields)))
+    return path
+
+
+def collect_scores(root, seeds=(0,), tasks=("text",)):
+    collect.scores(root, tasks, ["linear"], seeds, "demo", "quick", root / "scores.parquet")
+    return read_table(root / "scores.parquet", ScoreRow).to_pylist()
+
+
+def test_a_row_joins_training_and_scoring(tmp_path):
+    write_cell(tmp_path)
+    (row,) = collect_scores(tmp_path)
+    assert (row["experiment"], row["protocol"], row["task"]) == ("demo", "quick", "text")
+    assert (row["accuracy"], row["val_accuracy"], row["n_test"]) == (60.0, 61.0, 100)
+    assert row["fingerprint"] == PROVENANCE["fingerprint"]  # of the training
+
+
+def test_only_what_was_asked_for_is_read_and_in_that_order(tmp_path):
+    for seed in range(3):
+        write_cell(tmp_path, seed=seed)
+    write_cell(tmp_path, model="stale")
+    assert [row["seed"] for row in collect_scores(tmp_path, seeds=[2, 0])] == [2, 0]
+
+
+@pytest.mark.parametrize("stage", ["train", "score"])
+def test_a_status_is_kept_and_its_accuracy_is_null_not_zero(tmp_path, stage):
+    write_cell(tmp_path, **{stage: {"status": "oom", "reason": "out of memory"}})
+    (row,) = collect_scores(tmp_path)
+    assert row["status"] == "oom"
+    assert row["accuracy"] is None and row["loss"] is None
+
+
+def test_a_missing_score_is_an_error_that_names_the_file(tmp_path):
+    (write_cell(tmp_path) / "score.json").unlink()
+    with pytest.raises(LRAError, match=r"text/linear/seed0/score\.json: no such file"):
+        collect_scores(tmp_path)
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_ok_without_an_accuracy_is_an_error(tmp_path):
+    write_cell(tmp_path, score={"accuracy": None})
+    with pytest.raises(LRAError, match=r"score\.json: accuracy is None though status is ok"):
+        collect_scores(tmp_path)
+
+
+def test_a_broken_record_is_an_error_that_names_file_and_key(tmp_path):
+    path = write_cell(tmp_path) / "train.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"steps": "many"}))
+    with pytest.raises(LRAError, match=r"train\.json: steps"):
+        collect_scores(tmp_path)
+
+
+def test_history_has_its_cells_name(tmp_path):
+    for seed in (0, 1):
+        write_cell(tmp_path, seed=seed)
+    collect.history(tmp_path, ["text"], ["linear"], [1, 0], tmp_path / "history.parquet")
+    rows = read_table(tmp_path / "history.parquet", HistoryRow).to_pylist()
+    assert [(r["task"], r["model"], r["seed"], r["step"]) for r in rows] == [
+        ("text", "linear", 1, 5),
+        ("text", "linear", 0, 5),
+    ]
+
+
+def test_a_broken_history_is_an_error_that_names_the_file(tmp_path):
+    (write_cell(tmp_path) / "history.parquet").write_bytes(b"nonsense")
+    with pytest.raises(LRAError, match=r"seed0/history\.parquet"):
+        collect.history(tmp_path, ["text"], ["linear"], [0], tmp_path / "history.parquet")
+
+
+def test_no_cells_make_an_empty_history(tmp_path):
+    collect.history(tmp_path, [], [], [], tmp_path / "history.parquet")
+    assert read_table(tmp_path / "history.parquet", HistoryRow).num_rows == 0
+
+
+def test_profile_points_become_rows(tmp_path):
+    for kind in ("speed", "memory"):
+        write_point(tmp_path, kind)
+        write_point(tmp_path, kind, length=128, status="timeout")
+    out = tmp_path / "out.parquet"
+    collect.speed(tmp_path, ["linear"], [64, 128], "demo", out)
+    rows = read_table(out, SpeedRow).to_pylist()
+    assert [(r["length"], r["status"]) for r in rows] == [(64, "ok"), (128, "timeout")]
+    assert rows[1]["train_steps_per_s"] is None
+    collect.memory(tmp_path, ["linear"], [64, 128], "demo", out)
+    rows = read_table(out, MemoryRow).to_pylist()
+    assert [r["peak_bytes"] for r in rows] == [400_000_000, None]
+
+
+def test_a_point_under_another_ones_name_is_an_error(tmp_path):
+    path = write_point(tmp_path, "speed")
+    path.rename(path.with_name("128.json"))
+    with pytest.raises(LRAError, match=r"128\.json: is of linear at 64"):
+        collect.speed(tmp_path, ["linear"], [128], "demo", tmp_path / "out.parquet")
+
+
+def test_the_same_cells_give_the_same_bytes(tmp_path):
+    write_cell(tmp_path)
+    collect_scores(tmp_path)
+    first = (tmp_path / "scores.parquet").read_bytes()
+    collect_scores(tmp_path)
+    assert (tmp_path / "scores.parquet").read_bytes() == first
+
+
+def test_fabricated_rows_are_rows():
+    assert ScoreRow.model_validate(score_row()) and SpeedRow.model_validate(speed_row())
+    assert MemoryRow.model_validate(memory_row())

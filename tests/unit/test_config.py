@@ -1,0 +1,139 @@
+"""Mistakes in configuration are one line: file, key, nearest valid choice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import ROOT
+
+from lra.config import SCHEMAS, schema
+from lra.errors import LRAError
+from lra.resolve import Arena, annotated
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+def rewrite(path: Path, change) -> None:
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def complaint(root: Path, **given) -> str:
+    """What opening the default experiment, changed by `given`, says."""
+    from lra import resolve
+
+    for cached in (resolve.datasets, resolve._protocol, resolve._task, resolve._model):
+        cached.cache_clear()
+    file = root / "config/config.yaml"
+    with pytest.raises(LRAError) as error:
+        Arena.open({**yaml.safe_load(file.read_text()), **given}, [file], root)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_every_experiment_of_the_repository_resolves():
+    for file in ("config.yaml", "paper.yaml"):
+        arena = Arena.read(ROOT / "config" / file)
+        for task in arena.experiment.tasks:
+            for model in arena.experiment.models:
+                cell, _ = arena.resolve(task, model, 0)
+                assert (cell.task, cell.model) == (task, model)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"modles": ["linear"]}, "--config: modles: unknown key; did you mean 'models'?"),
+        ({"models": ["liner"]}, "config/config.yaml: models: 'liner' is unknown; did you mean 'linear'?"),
+        ({"models": "linear"}, "config/config.yaml: models: Input should be a valid list, not 'linear'"),
+        ({"models": []}, "config/config.yaml: models: List should have at least 1 item"),
+        ({"models": ["linear"] * 2}, "config/config.yaml: models: 'linear' is listed twice"),
+        ({"tasks": ["listop"]}, "config/config.yaml: tasks: 'listop' is unknown; did you mean 'listops'?"),
+        ({"tasks": ["pathx"]}, "config/config.yaml: tasks: protocol 'quick' has no task 'pathx'"),
+        ({"protocol": "quik"}, "config/config.yaml: protocol: 'quik' is unknown; did you mean 'quick'?"),
+        ({"seeds": ["one"]}, "config/config.yaml: seeds.0: Input should be a valid integer"),
+        ({"seeds": [-1]}, "config/config.yaml: seeds.0: Input should be greater than or equal to 0, not -1"),
+        ({"device": "gpu"}, "config/config.yaml: device: 'gpu' is unknown; did you mean 'cpu'?"),
+        ({"precision": "bfloat"}, "--config: precision: 'bfloat' is unknown; did you mean 'bfloat16'?"),
+        ({"experiment": "../escape"}, "config/config.yaml: experiment: String should match pattern"),
+        ({"overrides": {"training": {"stesp": 5}}},
+         "config/config.yaml: overrides.training.stesp: unknown key; did you mean 'steps'?"),
+        ({"overrides": {"encoder": {"heads": 5}}}, "overrides.encoder: heads: 5 heads do not divide qkv_dim 64"),
+        ({"models": ["local"], "overrides": {"encoder": {"options": {"blocksize": 5}}}}, "did you mean 'block_size'?"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_experiment(given, said):
+    assert said in complaint(ROOT, **given)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("protocols/quick.yaml", lambda c: c["tasks"]["listops"]["training"].update(stesp=3),
+         "config/protocols/quick.yaml: tasks.listops.training.stesp: unknown key; did you mean 'steps'?"),
+        ("protocols/quick.yaml", lambda c: c["tasks"]["listops"].update(trainign={}),
+         "config/protocols/quick.yaml: tasks.listops.trainign: unknown key; did you mean 'training'?"),
+        ("protocols/quick.yaml", lambda c: c["defaults"]["training"].update(schedule="cosin"),
+         "config/protocols/quick.yaml: defaults.training.schedule: 'cosin' is unknown; did you mean 'cosine'?"),
+        ("protocols/quick.yaml", lambda c: c["tasks"]["listops"].update(dataset="listops-smal"),
+         "config/protocols/quick.yaml: tasks.listops.dataset: 'listops-smal' is not in config/datasets.yaml; "
+         "did you mean 'listops-small'?"),
+        ("protocols/quick.yaml", lambda c: c["tasks"]["listops"]["models"].update(lcoal={}),
+         "config/protocols/quick.yaml: tasks.listops.models: 'lcoal' is unknown; did you mean 'local'?"),
+        ("models/local.yaml", lambda c: c["options"].update(block_sise=4),
+         "config/models/local.yaml: options.block_sise: attention 'local' has no such option; "
+         "did you mean 'block_size'?"),
+        ("models/local.yaml", lambda c: c["options"].update(qkv_dim=4),
+         "config/models/local.yaml: options.qkv_dim: set encoder.qkv_dim instead"),
+        ("models/transformer.yaml", lambda c: c["options"].update(kernel="fussed"),
+         "config/models/transformer.yaml: options.kernel:"),
+        ("models/transformer.yaml", lambda c: c["profile_also"]["transformer-materialised"].update(kernel=1),
+         "config/models/transformer.yaml: options.kernel:"),
+        ("models/linear.yaml", lambda c: c.update(attention="liner"),
+         "config/models/linear.yaml: attention: 'liner' is unknown; did you mean 'linear'?"),
+        ("tasks/listops.yaml", lambda c: c["encoder"].update(vocab_sise=4),
+         "config/tasks/listops.yaml: encoder.vocab_sise: unknown key; did you mean 'vocab_size'?"),
+        ("datasets.yaml", lambda c: c["listops-small"].update(trian=4),
+         "config/datasets.yaml: listops-small.trian: unknown key; did you mean 'train'?"),
+        ("datasets.yaml", lambda c: c["listops-small"]["options"].update(max_dept=4),
+         "config/datasets.yaml: listops-small.options.max_dept: unknown key; did you mean 'max_depth'?"),
+        ("datasets.yaml", lambda c: c["listops-small"].update(generator="listop"),
+         "config/datasets.yaml: listops-small.generator: 'listop' is unknown; did you mean 'listops'?"),
+        ("datasets.yaml", lambda c: c["listops-small"].update(task="pathfinder"),
+         "config/protocols/quick.yaml: tasks.listops.dataset: 'listops-small' is a data set of task 'pathfinder'"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_other_files(checkout, file, change, said):
+    rewrite(checkout / "config" / file, change)
+    assert complaint(checkout).startswith(said)
+
+
+def test_a_file_that_is_not_yaml_is_named(checkout):
+    (checkout / "config/protocols/quick.yaml").write_text("a: [1,")
+    assert complaint(checkout).startswith("config/protocols/quick.yaml: not YAML")
+
+
+def test_later_layers_win_and_are_named():
+    arena = Arena.read(ROOT / "config/config.yaml")
+    lines = annotated(arena, "listops", "local", 3).splitlines()
+    where = {line.split(":")[0]: line.split("# ")[1] for line in lines}
+    assert where["encoder.options.block_size"].endswith("quick.yaml: tasks.listops.models.local")
+    assert where["encoder.vocab_size"] == "config/tasks/listops.yaml"
+    assert where["training.steps"].endswith("quick.yaml: tasks.listops")
+    assert where["training.pad_to"] == "default"
+
+
+def test_schemas_in_the_repository_are_the_generated_ones():
+    for name in SCHEMAS:
+        written = json.loads((ROOT / f"workflow/schemas/{name}.schema.json").read_text())
+        assert written == schema(name), "run 'lra schemas workflow/schemas'"

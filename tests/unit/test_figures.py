@@ -1,0 +1,181 @@
+"""Figures are valid, complete, legible and the same every time."""
+
+import itertools
+from xml.etree import ElementTree
+
+import matplotlib
+import matplotlib.pyplot
+import pytest
+from fabricated import MODELS, experiment, memory_row, speed_row
+from matplotlib.text import Annotation
+from PIL import Image
+
+from lra import canvas, figures
+from lra.errors import LRAError
+from lra.records import MemoryRow, SpeedRow, write_rows
+
+THREE = ["transformer", "linear", "local"]
+LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
+LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
+
+
+def figure_of(name, folder):
+    with matplotlib.rc_context(canvas.STYLE):
+        paths = [folder / f"{table}.parquet" for table in figures.tables_of(name)]
+        return figures.FIGURES[name](*paths)
+
+
+def words(path) -> str:
+    """All text of an SVG; raises where it is no XML."""
+    return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """An experiment of three models with losses, and its figures."""
+    folder = tmp_path_factory.mktemp("three")
+    experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST)
+    for name in figures.FIGURES:
+        figures.draw(name, folder, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_both_forms_are_valid_and_name_the_models(drawn, name):
+    text = words(drawn / f"{name}.svg")
+    assert all(model in text for model in THREE)
+    with Image.open(drawn / f"{name}.png") as image:
+        image.verify()
+        assert image.width >= 900
+    assert not list(drawn.glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_same_input_gives_the_same_bytes(drawn, tmp_path, name):
+    figures.draw(name, drawn, tmp_path / name)
+    for suffix in (".svg", ".png"):
+        again = (tmp_path / name).with_suffix(suffix).read_bytes()
+        assert again == (drawn / name).with_suffix(suffix).read_bytes()
+
+
+def test_what_could_not_be_had_is_marked(drawn):
+    assert "oom at 4K: transformer" in words(drawn / "speed.svg")
+    assert "oom at 4K: transformer" in words(drawn / "memory.svg")
+    curves = words(drawn / "learning_curves.svg")
+    assert "local on text (diverged, seed 1)" in curves
+    assert "linear on image (timeout, seed 0, 1)" in curves
+    assert "not comparable: linear (image timeout), local (text 1/2 ok)" in words(
+        drawn / "performance.svg"
+    )
+
+
+def test_the_fitted_exponent_is_in_the_legend(drawn):
+    assert "transformer (−2.00)" in words(drawn / "speed.svg")
+    assert "linear (+1.05)" in words(drawn / "memory.svg")
+
+
+def test_speed_and_memory_are_at_the_longest_common_length(drawn):
+    assert "at 3K tokens" in words(drawn / "performance.svg")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"models": []},
+        {"models": ["linear"], "tasks": ["listops"], "seeds": [0], "lengths": [64]},
+        {"models": ["linear", "local"], "lengths": [], "seeds": [0]},
+        {
+            "models": ["new"],
+            "tasks": ["text"],
+            "bad": {("text", "new", s): "oom" for s in range(3)},
+        },
+        {"models": ["new"], "tasks": ["text"], "lengths": [64], "bad": {("new", 64): "oom"}},
+    ],
+    ids=["empty", "one", "no profile", "no accuracy", "no speed"],
+)
+def test_small_and_failed_experiments_have_figures(tmp_path, part):
+    experiment(tmp_path, **part)
+    for name in figures.FIGURES:
+        figures.draw(name, tmp_path, tmp_path / name)
+        assert words(tmp_path / f"{name}.svg")
+    if part["models"] == ["new"]:
+        assert "new (" in words(tmp_path / "performance.svg")
+
+
+def crowd(folder, count):
+    """Models all over the plane, several of them in one place."""
+    models = [*MODELS, *(f"extension-{i}" for i in range(count))][:count]
+    experiment(folder, models=models, tasks=["text"], seeds=[0], lengths=[])
+    rates = [2 + (i * 7 % 5) + 0.05 * i for i in range(count)]
+    speeds = [speed_row(m, 64, train_steps_per_s=r) for m, r in zip(models, rates, strict=True)]
+    write_rows(folder / "speed.parquet", speeds, SpeedRow)
+    memories = [memory_row(m, 64, peak_bytes=10**8 * (1 + i)) for i, m in enumerate(models)]
+    write_rows(folder / "memory.parquet", memories, MemoryRow)
+    return models
+
+
+@pytest.mark.parametrize("count", [1, 3, 12, 24])
+def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
+    models = crowd(tmp_path, count)
+    figure = figure_of("performance", tmp_path)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    renderer = figure.canvas.get_renderer()
+    labels = [child for child in axes.get_children() if isinstance(child, Annotation)]
+    assert sorted(label.get_text() for label in labels) == sorted(models)
+    # Without the arrow: the box of the text alone.
+    boxes = [matplotlib.text.Text.get_window_extent(label, renderer) for label in labels]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    frame = axes.get_window_extent(renderer)
+    assert all(frame.contains(b.x0, b.y0) and frame.contains(b.x1, b.y1) for b in boxes)
+    for marker in axes.collections:
+        (x, y), radius = (
+            marker.get_offset_transform().transform(marker.get_offsets())[0],
+            (marker.get_sizes()[0] ** 0.5 / 2 * figure.dpi / 72),
+        )
+        for box in boxes:
+            near = min(max(x, box.x0), box.x1), min(max(y, box.y0), box.y1)
+            assert (near[0] - x) ** 2 + (near[1] - y) ** 2 >= radius**2
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
+    experiment(tmp_path, tasks=["text", "image"], seeds=(0, 1), bad=LOST)
+    figure = figure_of(name, tmp_path)
+    renderer = figure.canvas.get_renderer()
+    parts = [*figure.axes, *figure.legends, *(text for text in figure.texts if text.get_text())]
+    boxes = [part.get_tightbbox(renderer) for part in parts]
+    page = figure.bbox.padded(1)
+    assert all(page.contains(b.x0, b.y0) and page.contains(b.x1, b.y1) for b in boxes)
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+
+
+def test_no_two_models_look_the_same_and_none_changes_with_its_company():
+    names = [*MODELS, *(f"extension-{i}" for i in range(20))]
+    looks = canvas.looks(names)
+    keys = ("color", "marker", "linestyle")
+    assert len({tuple(look[k] for k in keys) for look in looks.values()}) == len(names)
+    assert canvas.looks(["linear"])["linear"] == looks["linear"]
+    # In grey: by marker and dashes alone, for the paper's models.
+    assert len({tuple(looks[m][k] for k in keys[1:]) for m in MODELS}) == len(MODELS)
+
+
+def test_the_area_is_proportional_to_memory(tmp_path):
+    crowd(tmp_path, 3)
+    (axes,) = figure_of("performance", tmp_path).axes
+    sizes = [marker.get_sizes()[0] for marker in axes.collections]
+    assert sizes[1] / sizes[0] == pytest.approx(2) and sizes[2] / sizes[0] == pytest.approx(3)
+
+
+def test_no_state_is_left_behind(drawn, tmp_path):
+    before = dict(matplotlib.rcParams)
+    figures.draw("speed", drawn, tmp_path / "speed")
+    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_an_unknown_figure_is_one_line(tmp_path):
+    with pytest.raises(LRAError, match="did you mean 'speed'"):
+        figures.draw("sped", tmp_path, tmp_path / "x")

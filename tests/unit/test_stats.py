@@ -1,0 +1,96 @@
+"""Statistics against values worked out elsewhere, and what may never happen."""
+
+import math
+
+import pytest
+from fabricated import score_row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra.stats import above_chance, fitted_exponent, outcome, summary
+
+
+def test_chance_is_not_above_chance_and_certainty_is():
+    assert not above_chance(50.0, 2000, 50.0)
+    assert above_chance(100.0, 2000, 50.0)
+
+
+def test_the_binomial_test_turns_where_the_tables_say():
+    # One-sided, p < 0.01, 100 fair coins: P(X >= 62) = 0.0105, P(X >= 63) = 0.0060.
+    assert not above_chance(62.0, 100, 50.0)
+    assert above_chance(63.0, 100, 50.0)
+
+
+def test_below_chance_is_not_above_it_however_far():
+    assert not above_chance(5.0, 2000, 50.0)
+
+
+@pytest.mark.parametrize("values", [(50.0, 0, 50.0), (math.nan, 10, 50.0), (101.0, 10, 50.0)])
+def test_what_is_no_percentage_is_refused(values):
+    with pytest.raises(ValueError):
+        above_chance(*values)
+
+
+@given(st.floats(0, 100), st.integers(1, 500), st.floats(1, 99))
+def test_more_right_answers_never_lose_significance(accuracy, n, chance):
+    if above_chance(accuracy, n, chance):
+        assert accuracy > chance - 100 / n
+        assert above_chance(100.0, n, chance)
+
+
+def test_summary_of_three_seeds():
+    found = summary([60.0, 62.0, 64.0])
+    assert (found.mean, found.std, found.n) == (62.0, 2.0, 3)
+    half = 4.302653 * 2.0 / math.sqrt(3)  # Student's t with 2 degrees of freedom, 97.5 %
+    assert found.low == pytest.approx(62.0 - half, rel=1e-6)
+    assert found.high == pytest.approx(62.0 + half, rel=1e-6)
+
+
+def test_one_seed_has_no_spread_and_no_interval():
+    found = summary([60.0])
+    assert (found.mean, found.n) == (60.0, 1)
+    assert found.std is found.low is found.high is None
+
+
+@pytest.mark.parametrize("values", [[], [60.0, None], [60.0, math.nan], [math.inf]])
+def test_nothing_missing_is_averaged_over(values):
+    with pytest.raises(ValueError):
+        summary(values)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "accuracy", "verdict"),
+    [
+        (["ok", "ok"], 60.0, "ok"),
+        (["ok", "ok"], 50.5, "FAIL"),
+        (["oom", "oom"], 60.0, "oom"),
+        (["ok", "oom", "ok"], 60.0, "2/3 ok"),
+        (["diverged", "oom"], 60.0, "0/2 ok"),
+    ],
+)
+def test_verdicts(statuses, accuracy, verdict):
+    rows = [score_row(seed=i, status=s, accuracy=accuracy) for i, s in enumerate(statuses)]
+    found = outcome(rows)
+    assert found.verdict == verdict
+    assert found.number == (accuracy if verdict == "ok" else None)
+    assert (found.accuracy is None) == ("ok" not in statuses)
+
+
+def test_seeds_are_not_pooled():
+    # 52 % is above chance on 10 x 1000 answers, but seeds share one test set of 1000.
+    rows = [score_row(seed=i, accuracy=52.0, n_test=1000) for i in range(10)]
+    assert above_chance(52.0, 10_000, 50.0)
+    assert outcome(rows).verdict == "FAIL"
+
+
+@given(st.floats(0.1, 100), st.floats(-3, 3))
+def test_the_exponent_of_a_power_law_is_found(factor, exponent):
+    lengths = [256, 512, 1024, 4096]
+    values = [factor * n**exponent for n in lengths]
+    assert fitted_exponent(lengths, values) == pytest.approx(exponent, abs=1e-6)
+
+
+@pytest.mark.parametrize("values", [([64], [1.0]), ([64, 64], [1.0, 2.0]), ([64, 128], [0.0, 1.0])])
+def test_no_exponent_through_less_than_two_points(values):
+    with pytest.raises(ValueError):
+        fitted_exponent(*values)

@@ -1,0 +1,246 @@
+"""What the tables say, in all four forms."""
+
+import csv
+import re
+
+import pytest
+from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra import sheet, tables
+from lra.errors import LRAError
+from lra.records import MemoryRow, ScoreRow, SpeedRow, write_rows
+from lra.sheet import Entry, Row, Sheet
+
+FIVE = [task for task in TASKS if task != "pathx"]
+
+
+@pytest.fixture
+def accuracy(tmp_path):
+    """Rows -> the lines of the csv by model and task, and the other forms by suffix."""
+
+    def build(rows):
+        write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+        stem = tmp_path / "accuracy"
+        tables.accuracy(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem)
+        lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
+        forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
+        return {(line["model"], line["task"]): line for line in lines}, forms
+
+    return build
+
+
+@pytest.fixture
+def efficiency(tmp_path):
+    def build(speeds, memories):
+        write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
+        write_rows(tmp_path / "memory.parquet", memories, MemoryRow)
+        stem = tmp_path / "efficiency"
+        inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
+        tables.efficiency(*inputs, REFERENCE / "efficiency.csv", stem)
+        lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
+        forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
+        return {(line["model"], int(line["length"])): line for line in lines}, forms
+
+    return build
+
+
+def entries(markdown: str, model: str) -> list[str]:
+    """The cells of a model's line."""
+    (line,) = (x for x in markdown.splitlines() if x.startswith(f"| {model} "))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def five(model="linear", **accuracies):
+    return [score_row(t, model, s, accuracy=accuracies.get(t, 70.0)) for t in FIVE for s in (0, 1)]
+
+
+def test_the_papers_figure_and_the_difference(accuracy):
+    lines, forms = accuracy([score_row(seed=0, accuracy=66.0), score_row(seed=1, accuracy=68.0)])
+    line = lines["linear", "text"]
+    assert (float(line["mean"]), float(line["paper"])) == (67.0, 65.9)
+    assert float(line["difference"]) == pytest.approx(1.1)
+    assert line["n_ok"] == line["n_seeds"] == "2"
+    assert entries(forms["md"], "linear") == ["67.00 ± 1.41<br><sub>65.90 (+1.10)</sub>"]
+
+
+def test_a_quick_experiment_says_that_it_does_not_compare(accuracy):
+    lines, forms = accuracy([score_row(protocol="quick")])
+    assert lines["linear", "text"]["difference"] == ""
+    assert entries(forms["md"], "linear") == ["60.00<br><sub>65.90</sub>"]
+    assert all("not comparable" in form for form in forms.values())
+
+
+def test_the_caption_names_what_the_table_is_of(accuracy):
+    _, forms = accuracy([score_row(seed=3), score_row(task="image", seed=3)])
+    for word in ("Experiment demo", "protocol official", "seed 3 only", "text 50.0 %, n = 2,000"):
+        assert word in forms["md"] and word in forms["html"]
+    assert r"image 10.0 \%" in forms["tex"]
+
+
+def test_a_status_is_shown_and_never_a_zero(accuracy):
+    rows = [score_row(seed=i, status=s) for i, s in enumerate(["ok", "diverged", "ok"])]
+    rows += [score_row(model="local", seed=i, status="oom") for i in range(3)]
+    lines, forms = accuracy(rows)
+    assert entries(forms["md"], "linear")[0].startswith("2/3 ok")
+    assert entries(forms["md"], "local")[0].startswith("oom")
+    assert lines["local", "text"]["mean"] == "" and lines["local", "text"]["n_ok"] == "0"
+
+
+def test_fail_is_not_above_chance(accuracy):
+    lines, forms = accuracy([score_row(accuracy=51.0), score_row(model="local", accuracy=60.0)])
+    assert lines["linear", "text"]["verdict"] == "FAIL"
+    assert entries(forms["md"], "linear") == ["FAIL<br><sub>65.90</sub>"]
+    assert "FAIL: not significantly above chance" in forms["md"]
+
+
+def test_an_average_is_over_every_task(accuracy):
+    _, forms = accuracy(five(listops=40.0))
+    assert entries(forms["md"], "linear")[-1] == "64.00<br><sub>50.55 (+13.45)</sub>"
+
+
+@pytest.mark.parametrize("broken", [{"status": "oom"}, {"accuracy": 50.0}])
+def test_no_average_where_a_task_has_no_number(accuracy, broken):
+    rows = five()
+    rows[2] |= score_row("text", "linear", 0, **broken)
+    rows[3] |= score_row("text", "linear", 1, **broken)
+    _, forms = accuracy(rows)
+    assert entries(forms["md"], "linear")[-1] == "-<br><sub>50.55</sub>"
+    assert "No average" in forms["md"]
+
+
+def test_the_papers_average_is_only_beside_one_over_the_same_tasks(accuracy):
+    _, forms = accuracy([score_row(), score_row("listops")])
+    assert entries(forms["md"], "linear")[-1] == "60.00"
+    _, forms = accuracy([*five(), score_row("pathx", accuracy=70.0)])
+    assert entries(forms["md"], "linear")[-1] == "70.00<br><sub>50.55</sub>"
+    assert "leave out pathx" in forms["md"]
+
+
+def test_an_odd_published_average_is_kept_and_said(accuracy):
+    _, forms = accuracy([*five("sinkhorn"), *five("bigbird")])
+    assert "51.39" in entries(forms["md"], "sinkhorn")[-1]
+    assert "sinkhorn: the paper's average as published; its scores' is 51.48." in forms["md"]
+    assert "bigbird: the paper's" not in forms["md"]
+
+
+def test_best_and_second_are_marked_in_every_form(accuracy):
+    figures = {"linear": 61.0, "local": 63.0, "performer": 62.0, "sparse": 50.0}
+    _, forms = accuracy([score_row(model=m, accuracy=a) for m, a in figures.items()])
+    assert "**63.00**" in entries(forms["md"], "local")[0]
+    assert "<u>62.00</u>" in entries(forms["md"], "performer")[0]
+    assert re.search(r"local & \\textbf\{63\.00\} ", forms["tex"])
+    assert re.search(r"performer & \\underline\{62\.00\} ", forms["tex"])
+    assert forms["html"].count("<strong>") == forms["html"].count("<u>") == 1
+    assert "<strong>63.00</strong>" in forms["html"] and "<u>62.00</u>" in forms["html"]
+
+
+def test_a_model_alone_is_not_the_best(accuracy):
+    lines, _ = accuracy([score_row()])
+    assert lines["linear", "text"]["rank"] == ""
+
+
+@given(st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.floats(0, 100)), max_size=6))
+def test_ranks(values):
+    marks = tables.rank(values)
+    shown = {m: round(v, 2) for m, v in values.items() if v is not None}
+    assert set(marks) == set(values)
+    best = [m for m, mark in marks.items() if mark == "best"]
+    second = [m for m, mark in marks.items() if mark == "second"]
+    if len(values) < 2 or not shown:
+        assert not best and not second
+        return
+    assert {shown[m] for m in best} == {max(shown.values())}
+    below = [v for v in shown.values() if v < max(shown.values())]
+    assert {shown[m] for m in second} == ({max(below)} if below else set())
+
+
+@pytest.mark.parametrize("change", [{"protocol": "quick"}, {"experiment": "x"}, {"n_test": 9}])
+def test_what_does_not_belong_together_is_refused(accuracy, change):
+    with pytest.raises(LRAError, match=r"scores\.parquet: more than one"):
+        accuracy([score_row(seed=0), score_row(seed=1, **change)])
+
+
+def test_a_missing_reference_is_one_line(tmp_path):
+    write_rows(tmp_path / "scores.parquet", [score_row()], ScoreRow)
+    with pytest.raises(LRAError, match=r"none\.csv: No such file"):
+        tables.accuracy(tmp_path / "scores.parquet", tmp_path / "none.csv", tmp_path / "t")
+
+
+def profile(rates, length=1024, **changes):
+    speeds = [speed_row(m, length, train_steps_per_s=r, **changes) for m, r in rates.items()]
+    return speeds, [memory_row(m, length) for m in rates]
+
+
+def test_factors_are_over_the_materialised_transformer(efficiency):
+    rates = {"transformer": 4.0, "transformer-materialised": 2.0, "linear": 5.0}
+    lines, forms = efficiency(*profile(rates))
+    assert [float(line["factor"]) for line in lines.values()] == [2.0, 1.0, 2.5]
+    assert lines["linear", 1024]["paper_speedup"] == "1.1"
+    assert lines["linear", 1024]["paper_peak_memory_gb"] == "0.37"
+    # The paper's Transformer is the materialised one; the fused one has no counterpart.
+    assert lines["transformer-materialised", 1024]["paper_steps_per_s"] == "8.1"
+    assert lines["transformer", 1024]["paper_steps_per_s"] == ""
+    cells = entries(forms["md"], "linear")
+    assert cells == ["5.00", "2.5×", "12.0", "131,072", "0.400", "0.900", "1.1×", "0.37"]
+    assert "Speed-up is over transformer-materialised" in forms["md"]
+    assert "no counterpart in the paper" in forms["md"]
+
+
+def test_factors_are_over_the_fused_transformer_where_there_is_no_other(efficiency):
+    lines, forms = efficiency(*profile({"transformer": 4.0, "linear": 5.0}))
+    assert float(lines["linear", 1024]["factor"]) == 1.25
+    assert (
+        "Speed-up is over transformer, whose attention is fused, unlike the paper's" in forms["md"]
+    )
+
+
+def test_no_factor_where_the_transformer_has_no_speed(efficiency):
+    speeds = [speed_row("transformer", status="oom"), speed_row("linear")]
+    lines, forms = efficiency(speeds, [memory_row("transformer", status="oom")])
+    assert lines["linear", 1024]["factor"] == lines["transformer", 1024]["factor"] == ""
+    assert entries(forms["md"], "transformer")[0] == "oom"
+    assert lines["transformer", 1024]["train_steps_per_s"] == ""
+    assert "No speed-up at a length" in forms["md"]
+
+
+def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
+    _, forms = efficiency(*profile({"linear": 5.0}, length=256))
+    assert len(entries(forms["md"], "linear")) == 6
+    assert "paper's" not in forms["md"].split("|", 1)[1]
+
+
+def test_small_memory_is_in_megabytes(efficiency):
+    _, forms = efficiency([speed_row()], [memory_row(peak_bytes=5_250_000)])
+    assert entries(forms["md"], "linear")[4] == "5.25"
+    assert "tensors<br>MB" in forms["md"]
+
+
+def test_names_with_signs_survive_every_form():
+    page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
+    assert "a\\|b<br>c" in sheet.markdown(page)
+    assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
+    html = sheet.page(page)
+    assert "&lt;1&gt;" in html and "A &amp; B" in html and "a|b<br>c" in html
+
+
+@pytest.mark.parametrize("models", [MODELS, ["linear"], []])
+def test_same_input_gives_the_same_bytes_and_a_page_needs_nothing_else(tmp_path, models):
+    experiment(tmp_path, models=models, tasks=FIVE, seeds=(0,), lengths=(256, 1024))
+    written = []
+    for name in ("first", "second"):
+        stem = tmp_path / name
+        tables.accuracy(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem / "a")
+        inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
+        tables.efficiency(*inputs, REFERENCE / "efficiency.csv", stem / "e")
+        written.append({p.name: p.read_bytes() for p in sorted(stem.iterdir())})
+    assert written[0] == written[1] and len(written[0]) == 8
+    for name in ("a.html", "e.html"):
+        assert not re.search(rb"""(src|href)=|url\(|@import""", written[0][name])
+
+
+def test_the_reference_is_the_papers():
+    text = (REFERENCE / "scores.csv").read_text().splitlines()
+    assert len(text) == 12 and text[1] == "transformer,36.37,64.27,57.46,42.44,71.40,FAIL,54.39"
+    assert len((REFERENCE / "efficiency.csv").read_text().splitlines()) == 1 + 9 * 4

@@ -1,0 +1,150 @@
+"""Schedules, checkpoints and unfinished work."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from tiny import make_cell
+
+from lra import hardware, profile
+from lra.cell import Cell, ProfilePoint, Training, read, to_yaml
+from lra.errors import LRAError
+from lra.resume import Work
+from lra.train import learning_rate, train
+
+
+def official(**changed) -> Training:
+    base = {"steps": 5000, "batch_size": 32, "eval_every": 50, "checkpoint": "last"}
+    return Training(**base, **changed)
+
+
+def test_rsqrt_schedule_is_the_official_one():
+    rule = official(learning_rate=0.05, schedule="rsqrt", warmup=1000)
+    assert learning_rate(rule, 1) == pytest.approx(0.05 / 1000 / math.sqrt(1000))
+    assert learning_rate(rule, 1000) == pytest.approx(1.581e-3, rel=1e-3)  # the published peak
+    assert learning_rate(rule, 5000) == pytest.approx(0.05 / math.sqrt(5000))
+
+
+def test_cosine_schedule_is_the_official_one():
+    rule = official(learning_rate=0.001, schedule="cosine", warmup=312, cycle=62_400)
+    assert learning_rate(rule, 1) == pytest.approx(0.001 / 312)
+    assert learning_rate(rule, 312) == pytest.approx(0.001)
+    assert learning_rate(rule, 312 + 31_200) == pytest.approx(0.0005)
+    assert learning_rate(rule, 62_400) == pytest.approx(0.0005 * (1 + math.cos(math.pi * 0.995)))
+
+
+def test_a_cell_reads_back_from_its_yaml(tmp_path):
+    cell = make_cell()
+    (tmp_path / "config.yaml").write_text(to_yaml(cell))
+    assert read(Cell, str(tmp_path / "config.yaml")) == cell
+    assert read(Cell, cell.model_dump_json()) == cell
+
+
+def silent(line):
+    pass
+
+
+def state_of(value):
+    return {"model": torch.full((3,), float(value)), "step": value}
+
+
+def test_work_keeps_the_newest_and_the_one_before(tmp_path):
+    work = Work(tmp_path, "key", silent)
+    work.save(state_of(1))
+    work.save(state_of(2))
+    assert work.load()["step"] == 2
+
+
+def test_a_corrupt_state_is_set_aside_and_the_one_before_is_used(tmp_path):
+    said = []
+    work = Work(tmp_path, "key", said.append)
+    work.save(state_of(1))
+    work.save(state_of(2))
+    content = work.newest.read_bytes()
+    work.newest.write_bytes(content[: len(content) // 2])
+    assert work.load()["step"] == 1
+    assert "state.pt: broken" in said[0]
+    assert (tmp_path / "state.pt.corrupt").exists()
+
+
+def test_a_state_of_other_code_or_configuration_is_not_used(tmp_path):
+    Work(tmp_path, "key", silent).save(state_of(1))
+    assert Work(tmp_path, "another", silent).load() is None
+
+
+def test_best_and_last_checkpoints_differ_as_the_protocol_says(tiny_listops, tmp_path):
+    chosen = {}
+    for which in ("best", "last"):
+        cell = make_cell(training={"checkpoint": which, "learning_rate": 0.02})
+        outcome = train(cell, tiny_listops, Work(tmp_path / which, "key", silent), silent)
+        validated = {
+            row["step"]: row["accuracy"] for row in outcome.history if row["split"] == "val"
+        }
+        assert outcome.val_accuracy == validated[outcome.chosen_step]
+        chosen[which] = outcome.chosen_step
+        if which == "best":
+            assert outcome.val_accuracy == max(validated.values())
+    assert chosen["last"] == 40
+
+
+def test_a_loss_that_is_not_finite_is_a_status(tiny_listops, tmp_path):
+    cell = make_cell(training={"learning_rate": 1e30})
+    outcome = train(cell, tiny_listops, Work(tmp_path, "key", silent), silent)
+    assert outcome.status == "diverged"
+    assert "not finite by step" in outcome.reason
+    assert outcome.weights == {}
+    assert outcome.val_accuracy is None
+
+
+def test_clipping_bounds_the_gradient(tiny_listops, tmp_path):
+    slow = make_cell(training={"clip": 1e-12, "steps": 10, "eps": 1.0})
+    outcome = train(slow, tiny_listops, Work(tmp_path, "key", silent), silent)
+    torch.manual_seed(slow.seed)
+    from lra.model import Classifier
+
+    start = Classifier(slow.encoder).state_dict()
+    moved = max((outcome.weights[key] - start[key]).abs().max() for key in start)
+    assert moved < 1e-6
+
+
+def point(length, **options) -> ProfilePoint:
+    sizes = {"max_len": length, "options": options, "vocab_size": 257, "attention_dropout": 0.0}
+    cell = make_cell(encoder=sizes)
+    return ProfilePoint(
+        experiment="test", model="transformer", length=length, batch_size=1, seconds=0.01,
+        device="cpu", encoder=cell.encoder,
+    )  # fmt: skip
+
+
+def test_too_little_memory_is_a_status():
+    length = 2**20  # the scores alone are 8 TiB
+    measured = profile.speed(point(length, kernel="materialised"))
+    assert measured.status == "oom"
+    assert measured.train_steps_per_s is None
+    assert measured.reason
+
+
+def test_memory_of_the_materialised_kernel_holds_the_scores():
+    length, heads = 1024, 2
+    scores = heads * length * length * 4  # bytes of one layer's N x N weights
+    fused, materialised = (
+        profile.memory(point(length, kernel=kernel)).peak_bytes
+        for kernel in ("fused", "materialised")
+    )
+    assert materialised - fused > 2 * scores
+    assert fused < scores + 20 * 2**20
+
+
+def test_memory_grows_with_the_batch_by_the_activations():
+    small = point(512)
+    large = small.model_copy(update={"batch_size": 4})
+    assert 2 < profile.memory(large).peak_bytes / profile.memory(small).peak_bytes < 4.2
+
+
+def test_a_gpu_that_is_not_there_is_said_so():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(LRAError, match="torch sees no GPU"):
+        hardware.choose("cuda")

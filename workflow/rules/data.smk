@@ -1,0 +1,60 @@
+# Data sets, shared by all experiments: results/data/<dataset>/
+
+
+rule data:
+    """Every data set of the experiment, and a contact sheet of those that are images."""
+    input:
+        expand("results/data/{dataset}/dataset.json", dataset=DATASETS),
+        [
+            f"results/data/{dataset}/contact_sheet.png"
+            for dataset in DATASETS
+            if arena.dataset(dataset).contact_sheet
+        ],
+
+
+rule generate:
+    """A generated data set; the same bytes whatever the number of workers."""
+    output:
+        train="results/data/{dataset}/train.arrow",
+        val="results/data/{dataset}/val.arrow",
+        test="results/data/{dataset}/test.arrow",
+        manifest="results/data/{dataset}/dataset.json",
+    log:
+        "results/data/{dataset}/generate.log",
+    benchmark:
+        "results/data/{dataset}/generate.tsv"
+    params:
+        dataset=dataset_json,
+        code=generator_code,
+        folder="results/data/{dataset}",
+    threads: EXPERIMENT.generate_workers
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    message:
+        "generate {wildcards.dataset}"
+    shell:
+        "lra generate --dataset {params.dataset:q} --fingerprint {params.code}"
+        " --out {params.folder} --workers {threads} 2>&1 | tee {log}"
+
+
+rule contact_sheet:
+    """Samples by label, to look at."""
+    input:
+        split="results/data/{dataset}/test.arrow",
+    output:
+        picture="results/data/{dataset}/contact_sheet.png",
+    log:
+        "results/data/{dataset}/contact_sheet.log",
+    benchmark:
+        "results/data/{dataset}/contact_sheet.tsv"
+    params:
+        code=fingerprint.stage("data.contact_sheet"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    message:
+        "draw samples of {wildcards.dataset}"
+    shell:
+        "lra contact-sheet {input.split} {output.picture} 2>&1 | tee {log}"

@@ -1,0 +1,52 @@
+# Speed and memory per (model, length), each in a job that runs alone.
+
+
+rule profiles:
+    """Every profile point."""
+    input:
+        every_point("speed"),
+        every_point("memory"),
+
+
+rule profile_speed:
+    """Training and inference steps per second."""
+    output:
+        record=OUT + "/profile/speed/{model}/{length}.json",
+    log:
+        LOGS + "/profile_speed/{model}/{length}.log",
+    benchmark:
+        BENCHMARKS + "/profile_speed/{model}/{length}.tsv"
+    params:
+        point=point_json,
+        code=profile_code,
+    threads: every_core
+    resources:
+        mem_mb=16000,
+        runtime=30,
+    message:
+        "speed of {wildcards.model} at {wildcards.length} tokens"
+    shell:
+        "lra profile speed --point {params.point:q} --fingerprint {params.code}"
+        " --out {output.record} 2>&1 | tee {log}"
+
+
+rule profile_memory:
+    """Peak bytes of tensors and of the process in training."""
+    output:
+        record=OUT + "/profile/memory/{model}/{length}.json",
+    log:
+        LOGS + "/profile_memory/{model}/{length}.log",
+    benchmark:
+        BENCHMARKS + "/profile_memory/{model}/{length}.tsv"
+    params:
+        point=point_json,
+        code=profile_code,
+    threads: every_core
+    resources:
+        mem_mb=16000,
+        runtime=30,
+    message:
+        "memory of {wildcards.model} at {wildcards.length} tokens"
+    shell:
+        "lra profile memory --point {params.point:q} --fingerprint {params.code}"
+        " --out {output.record} 2>&1 | tee {log}"
