@@ -1,16 +1,18 @@
 # The Long Range Arena: data -> train -> evaluate -> tables and figures, with profiles beside.
 #   snakemake --cores all                                    the quick experiment
 #   snakemake --cores all --configfile config/paper.yaml     the replication
-import os
+import shlex
 import sys
 from pathlib import Path
 
 # The code of this checkout is what jobs run and what fingerprints read, wherever the environment
 # was made.
 ROOT = Path(workflow.basedir)
-sys.path.insert(0, str(ROOT / "src"))
-os.environ["PYTHONPATH"] = str(ROOT / "src")
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+SOURCE, BIN = ROOT / "src", Path(sys.executable).parent
+sys.path.insert(0, str(SOURCE))
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH; "
+)
 
 
 # An experiment is one whole file: the default is not merged into another.
@@ -36,6 +38,6 @@ rule all:
 
 
 onsuccess:
-    accuracy = Path(OUT) / "tables/accuracy.md"
-    if accuracy.exists():
-        print(f"\n{accuracy.read_text()}\nTables and figures: {OUT}/tables, {OUT}/figures")
+    table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
+    if table.exists():
+        print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")

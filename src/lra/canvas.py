@@ -44,9 +44,8 @@ NOTE_CHARACTER = 0.0515  # inches, of the mean one
 # A model keeps its look from figure to figure: the paper's come first, whichever are there.
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
-_SAFE = sns.color_palette(
-    "colorblind"
-).as_hex()  # for the colour-blind, but too few and partly pale
+# Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
+_SAFE = sns.color_palette("colorblind").as_hex()
 COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
 COLOURS += ["#882255", _SAFE[7]]
 MARKERS = "os^DvPX<>phd*"
@@ -129,10 +128,8 @@ def below(
             handlelength=max(3.0, 1.1 * handle / STYLE["legend.fontsize"]),
             handleheight=max(0.7, 1.3 * handle / STYLE["legend.fontsize"]),
         )
-        if (
-            legend.get_window_extent(figure.canvas.get_renderer()).width
-            <= (width - 0.1) * figure.dpi
-        ):
+        extent = legend.get_window_extent(figure.canvas.get_renderer())
+        if extent.width <= (width - 0.1) * figure.dpi:
             break
     legends = _inches(figure, legend) + 0.06 if legend else 0
     total = height + note + legends
@@ -157,7 +154,7 @@ def log_ticks(axis: Axis) -> None:
 
 
 def log_limits(values: Sequence[float], below: float = 1.4, above: float = 1.4) -> tuple:
-    """Limits of a logarithmic axis around positive values, by factors of their range."""
+    """Limits of a logarithmic axis around positive values, by factors of their ends."""
     low, high = (min(values), max(values)) if values else (1.0, 10.0)
     more = 1.6 if high < 3 * low else 1.0  # otherwise hardly a tick would be in sight
     return low / below / more, high * above * more

@@ -35,20 +35,20 @@ def say(line: str) -> None:
 
 @app.command()
 def generate(
-    dataset: Annotated[str, typer.Option(help="a name in config/datasets.yaml, or such an entry")],
+    dataset: Annotated[str, typer.Option(help="a name in config/datasets.yaml, or a recipe as JSON")],
     out: Out,
     workers: int = 1,
     fingerprint: Planned = None,
 ) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra import fingerprint as code
-    from lra.config import Dataset
+    from lra.config import Recipe
     from lra.data.generate import generate_dataset
     from lra.provenance import agreed
     from lra.resolve import datasets
 
     if dataset.startswith("{"):
-        entry = Dataset.model_validate_json(dataset)
+        entry = Recipe.model_validate_json(dataset)
     else:
         known = datasets(Path.cwd())
         entry = known[chosen(dataset, known)]
@@ -72,7 +72,9 @@ def train(
     out: Out,
     work: Annotated[Path, typer.Option(help="folder of unfinished work, removed at the end")],
     fingerprint: Planned = None,
-    save_seconds: Annotated[float, typer.Option(help="longest work that a kill can lose")] = 30.0,
+    save_seconds: Annotated[
+        float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
+    ] = 30.0,
 ) -> None:
     """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
 
@@ -96,7 +98,8 @@ def train(
     unfinished = Work(work, key, say)
     outcome = run(resolved, data, unfinished, say, save_seconds)
     write_beside(out / "config.yaml", to_yaml(resolved).encode())
-    facts = {"status": outcome.status, "step": str(outcome.chosen_step)}
+    # one key only: safetensors writes several in an order that changes from run to run
+    facts = {"step": str(outcome.chosen_step)}
     write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
     write_rows(out / "history.parquet", outcome.history, CurveRow)
     record = TrainRecord(

@@ -30,20 +30,28 @@ class Task(Part):
     title: str
 
 
-class Dataset(Strict):
-    """One entry of config/datasets.yaml"""
+class Recipe(Strict):
+    """What a generated data set's bytes depend on, besides code."""
 
-    task: str
-    max_len: int = Field(gt=0)  # longest example in tokens
     generator: str  # module in src/lra/data/ that makes it
     options: dict[str, Any] = {}  # the generator's own options
     seed: int = Field(0, ge=0)
     train: int = Field(gt=0)  # examples
     val: int = Field(gt=0)
     test: int = Field(gt=0)
+
+
+class Dataset(Recipe):
+    """One entry of config/datasets.yaml"""
+
+    task: str
+    max_len: int = Field(gt=0)  # longest example in tokens
     contact_sheet: bool = False  # draw samples by label as a picture
     licence: str
     citation: str
+
+    def recipe(self) -> Recipe:
+        return Recipe(**self.model_dump(include=set(Recipe.model_fields)))
 
 
 class Model(Strict):

@@ -140,5 +140,7 @@ def lecun_normal_(weight: Tensor) -> None:
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-def parameter_count(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+def parameter_count(config: Encoder) -> int:
+    """Of the whole classifier; nothing is allocated, so it may be larger than this machine."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Classifier(config).parameters())

@@ -44,7 +44,6 @@ class Workload:
         torch.manual_seed(0)
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
-        self.params = parameter_count(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
         shape = (point.batch_size, point.length)
         tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
@@ -69,17 +68,14 @@ class Workload:
 def speed(point: ProfilePoint) -> Measured:
     """Median steps per second of training (forward, backward, update) and of inference."""
 
-    def measure(load: Workload) -> Measured:
+    def measure(load: Workload) -> dict[str, float]:
         training = seconds_per_step(load.train_step, load.model.train(), point.seconds, load.device)
         inference = seconds_per_step(load.infer_step, load.model.eval(), point.seconds, load.device)
-        return Measured(
-            "ok",
-            None,
-            load.params,
-            train_steps_per_s=1 / training,
-            infer_steps_per_s=1 / inference,
-            tokens_per_s=point.batch_size * point.length / training,
-        )
+        return {
+            "train_steps_per_s": 1 / training,
+            "infer_steps_per_s": 1 / inference,
+            "tokens_per_s": point.batch_size * point.length / training,
+        }
 
     return _guarded(point, measure)
 
@@ -92,22 +88,18 @@ def memory(point: ProfilePoint) -> Measured:
     holds the optimiser's state, too.
     """
 
-    def measure_cuda(load: Workload) -> Measured:
+    def measure(load: Workload) -> dict[str, int]:
         for _ in range(2):
             load.train_step()
-        peak = torch.cuda.max_memory_allocated(load.device)
-        return Measured("ok", None, load.params, peak_bytes=peak)
-
-    def measure_cpu(load: Workload) -> Measured:
-        for _ in range(2):
-            load.train_step()
-        return Measured("ok", None, load.params)
+        if load.device.type == "cuda":
+            return {"peak_bytes": torch.cuda.max_memory_allocated(load.device)}
+        return {}
 
     if hardware.choose(point.device).type == "cuda":
-        measured = _guarded(point, measure_cuda)
+        measured = _guarded(point, measure)
     else:
         with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
-            measured = _guarded(point, measure_cpu)
+            measured = _guarded(point, measure)
         if measured.status == "ok":
             measured.peak_bytes = high_water_mark(profiler)
     if measured.status == "ok":
@@ -115,17 +107,16 @@ def memory(point: ProfilePoint) -> Measured:
     return measured
 
 
-def _guarded(point: ProfilePoint, measure: Callable[[Workload], Measured]) -> Measured:
+def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measured:
+    """`measure` on a fresh workload, or the status of having too little memory for it."""
     hardware.make_repeatable(point.threads)
     device = hardware.choose(point.device)
-    load = None
+    params = parameter_count(point.encoder)
     try:
-        load = Workload(point, device)
-        return measure(load)
+        return Measured("ok", None, params, **measure(Workload(point, device)))
     except (RuntimeError, MemoryError) as error:
         if not hardware.is_out_of_memory(error):
             raise
-        params = load.params if load else 0
         return Measured("oom", str(error).splitlines()[0], params)
 
 

@@ -75,6 +75,8 @@ def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[f
     notes = [
         f"Mean over {', '.join(dict.fromkeys(r['task'] for r in rows))}. {canvas.run_text(rows)}"
     ]
+    if any(p["at_chance"] for p in points):
+        notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
     if lacking:
         notes.append(f"Mean over fewer runs (dashed), not comparable: {', '.join(lacking)}.")
     if without:
@@ -118,6 +120,7 @@ def _point(
         "y": summary(means).mean if means else None,
         "bytes": size,
         "lacks": ", ".join(lacks),
+        "at_chance": any(o.verdict == "FAIL" for o in outcomes.values()),
         "why": ", ".join(why),
     }
 

@@ -112,37 +112,32 @@ def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict])
             mean = published.mean(paper.get(model, {}))
             if None not in (theirs, mean) and abs(theirs - mean) >= 0.01:
                 notes.append(
-                    f"{model}: the paper's average as published; its scores' is {mean:.2f}."
+                    f"{model}: the paper's average as published; its scores average {mean:.2f}."
                 )
         table.append(Row(model, entries))
 
     if any(line["verdict"] == "FAIL" for line in lines):
         notes.insert(0, "FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
     if len(tasks) > 1 and None in averages.values():
-        notes.append(
-            "No average (-) where any task lacks an accuracy above chance from every seed."
-        )
+        notes.append("No average (-) where a task has no accuracy above chance from every seed.")
     if "pathx" in tasks and set(tasks) >= AVERAGED:
         notes.append("The paper's averages leave out pathx, on which all its models fail.")
 
-    facts = {line["task"]: f"{line['chance']:.1f} %, n = {line['n_test']:,}" for line in lines}
-    facts |= {
-        r["task"]: f"{r['chance']:.1f} %, n = {r['n_test']:,}" for r in rows if r["status"] == "ok"
-    }
+    sure = {r["task"]: r for r in rows} | {r["task"]: r for r in rows if r["status"] == "ok"}
+    facts = [f"{t} {r['chance']:.1f} %, n = {r['n_test']:,}" for t, r in sure.items()]
     caption = (
         f"Experiment {rows[0]['experiment']}, protocol {protocol}; test accuracy in percent, "
-        f"{_seed_words(rows)}. Chance (the majority class) and test examples: "
-        f"{'; '.join(f'{task} {fact}' for task, fact in facts.items())}. "
+        f"{_seed_words(rows)}. Chance (the majority class) and test examples: {'; '.join(facts)}."
     )
     if any(line["paper"] is not None for line in lines):
-        caption += f"Second line: the paper's accuracy ({PAPER}, Table 1)"
+        caption += f" Second line: the paper's accuracy ({PAPER}, Table 1)"
         caption += (
             ", not comparable: the figures here are of small models on small data."
             if protocol == "quick"
             else ", and in parentheses ours minus the paper's."
         )
     elif protocol == "quick":
-        caption += "Small models on small data: not comparable with the paper's figures."
+        caption += " Small models on small data: not comparable with the paper's figures."
     caption += " Best in bold, second underlined." if len(models) > 1 else ""
     columns = [*tasks, "average"] if len(tasks) > 1 else tasks
     return Sheet("accuracy", "Accuracy", caption, columns, table, notes)

@@ -84,9 +84,9 @@ def forward(model: nn.Module, batch: Any, cell: Cell) -> Tensor:
 class Run:
     """The state of one training: model, optimiser, history, best checkpoint so far."""
 
-    def __init__(self, cell: Cell, data: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, cell: Cell, data: Path) -> None:
         hardware.make_repeatable(cell.threads)
-        self.cell, self.say = cell, say
+        self.cell = cell
         self.device = hardware.choose(cell.device)
         self.train, self.val = (
             Batches(read_split(data / f"{split}.arrow"), cell, self.device)
@@ -94,7 +94,6 @@ class Run:
         )
         torch.manual_seed(cell.seed)
         self.model = Classifier(cell.encoder).to(self.device)
-        self.params = parameter_count(self.model)
         training = cell.training
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -198,20 +197,6 @@ class Run:
             f"ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
         )
 
-    def outcome(self, status: str, reason: str | None = None) -> Outcome:
-        best = self.best if status == "ok" else {}
-        return Outcome(
-            status=status,
-            reason=reason,
-            params=self.params,
-            steps=self.step,
-            chosen_step=best.get("step"),
-            seconds=self.seconds,
-            val_accuracy=best.get("accuracy"),
-            history=self.history,
-            weights=best.get("weights", {}),
-        )
-
 
 def train(
     cell: Cell,
@@ -224,35 +209,58 @@ def train(
 
     data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
     """
-    run = Run(cell, data, say)
+    run = None
+    try:
+        run = Run(cell, data)
+        return _optimise(run, work, say, save_seconds)
+    except (RuntimeError, MemoryError) as error:
+        if not hardware.is_out_of_memory(error):
+            raise
+        return outcome_of(cell, run, "oom", str(error).splitlines()[0])
+
+
+def _optimise(run: Run, work: Work, say: Callable[[str], None], save_seconds: float) -> Outcome:
+    cell, training = run.cell, run.cell.training
     saved = work.load()
     if saved:
         run.restore(saved)
         say(f"{cell.name}  resumed at step {run.step:,}")
-    training = cell.training
     row_every = max(1, training.eval_every // 5)
     first, carried = run.step, run.seconds
     started = told = kept = time.monotonic()
-    try:
-        while run.step < training.steps:
-            run.update()
-            ends = run.step == training.steps
-            evaluates = ends or run.step % training.eval_every == 0
-            now = time.monotonic()
-            run.seconds = carried + now - started
-            if (evaluates or run.step % row_every == 0) and not run.record_training():
-                return run.outcome("diverged", f"the loss was not finite by step {run.step}")
-            if evaluates:
-                run.validate()
-            if ends or now - told > PROGRESS_SECONDS:
-                say(run.progress(run.step - first, now - started))
-                told = now
-            if now - kept > save_seconds and not ends:
-                work.save(run.state())
-                kept = time.monotonic()
-    except (RuntimeError, MemoryError) as error:
-        if not hardware.is_out_of_memory(error):
-            raise
-        return run.outcome("oom", str(error).splitlines()[0])
+    while run.step < training.steps:
+        run.update()
+        ends = run.step == training.steps
+        evaluates = ends or run.step % training.eval_every == 0
+        now = time.monotonic()
+        run.seconds = carried + now - started
+        if (evaluates or run.step % row_every == 0) and not run.record_training():
+            return outcome_of(cell, run, "diverged", f"the loss was not finite by step {run.step}")
+        if evaluates:
+            run.validate()
+        if ends or now - told > PROGRESS_SECONDS:
+            say(run.progress(run.step - first, now - started))
+            told = now
+        if now - kept > save_seconds and not ends:
+            work.save(run.state())
+            kept = time.monotonic()
     run.seconds = carried + time.monotonic() - started
-    return run.outcome("ok")
+    return outcome_of(cell, run, "ok")
+
+
+def outcome_of(
+    cell: Cell, run: Run | None, status: str, reason: str | None = None
+) -> Outcome:
+    """What a run gave; None where its model did not even fit into memory."""
+    best = run.best if run and status == "ok" else {}
+    return Outcome(
+        status=status,
+        reason=reason,
+        params=parameter_count(cell.encoder),
+        steps=run.step if run else 0,
+        chosen_step=best.get("step"),
+        seconds=run.seconds if run else 0.0,
+        val_accuracy=best.get("accuracy"),
+        history=run.history if run else [],
+        weights=best.get("weights", {}),
+    )

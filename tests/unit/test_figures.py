@@ -12,7 +12,7 @@ from PIL import Image
 
 from lra import canvas, figures
 from lra.errors import LRAError
-from lra.records import MemoryRow, SpeedRow, write_rows
+from lra.records import HistoryRow, MemoryRow, SpeedRow, read_table, write_rows
 
 THREE = ["transformer", "linear", "local"]
 LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
@@ -28,6 +28,11 @@ def figure_of(name, folder):
 def words(path) -> str:
     """All text of an SVG; raises where it is no XML."""
     return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
+
+
+def words_of_performance(folder) -> str:
+    figures.draw("performance", folder, folder / "performance")
+    return words(folder / "performance.svg")
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +103,11 @@ def test_small_and_failed_experiments_have_figures(tmp_path, part):
     for name in figures.FIGURES:
         figures.draw(name, tmp_path, tmp_path / name)
         assert words(tmp_path / f"{name}.svg")
-    if part["models"] == ["new"]:
-        assert "new (" in words(tmp_path / "performance.svg")
+    text = words(tmp_path / "performance.svg")
+    if ("text", "new", 0) in part.get("bad", {}):
+        assert "new (no accuracy)" in text and "No accuracy: new (text oom)" in text
+    elif part["models"] == ["new"]:
+        assert "new (speed: oom)" in text
 
 
 def crowd(folder, count):
@@ -162,6 +170,13 @@ def test_no_two_models_look_the_same_and_none_changes_with_its_company():
     assert len({tuple(looks[m][k] for k in keys[1:]) for m in MODELS}) == len(MODELS)
 
 
+def test_accuracies_at_chance_count_and_are_said(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["pathx"], seeds=[0])
+    assert "not above chance" in words_of_performance(tmp_path)
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
+    assert "not above chance" not in words_of_performance(tmp_path)
+
+
 def test_the_area_is_proportional_to_memory(tmp_path):
     crowd(tmp_path, 3)
     (axes,) = figure_of("performance", tmp_path).axes
@@ -170,10 +185,22 @@ def test_the_area_is_proportional_to_memory(tmp_path):
 
 
 def test_no_state_is_left_behind(drawn, tmp_path):
-    before = dict(matplotlib.rcParams)
     figures.draw("speed", drawn, tmp_path / "speed")
-    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.rcParams["svg.hashsalt"] == matplotlib.rcParamsDefault["svg.hashsalt"]
+    assert matplotlib.rcParams["font.family"] == matplotlib.rcParamsDefault["font.family"]
     assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_a_line_is_over_all_seeds_or_stops(tmp_path):
+    experiment(tmp_path, models=["linear"], tasks=["text"], seeds=(0, 1))
+    rows = read_table(tmp_path / "history.parquet", HistoryRow).to_pylist()
+    rows = [row for row in rows if row["seed"] == 0 or row["step"] <= 1500]
+    write_rows(tmp_path / "history.parquet", rows, HistoryRow)
+    (axes,) = figure_of("learning_curves", tmp_path).axes
+    line = next(line for line in axes.lines if len(line.get_xdata()) > 2)
+    values = [r["accuracy"] for r in rows if r["split"] == "val" and r["step"] == 1500]
+    assert line.get_xdata()[-1] == 1500
+    assert line.get_ydata()[-1] == pytest.approx(sum(values) / 2)
 
 
 def test_an_unknown_figure_is_one_line(tmp_path):

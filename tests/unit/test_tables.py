@@ -121,7 +121,7 @@ def test_the_papers_average_is_only_beside_one_over_the_same_tasks(accuracy):
 def test_an_odd_published_average_is_kept_and_said(accuracy):
     _, forms = accuracy([*five("sinkhorn"), *five("bigbird")])
     assert "51.39" in entries(forms["md"], "sinkhorn")[-1]
-    assert "sinkhorn: the paper's average as published; its scores' is 51.48." in forms["md"]
+    assert "sinkhorn: the paper's average as published; its scores average 51.48." in forms["md"]
     assert "bigbird: the paper's" not in forms["md"]
 
 

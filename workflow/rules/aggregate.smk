@@ -1,26 +1,11 @@
 # From records to Parquet, from Parquet to tables and figures.
 
-FIGURES = {
-    "performance": ["scores", "speed", "memory"],
-    "speed": ["speed"],
-    "memory": ["memory"],
-    "learning_curves": ["history", "scores"],
-}
-
-
-def points_of(wildcards):
-    return every_point(wildcards.what)
-
-
-def tables_of(wildcards):
-    return [f"{OUT}/{table}.parquet" for table in FIGURES[wildcards.figure]]
-
 
 rule tables:
     """Every table."""
     input:
-        expand(
-            OUT + "/tables/{table}.{ending}",
+        in_results(
+            "tables/{table}.{ending}",
             table=["accuracy", "efficiency"],
             ending=["csv", "md", "tex", "html"],
         ),
@@ -29,7 +14,7 @@ rule tables:
 rule figures:
     """Every figure."""
     input:
-        expand(OUT + "/figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png"]),
+        in_results("figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png"]),
 
 
 rule collect_scores:
@@ -38,22 +23,24 @@ rule collect_scores:
         every_cell("train.json"),
         every_cell("score.json"),
     output:
-        table=OUT + "/scores.parquet",
+        table="results/{experiment}/scores.parquet",
     log:
-        LOGS + "/collect_scores.log",
+        "results/{experiment}/logs/collect_scores.log",
     benchmark:
-        BENCHMARKS + "/collect_scores.tsv"
-    params:
-        code=fingerprint.stage("collect"),
-        root=OUT,
-        tasks=",".join(TASKS),
-        models=",".join(MODELS),
-        seeds=",".join(map(str, SEEDS)),
-        protocol=EXPERIMENT.protocol,
+        "results/{experiment}/benchmarks/collect_scores.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("collect"),
+        root=subpath(output.table, parent=True),
+        tasks=",".join(TASKS),
+        models=",".join(MODELS),
+        seeds=",".join(map(str, SEEDS)),
+        protocol=EXPERIMENT.protocol,
     message:
         "collect scores"
     shell:
@@ -67,21 +54,23 @@ rule collect_history:
     input:
         every_cell("history.parquet"),
     output:
-        table=OUT + "/history.parquet",
+        table="results/{experiment}/history.parquet",
     log:
-        LOGS + "/collect_history.log",
+        "results/{experiment}/logs/collect_history.log",
     benchmark:
-        BENCHMARKS + "/collect_history.tsv"
-    params:
-        code=fingerprint.stage("collect"),
-        root=OUT,
-        tasks=",".join(TASKS),
-        models=",".join(MODELS),
-        seeds=",".join(map(str, SEEDS)),
+        "results/{experiment}/benchmarks/collect_history.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("collect"),
+        root=subpath(output.table, parent=True),
+        tasks=",".join(TASKS),
+        models=",".join(MODELS),
+        seeds=",".join(map(str, SEEDS)),
     message:
         "collect learning curves"
     shell:
@@ -94,22 +83,24 @@ rule collect_profile:
     input:
         points_of,
     output:
-        table=OUT + "/{what}.parquet",
+        table="results/{experiment}/{what}.parquet",
+    log:
+        "results/{experiment}/logs/collect_{what}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/collect_{what}.tsv"
     wildcard_constraints:
         what="speed|memory",
-    log:
-        LOGS + "/collect_{what}.log",
-    benchmark:
-        BENCHMARKS + "/collect_{what}.tsv"
-    params:
-        code=fingerprint.stage("collect"),
-        root=OUT,
-        models=",".join(PROFILED),
-        lengths=",".join(map(str, LENGTHS)),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("collect"),
+        root=subpath(output.table, parent=True),
+        models=",".join(PROFILED),
+        lengths=",".join(map(str, LENGTHS)),
     message:
         "collect {wildcards.what}"
     shell:
@@ -120,22 +111,24 @@ rule collect_profile:
 rule table_accuracy:
     """Accuracy beside the paper's Table 1."""
     input:
-        scores=OUT + "/scores.parquet",
+        scores="results/{experiment}/scores.parquet",
         reference=ROOT / "config/reference/scores.csv",
     output:
-        multiext(OUT + "/tables/accuracy", ".csv", ".md", ".tex", ".html"),
+        multiext("results/{experiment}/tables/accuracy", ".csv", ".md", ".tex", ".html"),
     log:
-        LOGS + "/table_accuracy.log",
+        "results/{experiment}/logs/table_accuracy.log",
     benchmark:
-        BENCHMARKS + "/table_accuracy.tsv"
-    params:
-        code=fingerprint.stage("tables"),
-        root=OUT,
-        stem=OUT + "/tables/accuracy",
+        "results/{experiment}/benchmarks/table_accuracy.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("tables"),
+        root=subpath(input.scores, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
     message:
         "table of accuracy"
     shell:
@@ -146,23 +139,27 @@ rule table_accuracy:
 rule table_efficiency:
     """Speed and memory beside the paper's Table 2."""
     input:
-        speed=OUT + "/speed.parquet",
-        memory=OUT + "/memory.parquet",
+        speed="results/{experiment}/speed.parquet",
+        memory="results/{experiment}/memory.parquet",
         reference=ROOT / "config/reference/efficiency.csv",
     output:
-        multiext(OUT + "/tables/efficiency", ".csv", ".md", ".tex", ".html"),
+        multiext(
+            "results/{experiment}/tables/efficiency", ".csv", ".md", ".tex", ".html"
+        ),
     log:
-        LOGS + "/table_efficiency.log",
+        "results/{experiment}/logs/table_efficiency.log",
     benchmark:
-        BENCHMARKS + "/table_efficiency.tsv"
-    params:
-        code=fingerprint.stage("tables"),
-        root=OUT,
-        stem=OUT + "/tables/efficiency",
+        "results/{experiment}/benchmarks/table_efficiency.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("tables"),
+        root=subpath(input.speed, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
     message:
         "table of efficiency"
     shell:
@@ -175,21 +172,23 @@ rule figure:
     input:
         tables_of,
     output:
-        multiext(OUT + "/figures/{figure}", ".svg", ".png"),
+        multiext("results/{experiment}/figures/{figure}", ".svg", ".png"),
+    log:
+        "results/{experiment}/logs/figure_{figure}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/figure_{figure}.tsv"
     wildcard_constraints:
         figure="|".join(FIGURES),
-    log:
-        LOGS + "/figure_{figure}.log",
-    benchmark:
-        BENCHMARKS + "/figure_{figure}.tsv"
-    params:
-        code=fingerprint.stage("figures"),
-        root=OUT,
-        stem=OUT + "/figures/{figure}",
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=fingerprint.stage("figures"),
+        root=subpath(input[0], parent=True),
+        stem=subpath(output[0], strip_suffix=".svg"),
     message:
         "figure {wildcards.figure}"
     shell:

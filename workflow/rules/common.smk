@@ -1,5 +1,5 @@
 # The experiment, checked, and what rules ask of it.
-import json
+import re
 
 from lra import fingerprint
 from lra.errors import LRAError
@@ -11,16 +11,19 @@ except LRAError as error:
     raise SystemExit(f"lra: {error}")
 
 EXPERIMENT = arena.experiment
-OUT = f"results/{EXPERIMENT.experiment}"
-CELL = OUT + "/cells/{task}/{model}/seed{seed}"
-LOGS = OUT + "/logs"
-BENCHMARKS = OUT + "/benchmarks"
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
 PROFILED, LENGTHS = list(arena.profile_models()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
+FIGURES = {  # each figure's tables
+    "performance": ["scores", "speed", "memory"],
+    "speed": ["speed"],
+    "memory": ["memory"],
+    "learning_curves": ["history", "scores"],
+}
 
 
 wildcard_constraints:
+    experiment=re.escape(EXPERIMENT.experiment),
     dataset=r"[^/]+",
     task=r"[^/]+",
     model=r"[^/]+",
@@ -44,7 +47,9 @@ def splits_of(*names):
 
     def paths(wildcards):
         folder = data_folder(wildcards)
-        return [ancient(f"{folder}/{name}.arrow") for name in names] + [f"{folder}/dataset.json"]
+        return [ancient(f"{folder}/{name}.arrow") for name in names] + [
+            f"{folder}/dataset.json"
+        ]
 
     return paths
 
@@ -76,16 +81,36 @@ def profile_code(wildcards):
 
 
 def dataset_json(wildcards):
-    return arena.dataset(wildcards.dataset).model_dump_json()
+    return arena.dataset(wildcards.dataset).recipe().model_dump_json()
 
 
 def generator_code(wildcards):
     return fingerprint.generator(arena.dataset(wildcards.dataset).generator)
 
 
+def in_results(pattern, **values):
+    """The files of this experiment that match a pattern below its folder."""
+    return expand(f"results/{EXPERIMENT.experiment}/{pattern}", **values)
+
+
 def every_cell(file):
-    return expand(CELL + "/" + file, task=TASKS, model=MODELS, seed=SEEDS)
+    return in_results(
+        f"cells/{{task}}/{{model}}/seed{{seed}}/{file}",
+        task=TASKS,
+        model=MODELS,
+        seed=SEEDS,
+    )
 
 
 def every_point(what):
-    return expand(OUT + "/profile/{what}/{model}/{length}.json", what=what, model=PROFILED, length=LENGTHS)
+    return in_results(
+        f"profile/{what}/{{model}}/{{length}}.json", model=PROFILED, length=LENGTHS
+    )
+
+
+def points_of(wildcards):
+    return every_point(wildcards.what)
+
+
+def tables_of(wildcards):
+    return in_results("{table}.parquet", table=FIGURES[wildcards.figure])

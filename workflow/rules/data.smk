@@ -23,14 +23,16 @@ rule generate:
         "results/data/{dataset}/generate.log",
     benchmark:
         "results/data/{dataset}/generate.tsv"
-    params:
-        dataset=dataset_json,
-        code=generator_code,
-        folder="results/data/{dataset}",
+    conda:
+        "../../envs/environment.yaml"
     threads: EXPERIMENT.generate_workers
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        dataset=dataset_json,
+        code=generator_code,
+        folder=subpath(output.manifest, parent=True),
     message:
         "generate {wildcards.dataset}"
     shell:
@@ -48,12 +50,14 @@ rule contact_sheet:
         "results/data/{dataset}/contact_sheet.log",
     benchmark:
         "results/data/{dataset}/contact_sheet.tsv"
-    params:
-        code=fingerprint.stage("data.contact_sheet"),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=fingerprint.stage("data.contact_sheet"),
     message:
         "draw samples of {wildcards.dataset}"
     shell:

@@ -11,18 +11,20 @@ rule profiles:
 rule profile_speed:
     """Training and inference steps per second."""
     output:
-        record=OUT + "/profile/speed/{model}/{length}.json",
+        record="results/{experiment}/profile/speed/{model}/{length}.json",
     log:
-        LOGS + "/profile_speed/{model}/{length}.log",
+        "results/{experiment}/logs/profile_speed/{model}/{length}.log",
     benchmark:
-        BENCHMARKS + "/profile_speed/{model}/{length}.tsv"
-    params:
-        point=point_json,
-        code=profile_code,
+        "results/{experiment}/benchmarks/profile_speed/{model}/{length}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: every_core
     resources:
         mem_mb=16000,
         runtime=30,
+    params:
+        point=point_json,
+        code=profile_code,
     message:
         "speed of {wildcards.model} at {wildcards.length} tokens"
     shell:
@@ -33,18 +35,20 @@ rule profile_speed:
 rule profile_memory:
     """Peak bytes of tensors and of the process in training."""
     output:
-        record=OUT + "/profile/memory/{model}/{length}.json",
+        record="results/{experiment}/profile/memory/{model}/{length}.json",
     log:
-        LOGS + "/profile_memory/{model}/{length}.log",
+        "results/{experiment}/logs/profile_memory/{model}/{length}.log",
     benchmark:
-        BENCHMARKS + "/profile_memory/{model}/{length}.tsv"
-    params:
-        point=point_json,
-        code=profile_code,
+        "results/{experiment}/benchmarks/profile_memory/{model}/{length}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: every_core
     resources:
         mem_mb=16000,
         runtime=30,
+    params:
+        point=point_json,
+        code=profile_code,
     message:
         "memory of {wildcards.model} at {wildcards.length} tokens"
     shell:

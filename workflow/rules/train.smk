@@ -12,24 +12,26 @@ rule train:
     input:
         splits_of("train", "val"),
     output:
-        config=CELL + "/config.yaml",
-        checkpoint=CELL + "/checkpoint.safetensors",
-        history=CELL + "/history.parquet",
-        record=CELL + "/train.json",
+        config="results/{experiment}/cells/{task}/{model}/seed{seed}/config.yaml",
+        checkpoint="results/{experiment}/cells/{task}/{model}/seed{seed}/checkpoint.safetensors",
+        history="results/{experiment}/cells/{task}/{model}/seed{seed}/history.parquet",
+        record="results/{experiment}/cells/{task}/{model}/seed{seed}/train.json",
     log:
-        LOGS + "/train/{task}/{model}/seed{seed}.log",
+        "results/{experiment}/logs/train/{task}/{model}/seed{seed}.log",
     benchmark:
-        BENCHMARKS + "/train/{task}/{model}/seed{seed}.tsv"
-    params:
-        cell=cell_json,
-        code=train_code,
-        data=data_folder,
-        out=CELL,
-        work=OUT + "/work/{task}/{model}/seed{seed}",
+        "results/{experiment}/benchmarks/train/{task}/{model}/seed{seed}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
         mem_mb=8000,
         runtime=1440,
+    params:
+        cell=cell_json,
+        code=train_code,
+        data=data_folder,
+        out=subpath(output.record, parent=True),
+        work="results/{experiment}/work/{task}/{model}/seed{seed}",
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
@@ -41,26 +43,28 @@ rule evaluate:
     """Score one trained cell on the test split."""
     input:
         splits_of("test"),
-        config=CELL + "/config.yaml",
-        checkpoint=CELL + "/checkpoint.safetensors",
-        record=CELL + "/train.json",
+        config="results/{experiment}/cells/{task}/{model}/seed{seed}/config.yaml",
+        checkpoint="results/{experiment}/cells/{task}/{model}/seed{seed}/checkpoint.safetensors",
+        record="results/{experiment}/cells/{task}/{model}/seed{seed}/train.json",
     output:
-        score=CELL + "/score.json",
-        predictions=CELL + "/predictions.parquet",
+        score="results/{experiment}/cells/{task}/{model}/seed{seed}/score.json",
+        predictions="results/{experiment}/cells/{task}/{model}/seed{seed}/predictions.parquet",
     log:
-        LOGS + "/evaluate/{task}/{model}/seed{seed}.log",
+        "results/{experiment}/logs/evaluate/{task}/{model}/seed{seed}.log",
     benchmark:
-        BENCHMARKS + "/evaluate/{task}/{model}/seed{seed}.tsv"
-    params:
-        code=evaluate_code,
-        data=data_folder,
-        out=CELL,
+        "results/{experiment}/benchmarks/evaluate/{task}/{model}/seed{seed}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
         mem_mb=8000,
         runtime=120,
+    params:
+        code=evaluate_code,
+        data=data_folder,
+        folder=subpath(input.record, parent=True),
     message:
         "evaluate {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
-        "lra evaluate --cell {params.out} --fingerprint {params.code} --data {params.data}"
+        "lra evaluate --cell {params.folder} --fingerprint {params.code} --data {params.data}"
         " 2>&1 | tee {log}"

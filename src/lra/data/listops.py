@@ -113,9 +113,7 @@ def _grow(
         missing[level] -= 1
         if level + 1 < len(missing) and _uniform(state) < p_operator:
             args = min_args + int(_uniform(state) * (max_args - min_args + 1))
-            implied += (
-                args + 1
-            )  # the operator, its closing and one token an argument, for one token
+            implied += args + 1  # operator, closing and `args` tokens at least, instead of one
             if implied > len(tokens):
                 return 0
             tokens[written] = MAX + int(_uniform(state) * 4)

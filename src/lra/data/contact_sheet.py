@@ -1,0 +1,49 @@
+"""A picture of some examples of an image task by label, to judge a data set by eye."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lra.data.store import read_split
+from lra.errors import LRAError
+
+TITLES = {0: "label 0: markers on different snakes", 1: "label 1: markers on one snake"}
+TILE = 256  # pixels a side of an example on the sheet; whole multiples of the image keep it crisp
+GAP = 8  # pixels between examples
+TITLE_HEIGHT = 28  # pixels
+
+
+def contact_sheet(split: Path, png: Path, per_label: int = 8) -> None:
+    """Draw the first `per_label` examples of either label of a split, four in a row, as a PNG."""
+    data = read_split(split)
+    tower, size = data.towers[0], math.isqrt(data.info.max_length)
+    if data.info.task not in ("pathfinder", "pathx"):
+        raise LRAError(f"{split}: a contact sheet shows pathfinder or pathx, not {data.info.task}")
+    scale = max(TILE // size, 1)
+    pitch = size * scale + GAP
+    columns = min(per_label, 4)
+    rows = -(-per_label // columns)
+    block = TITLE_HEIGHT + rows * pitch
+    sheet = Image.new("L", (columns * pitch + GAP, 2 * block + GAP), 255)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
+    for label, title in TITLES.items():
+        pen.text((GAP, label * block + 6), title, fill=0, font=font)
+        for place, example in enumerate(np.flatnonzero(data.labels == label)[:per_label]):
+            start = tower.offsets[example]
+            pixels = tower.values[start : start + size * size].reshape(size, size)
+            image = Image.fromarray(pixels).resize((size * scale,) * 2, Image.Resampling.NEAREST)
+            row, column = divmod(place, columns)
+            at = GAP + column * pitch, label * block + TITLE_HEIGHT + row * pitch
+            sheet.paste(image, at)
+    png.parent.mkdir(parents=True, exist_ok=True)
+    partial = png.with_name(png.name + ".partial")
+    try:
+        sheet.save(partial, format="PNG")
+        os.replace(partial, png)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""Pathfinder and Path-X: do two markers lie at the two ends of one snake of dashes?
+
+(docstring to come)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lra.data import snakes
+from lra.data.store import Info, table_of
+from lra.errors import LRAError
+
+VERSION = 1
+CHUNK = 500
+
+
+class Constants(NamedTuple):
+    """One row of the table of sizes; lengths in pixels."""
+
+    contour_length: int  # paddles of a target, unless configured
+    distractors: int  # snakes beside the two targets, where there is room
+    paddle: tuple[float, float]  # length x thickness
+    margins: tuple[int, ...]  # half the gap between paddles; drawn per image
+    marker: float  # radius
+    seed_distance: int  # between the first tips of the two targets
+    border: int  # of the image, where the first target does not start: 2 x seed distance
+    continuity: float  # larger is straighter
+    padding: int  # of the image, where no snake is
+    contrasts: tuple[float, float]  # of a snake, of a target's paddles on top
+
+
+SIZES = {
+    16: Constants(5, 2, (2, 1.0), (1,), 1.0, 4, 6, 1.0, 0, (1.0, 0.8)),  # ours, for laptops
+    32: Constants(14, 5, (2, 0.5), (1,), 1.5, 7, 14, 1.0, 1, (2.0, 0.75)),
+    64: Constants(14, 5, (5, 1.0), (1,), 2.5, 12, 24, 1.8, 1, (0.8, 1.0)),
+    128: Constants(14, 8, (5, 1.5), (2, 3), 3.0, 20, 40, 1.8, 1, (0.9, 1.0)),
+    256: Constants(14, 7, (5, 2.0), (3,), 5.0, 27, 54, 1.8, 22, (1.0, 1.0)),
+}
+
+
+class PathfinderConfig(BaseModel):
+    """A variant of the task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # pixels a side; 128 is Path-X, 16 a small variant of our own
+    size: Literal[16, 32, 64, 128, 256] = 32
+    # paddles of each target: 6 easy, 9 medium, 14 hard; a third of it are a distractor's
+    contour_length: int = Field(
+        default_factory=lambda data: SIZES[data["size"]].contour_length, ge=3, le=32
+    )
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image and what is in it; positions are (y, x) in pixels."""
+
+    pixels: np.ndarray  # (size, size) uint8
+    label: int  # 1 where both markers are on one snake
+    markers: np.ndarray  # (2, 2) int64, their middles
+    snakes: list[np.ndarray]  # (paddles, 2 ends, 2) each, first to last; two targets, distractors
+    margin: int  # pixels
+
+    @property
+    def distractors(self) -> int:
+        """How many distractor snakes found room."""
+        return len(self.snakes) - 2
+
+
+@lru_cache
+def _brush(size: int) -> snakes.Brush:
+    c = SIZES[size]
+    snake, paddle = c.contrasts
+    return snakes.Brush(
+        size=size,
+        padding=c.padding,
+        length=float(c.paddle[0]),
+        seed_distance=c.seed_distance,
+        border=c.border,
+        marker_radius=c.marker,
+        target_contrast=snake * paddle,
+        distractor_contrast=snake,
+        **snakes.turn_tables(c.paddle[0], c.margins, c.continuity),
+        **snakes.brush_tables(size, *c.paddle, c.margins),
+    )
+
+
+def _stimuli(
+    config: PathfinderConfig, rng: np.random.Generator, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`count` images as the arrays of `snakes.draw_stimuli`: pixels, labels, snakes, truth."""
+    c, length = SIZES[config.size], config.contour_length
+    pixels = np.empty((count, config.size, config.size), np.uint8)
+    labels = np.empty(count, np.int64)
+    paddles = np.empty((count, 2 + c.distractors, length, 4), np.int16)
+    truth = np.empty((count, 6), np.int64)
+    arrays = pixels, labels, paddles, truth
+    if not snakes.draw_stimuli(rng, _brush(config.size), length, length // 3, *arrays):
+        raise LRAError(
+            f"pathfinder: two snakes of contour_length {length} do not fit an image of "
+            f"{config.size} x {config.size}; make contour_length smaller"
+        )
+    return arrays
+
+
+def draw(config: PathfinderConfig, rng: np.random.Generator) -> Stimulus:
+    """One image with its ground truth."""
+    pixels, labels, paddles, truth = (array[0] for array in _stimuli(config, rng, 1))
+    ends = np.stack([paddles[..., :2], paddles[..., :2] + paddles[..., 2:] / snakes.SCALE], -2)
+    lengths = [config.contour_length] * 2 + [config.contour_length // 3] * int(truth[4])
+    return Stimulus(
+        pixels=pixels,
+        label=int(labels),
+        markers=truth[:4].reshape(2, 2),
+        snakes=[snake[:n] for snake, n in zip(ends, lengths, strict=False)],
+        margin=int(truth[5]),
+    )
+
+
+def chunk(config: PathfinderConfig, seed: int, index: int) -> pa.Table:
+    """The `index`-th `CHUNK` examples of a seed: a pure function of its arguments.
+
+    Columns: tokens, size x size pixel values (uint8) row by row; label (int64).
+    """
+    if seed < 0:
+        raise LRAError(f"pathfinder: seed {seed} is negative; use 0 or more")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
+    pixels, labels, _, _ = _stimuli(config, rng, CHUNK)
+    offsets = np.arange(CHUNK + 1) * config.size**2
+    return table_of(pixels.ravel(), offsets, labels)
+
+
+def generate(count: int, size: int, seed: int, **overrides: int) -> pa.Table:
+    """The first `count` examples of a seed, in one process on one core.
+
+    overrides: other fields of `PathfinderConfig`.
+    """
+    try:
+        config = PathfinderConfig(size=size, **overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LRAError(f"pathfinder: {first['loc'][0]}: {first['msg']}") from None
+    chunks = [chunk(config, seed, index) for index in range(-(-count // CHUNK))]
+    return pa.concat_tables(chunks).slice(0, count).combine_chunks()
+
+
+def info(config: PathfinderConfig) -> Info:
+    """What the splits of a variant say of themselves."""
+    return Info(
+        task="pathx" if config.size == 128 else "pathfinder",
+        vocab_size=256,
+        classes=2,
+        max_length=config.size**2,
+        pads=False,
+        source="generated by lra.data.pathfinder after Linsley et al. 2018",
+        generator={"name": "pathfinder", "version": VERSION, "config": config.model_dump()},
+    )
+
+
+Config = PathfinderConfig

@@ -1,0 +1,180 @@
+"""What cannot be had is one clear line or a status, and nothing half-written is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tiny import ROOT, make_cell
+
+
+def lra(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "lra.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def train(data: Path, out: Path, **changed) -> subprocess.CompletedProcess:
+    cell = make_cell(**changed).model_dump_json()
+    return lra("train", "--cell", cell, "--data", str(data), "--out", str(out),
+               "--work", str(out / "work"), "--save-seconds", "0")  # fmt: skip
+
+
+def one_line(done: subprocess.CompletedProcess) -> str:
+    """The single line that a failed verb says."""
+    lines = [line for line in done.stderr.splitlines() if "steps/s" not in line]
+    assert done.returncode == 1, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("lra: ")
+    return lines[0]
+
+
+@pytest.fixture
+def data(tiny_listops, tmp_path) -> Path:
+    return Path(shutil.copytree(tiny_listops, tmp_path / "data"))
+
+
+@contextmanager
+def tmpfs(folder: Path, options: str):
+    """A file system of its own at `folder`; skips where mounting is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_missing_data_file_is_named(data, tmp_path):
+    (data / "val.arrow").unlink()
+    assert str(data / "val.arrow") in one_line(train(data, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("file", ["train.arrow", "val.arrow"])
+def test_a_truncated_data_file_is_named(data, tmp_path, file):
+    content = (data / file).read_bytes()
+    (data / file).write_bytes(content[: len(content) // 2])
+    assert str(data / file) in one_line(train(data, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_of_the_test_set_is_noticed_before_scoring(data, tmp_path):
+    assert train(data, tmp_path / "out").returncode == 0
+    content = bytearray((data / "test.arrow").read_bytes())
+    content[len(content) // 2] ^= 1
+    (data / "test.arrow").write_bytes(content)
+    done = lra("evaluate", "--cell", str(tmp_path / "out"), "--data", str(data))
+    assert str(data / "test.arrow") in one_line(done)
+    assert not (tmp_path / "out/score.json").exists()
+
+
+def test_a_truncated_checkpoint_is_named(data, tmp_path):
+    assert train(data, tmp_path / "out").returncode == 0
+    checkpoint = tmp_path / "out/checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    done = lra("evaluate", "--cell", str(tmp_path / "out"), "--data", str(data))
+    assert str(checkpoint) in one_line(done)
+    assert not (tmp_path / "out/score.json").exists()
+
+
+def test_a_diverged_training_is_a_status_up_to_the_score(data, tmp_path):
+    done = train(data, tmp_path / "out", training={"learning_rate": 1e30})
+    assert done.returncode == 0, done.stderr
+    assert "status diverged" in done.stderr
+    record = json.loads((tmp_path / "out/train.json").read_text())
+    assert (record["status"], record["val_accuracy"]) == ("diverged", None)
+    done = lra("evaluate", "--cell", str(tmp_path / "out"), "--data", str(data))
+    assert done.returncode == 0, done.stderr
+    score = json.loads((tmp_path / "out/score.json").read_text())
+    assert (score["status"], score["accuracy"], score["n_test"]) == ("diverged", None, 400)
+
+
+def test_out_of_memory_in_training_is_a_status(data, tmp_path):
+    """Its own process, since a limit on memory cannot be lifted again."""
+    limited = """
+import resource
+import psutil, torch
+from lra import cli, train
+limit = psutil.Process().memory_info().vms + 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+cli.main()
+"""
+    cell = make_cell(
+        encoder={"dim": 1024, "qkv_dim": 1024, "mlp_dim": 16384, "layers": 8}
+    ).model_dump_json()
+    arguments = ["train", "--cell", cell, "--data", str(data), "--out", str(tmp_path / "out"),
+                 "--work", str(tmp_path / "work")]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out/train.json").read_text())
+    assert record["status"] == "oom"
+    assert "memory" in record["reason"]
+
+
+def test_a_full_disk_stops_the_training_in_one_line(data, tmp_path):
+    with tmpfs(tmp_path / "full", "size=64k") as full:
+        line = one_line(train(data, full / "out"))
+        assert "No space left on device" in line
+        assert str(full) in line
+        assert not [p for p in full.rglob("*") if p.suffix in {".partial", ".json", ".safetensors"}]
+
+
+def test_a_folder_that_cannot_be_written_is_named(data, tmp_path):
+    with tmpfs(tmp_path / "readonly", "ro") as readonly:
+        line = one_line(train(data, readonly / "out"))
+        assert str(readonly) in line
+        assert "Read-only file system" in line
+
+
+def test_a_truncated_data_file_stops_its_cells_in_the_dag_and_no_other(checkout):
+    shutil.rmtree(checkout.folder / "results/tiny/cells")
+    file = checkout.folder / "results/data/listops-tiny/train.arrow"
+    file.write_bytes(file.read_bytes()[:-1000])
+    done = checkout.snakemake(
+        "--configfile", "config/tiny.yaml", "--cores", "2", "cells", "--config", "seeds=[1]",
+        "models=[linear]",
+    )  # fmt: skip
+    assert done.returncode != 0
+    said = [line for line in done.stdout.splitlines() if line.startswith("lra: ")]
+    assert len(said) == 1
+    assert "results/data/listops-tiny/train.arrow" in said[0]
+    cells = checkout.folder / "results/tiny/cells"
+    assert not list((cells / "listops").rglob("*.*"))
+    assert (cells / "pathfinder/linear/seed1/score.json").exists()
+
+
+def test_a_profile_point_without_enough_memory_is_a_row_with_a_status(checkout):
+    """The scores of 2^20 tokens would take 8 TiB."""
+    checkout.write(
+        "config/models/dense.yaml",
+        "title: dense\nattention: transformer\noptions: {kernel: materialised}\n",
+    )
+    checkout.edit("config/tiny.yaml", "  - 64\n", "  - 1048576\n")
+    done = checkout.snakemake(
+        "--configfile", "config/tiny.yaml", "--cores", "2", "--config", "models=[dense]", "--",
+        "results/tiny/tables/efficiency.md",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    rows = {
+        (what, row["length"]): row
+        for what in ("speed", "memory")
+        for row in pq.read_table(checkout.folder / f"results/tiny/{what}.parquet").to_pylist()
+    }
+    assert rows["speed", 32]["status"] == rows["memory", 32]["status"] == "ok"
+    assert rows["speed", 2**20]["status"] == rows["memory", 2**20]["status"] == "oom"
+    assert rows["speed", 2**20]["train_steps_per_s"] is None
+    assert rows["memory", 2**20]["peak_bytes"] is None
+    assert "oom" in (checkout.folder / "results/tiny/tables/efficiency.md").read_text()

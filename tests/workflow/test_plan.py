@@ -1,0 +1,75 @@
+"""Planning: mistakes, what is asked for by name, what it costs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "modles=[linear]"], "lra: --config: modles: unknown key; did you mean 'models'?"),
+        (["--config", "models=[liner]"],
+         "lra: config/config.yaml: models: 'liner' is unknown; did you mean 'linear'?"),
+        (["--config", "models=linear"], "lra: config/config.yaml: models: Input should be a valid list"),
+        (["--config", "overrides={encoder: {heads: 5}}"], "heads: 5 heads do not divide qkv_dim 64"),
+    ],
+    ids=["key", "model", "type", "impossible"],
+)  # fmt: skip
+def test_a_mistake_stops_the_plan_with_one_line(checkout, arguments, said):
+    done = checkout.snakemake("-n", *arguments)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("Using workflow")]
+    assert done.returncode != 0
+    assert len(lines) == 1, done.stdout
+    assert said in lines[0]
+
+
+def test_the_default_experiment_and_the_replication_are_whole_files(checkout):
+    """Nothing of config.yaml leaks into another experiment."""
+    quick = checkout.snakemake("-n")
+    assert "train pathfinder/linear/seed3" in quick.stdout
+    paper = checkout.snakemake("-n", "--configfile", "config/paper.yaml")
+    assert "train pathx/local/seed2" in paper.stdout
+    assert "seed3" not in paper.stdout
+    assert paper.stdout.count("Job ") > 60
+
+
+def test_one_model_of_the_default_experiment(checkout):
+    done = checkout.snakemake("-n", "--config", "models=[linear]")
+    models = set(re.findall(r"train listops/(\w+)/", done.stdout))
+    assert models == {"linear"}
+
+
+def test_planning_does_not_import_torch(checkout, tmp_path):
+    (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')\n")
+    done = checkout.snakemake(
+        "-n", "--configfile", "config/paper.yaml", env={"PYTHONPATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_profiles_take_every_core(checkout):
+    (checkout.folder / "results/tiny/profile/speed/linear/32.json").unlink()
+    plan = checkout.snakemake("-n", "--configfile", "config/tiny.yaml", "--cores", "3").stdout
+    job = plan[plan.index("speed of linear at 32 tokens") :]
+    assert re.search(r"threads: 3", job[: job.index("\n\n")])
+
+
+def test_no_profile_ran_beside_another_job(finished):
+    """In the order of snakemake's own messages: a profile is alone from its start to its end."""
+    log = (finished / "run.log").read_text()
+    running: dict[str, str] = {}
+    alone = 0
+    for started, name, ended in re.findall(
+        r"^Job (\d+): (.*)$|^Finished jobid: (\d+)", log, re.MULTILINE
+    ):
+        if ended:
+            running.pop(ended, None)
+            continue
+        running[started] = name
+        if any(job.startswith(("speed of", "memory of")) for job in running.values()):
+            assert len(running) == 1, running
+            alone += 1
+    assert alone == 8

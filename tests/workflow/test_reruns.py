@@ -1,0 +1,149 @@
+"""What a change makes snakemake run again: what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pyarrow.parquet as pq
+import pytest
+
+AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy"}
+FIGURES = {f"figure {name}" for name in ("performance", "speed", "memory", "learning_curves")}
+
+
+def cells_of(model):
+    return {
+        f"{verb} {task}/{model}/seed{seed}"
+        for verb in ("train", "evaluate")
+        for task in ("listops", "pathfinder")
+        for seed in (1, 2)
+    }
+
+
+def points_of(model):
+    return {f"{what} of {model} at {n} tokens" for what in ("speed", "memory") for n in (32, 64)}
+
+
+def test_a_finished_experiment_has_nothing_to_do(checkout):
+    assert "Nothing to be done" in checkout.run("-n")
+    assert "Nothing to be done" in checkout.run()
+
+
+def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout):
+    checkout.edit("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-5")
+    everything_after = {"collect speed", "collect memory", "table of efficiency"}
+    expected = cells_of("linear") | points_of("linear") | AGGREGATES | FIGURES | everything_after
+    assert checkout.plan() == expected
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-6  # a comment"),
+        ("src/lra/attention/linear.py", '"""Linear Transformer', '"""A docstring. Linear'),
+        ("src/lra/model.py", "import math\n", "import math\n\n# another comment\n"),
+        ("src/lra/train.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
+        ("src/lra/cli.py", "import json\n", "import json\n\n# the commands are no part of a result\n"),
+        ("config/protocols/tiny.yaml", "title: tiny", "title: a better title"),
+    ],
+    ids=["comment", "docstring", "model-comment", "formatting", "cli", "title"],
+)
+def test_comments_docstrings_and_formatting_run_nothing(checkout, file, old, new):
+    checkout.edit(file, old, new)
+    assert "Nothing to be done" in checkout.run("-n")
+
+
+def test_touch_runs_nothing(checkout):
+    for path in checkout.folder.rglob("*"):
+        if path.suffix in {".py", ".yaml", ".smk", ".arrow"} and path.is_file():
+            os.utime(path)
+    assert "Nothing to be done" in checkout.run("-n")
+
+
+def test_changing_the_plots_trains_nothing(checkout):
+    checkout.write("src/lra/figures.py", (checkout.folder / "src/lra/figures.py").read_text() + "\nNEW = 1\n")
+    assert checkout.plan() == FIGURES
+
+
+def test_changing_a_tasks_training_runs_its_cells_only(checkout):
+    checkout.edit("config/protocols/tiny.yaml", "  listops:\n", "  listops:\n    training: {steps: 22}\n")
+    trained = {job for job in checkout.plan() if job.startswith("train ")}
+    assert trained == {f"train listops/{m}/seed{s}" for m in ("linear", "local") for s in (1, 2)}
+
+
+def test_a_further_seed_trains_that_seed_only(checkout):
+    trained = {j for j in checkout.plan("--config", "seeds=[1,2,3]") if j.startswith("train ")}
+    assert trained == {
+        f"train {t}/{m}/seed3" for t in ("listops", "pathfinder") for m in ("linear", "local")
+    }
+
+
+def test_fewer_models_train_nothing_and_leave_the_tables(checkout):
+    planned = checkout.plan("--config", "models=[linear]")
+    assert not {job for job in planned if job.startswith(("train", "evaluate", "speed of"))}
+    checkout.run("--config", "models=[linear]")
+    table = pq.read_table(checkout.folder / "results/tiny/scores.parquet")
+    assert set(table["model"].to_pylist()) == {"linear"}
+
+
+def test_other_data_trains_again_and_the_same_data_does_not(checkout):
+    checkout.edit("config/datasets.yaml", "listops-tiny:\n", "listops-tiny:\n  seed: 7\n")
+    planned = checkout.plan()
+    assert "generate listops-tiny" in planned
+    assert "generate pathfinder-tiny" not in planned
+
+
+def test_making_the_same_data_again_trains_nothing(checkout):
+    folder = checkout.folder / "results/data/listops-tiny"
+    before = (folder / "train.arrow").read_bytes()
+    (folder / "train.arrow").unlink()
+    checkout.run("results/data/listops-tiny/train.arrow")
+    assert (folder / "train.arrow").read_bytes() == before
+    assert "Nothing to be done" in checkout.run("-n")
+
+
+def test_a_changed_version_of_the_code_stops_a_job_that_was_planned_with_another(checkout):
+    config = checkout.folder / "results/tiny/cells/listops/linear/seed1/config.yaml"
+    import subprocess
+    import sys
+
+    command = [
+        sys.executable, "-m", "lra.cli", "train", "--cell", str(config),
+        "--data", "results/data/listops-tiny", "--out", "out", "--work", "work",
+        "--fingerprint", "0123456789abcdef",
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=checkout.folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": "src"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("lra: the code changed after the plan was made")
+    assert done.stderr.count("\n") == 1
+
+
+def test_results_are_what_the_design_says(checkout):
+    root = checkout.folder / "results/tiny"
+    cell = root / "cells/pathfinder/local/seed2"
+    assert {path.name for path in cell.iterdir()} == {
+        "config.yaml", "checkpoint.safetensors", "history.parquet", "train.json", "score.json",
+        "predictions.parquet",
+    }  # fmt: skip
+    assert not (root / "work").exists() or not list((root / "work").rglob("*.pt"))
+    scores = pq.read_table(root / "scores.parquet").to_pylist()
+    assert len(scores) == 8
+    predictions = pq.read_table(cell / "predictions.parquet").to_pandas()
+    row = next(r for r in scores if (r["task"], r["model"], r["seed"]) == ("pathfinder", "local", 2))
+    assert row["accuracy"] == pytest.approx(100 * (predictions.label == predictions.prediction).mean())
+    assert row["chance"] == pytest.approx(100 * predictions.label.value_counts(normalize=True).max())
+    assert (row["steps"], row["n_test"], row["status"]) == (20, 100, "ok")
+    for table in ("history", "speed", "memory"):
+        assert len(pq.read_table(root / f"{table}.parquet")) > 0
+    for name in ("accuracy", "efficiency"):
+        for ending in ("csv", "md", "tex", "html"):
+            assert (root / f"tables/{name}.{ending}").stat().st_size > 100
+    for name in ("performance", "speed", "memory", "learning_curves"):
+        assert (root / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (checkout.folder / "results/data/pathfinder-tiny/contact_sheet.png").exists()
+    manifest = json.loads((checkout.folder / "results/data/listops-tiny/dataset.json").read_text())
+    assert manifest["splits"]["train"]["rows"] == 400
