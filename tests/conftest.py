@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from tiny import SMALL_LISTOPS
 
 settings.register_profile("arena", deadline=None)  # this machine's speed is no property of the code

@@ -35,7 +35,9 @@ def say(line: str) -> None:
 
 @app.command()
 def generate(
-    dataset: Annotated[str, typer.Option(help="a name in config/datasets.yaml, or a recipe as JSON")],
+    dataset: Annotated[
+        str, typer.Option(help="a name in config/datasets.yaml, or a recipe as JSON")
+    ],
     out: Out,
     workers: int = 1,
     fingerprint: Planned = None,
@@ -273,7 +275,7 @@ def schemas(out: Path) -> None:
 
 @app.command()
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
-    """Print the modules that a stage's fingerprint reads, for example `lra depends train linear`."""
+    """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
     extra = [f"lra.attention.{mechanism}"] if mechanism else []
     print(*fingerprint.modules(f"lra.{stage}", *extra), sep="\n")
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lra.cell import Cell, Device, Precision, ProfilePoint, Strict
 from lra.errors import LRAError, nearest
@@ -134,7 +141,9 @@ def complain(where: str, error: ValidationError, model: type[Strict]) -> LRAErro
         return LRAError(f"{prefix}unknown key; {nearest(first['loc'][-1], owner.model_fields)}")
     if first["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return LRAError(f"{prefix}{first['input']!r} is unknown; {nearest(first['input'], choices)}")
+        return LRAError(
+            f"{prefix}{first['input']!r} is unknown; {nearest(first['input'], choices)}"
+        )
     if first["type"] == "missing":
         return LRAError(f"{prefix}is missing")
     message = first["msg"].removeprefix("Value error, ")

@@ -31,7 +31,7 @@ def describe(device: torch.device) -> str:
 
 
 def make_repeatable(threads: int) -> None:
-    """The thread count changes the order of sums, hence bits, so it comes from the configuration."""
+    """The thread count changes the order of sums, hence bits, so it is the configuration's."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)

@@ -2,8 +2,8 @@
 
 Pre-LN blocks of attention and a GELU-tanh MLP, a final LayerNorm, CLS or MEAN pooling, an MLP head.
 Sizes, initialisation and parameter counts are those of google-research/long-range-arena at cd31e5c
-(models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers have no CLS
-token and CLS pooling takes their first byte; unlike there, MEAN pooling leaves padding out.
+(models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers have no
+CLS token and CLS pooling takes their first byte; unlike there, MEAN pooling leaves padding out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Every record and table that the pipeline writes, as typed schemas.
 
-A record is one JSON file of one job; a row is one line of a Parquet table. A quantity that could not
-be had is null beside a `status` that says why, never 0.
+A record is one JSON file of one job; a row is one line of a Parquet table. A quantity that could
+not be had is null beside a `status` that says why, never 0.
 """
 
 from __future__ import annotations
@@ -210,7 +210,9 @@ def read_table(path: Path, row: type[Strict]) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise LRAError(f"{path}: not a Parquet file ({error}); delete it to make it again") from None
+        raise LRAError(
+            f"{path}: not a Parquet file ({error}); delete it to make it again"
+        ) from None
     expected = arrow_schema(row)
     if table.schema.names != expected.names:
         odd = set(table.schema.names) ^ set(expected.names)

@@ -138,7 +138,11 @@ class Arena:
             part["encoder"] = {**part["encoder"], "options": special.options}
             layers.append((f"{where}: tasks.{task}.models.{model}", part))
         training = {"training": {"precision": self.experiment.precision}}
-        return [*layers, (self.where, training), (f"{self.where}: overrides", _part(self.experiment.overrides))]
+        return [
+            *layers,
+            (self.where, training),
+            (f"{self.where}: overrides", _part(self.experiment.overrides)),
+        ]
 
     def resolve(self, task: str, model: str, seed: int) -> tuple[Cell, dict[str, str]]:
         """A cell, and for each of its keys ("training.steps") where the value is written."""
@@ -178,7 +182,10 @@ class Arena:
         values, sources = _join(
             [
                 (f"{self.where}: profile", {"encoder": profile.encoder}),
-                (f"config/models/{model}.yaml", {"encoder": {"options": {**facts.options, **changed}}}),
+                (
+                    f"config/models/{model}.yaml",
+                    {"encoder": {"options": {**facts.options, **changed}}},
+                ),
             ]
         )
         options = values["encoder"]["options"]
@@ -198,7 +205,9 @@ class Arena:
             "threads": profile.threads,
             "precision": self.experiment.precision,
         }
-        return _validated(ProfilePoint, {**fixed, **values}, sources, [(f"{self.where}: profile", {})])
+        return _validated(
+            ProfilePoint, {**fixed, **values}, sources, [(f"{self.where}: profile", {})]
+        )
 
 
 def _stems(root: Path, folder: str) -> list[str]:
@@ -317,7 +326,9 @@ def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
         ("model", model, arena.experiment.models),
     ):
         if value not in choices:
-            raise LRAError(f"{arena.where}: {key}: '{value}' is not in it; {nearest(value, choices)}")
+            raise LRAError(
+                f"{arena.where}: {key}: '{value}' is not in it; {nearest(value, choices)}"
+            )
     cell, sources = arena.resolve(task, model, seed)
     lines = []
     for key, value in _leaves(cell.model_dump(mode="json")):

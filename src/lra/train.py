@@ -248,9 +248,7 @@ def _optimise(run: Run, work: Work, say: Callable[[str], None], save_seconds: fl
     return outcome_of(cell, run, "ok")
 
 
-def outcome_of(
-    cell: Cell, run: Run | None, status: str, reason: str | None = None
-) -> Outcome:
+def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = None) -> Outcome:
     """What a run gave; None where its model did not even fit into memory."""
     best = run.best if run and status == "ok" else {}
     return Outcome(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from tiny import ENCODER, ROOT
 from torch.testing import assert_close
 
 from lra import attention
 from lra.cell import Encoder
 from lra.config import Protocol
 from lra.model import Classifier, parameter_count, sinusoids
+from tiny import ENCODER, ROOT
 
 # google-research/long-range-arena at cd31e5c, counted from its effective configurations
 COUNTS = {

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import make_cell
 
 from lra.batches import Batches, training_order
 from lra.data.store import Info, Sequences, Split, read_split, table_of, write_split
 from lra.errors import LRAError
+from tiny import make_cell
 
 CPU = torch.device("cpu")
 

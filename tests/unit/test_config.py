@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny import ROOT
 
 from lra.config import SCHEMAS, schema
 from lra.errors import LRAError
 from lra.resolve import Arena, annotated
+from tiny import ROOT
 
 
 @pytest.fixture

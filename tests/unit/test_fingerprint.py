@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tiny import ROOT
 
 from lra import attention
 from lra.fingerprint import fingerprint, modules
+from tiny import ROOT
 
 TRAIN_LINEAR = ("lra.train", "lra.attention.linear")
 

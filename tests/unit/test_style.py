@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tiny import ROOT
 
 WORKFLOW = ["Snakefile", *(str(p.relative_to(ROOT)) for p in ROOT.glob("workflow/rules/*.smk"))]
@@ -24,5 +25,7 @@ BIN = Path(sys.executable).parent
     ids=["ruff", "ruff-format", "snakefmt", "snakemake-lint"],
 )
 def test_linters_find_nothing(command):
-    done = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr

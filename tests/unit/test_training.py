@@ -6,13 +6,13 @@ import math
 
 import pytest
 import torch
-from tiny import make_cell
 
 from lra import hardware, profile
 from lra.cell import Cell, ProfilePoint, Training, read, to_yaml
 from lra.errors import LRAError
 from lra.resume import Work
 from lra.train import learning_rate, train
+from tiny import make_cell
 
 
 def official(**changed) -> Training:

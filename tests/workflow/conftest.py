@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tiny import ROOT, SMALL_LISTOPS
 
 TASKS, MODELS, SEEDS, LENGTHS = ["listops", "pathfinder"], ["linear", "local"], [1, 2], [32, 64]

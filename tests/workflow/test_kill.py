@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny import ROOT, make_cell
 
 from lra import attention
+from tiny import ROOT, make_cell
 
 SEED = random.SystemRandom().randrange(10**6)
 

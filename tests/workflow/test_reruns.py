@@ -44,7 +44,11 @@ def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout
         ("src/lra/attention/linear.py", '"""Linear Transformer', '"""A docstring. Linear'),
         ("src/lra/model.py", "import math\n", "import math\n\n# another comment\n"),
         ("src/lra/train.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
-        ("src/lra/cli.py", "import json\n", "import json\n\n# the commands are no part of a result\n"),
+        (
+            "src/lra/cli.py",
+            "import json\n",
+            "import json\n\n# the commands are no part of a result\n",
+        ),
         ("config/protocols/tiny.yaml", "title: tiny", "title: a better title"),
     ],
     ids=["comment", "docstring", "model-comment", "formatting", "cli", "title"],
@@ -62,12 +66,16 @@ def test_touch_runs_nothing(checkout):
 
 
 def test_changing_the_plots_trains_nothing(checkout):
-    checkout.write("src/lra/figures.py", (checkout.folder / "src/lra/figures.py").read_text() + "\nNEW = 1\n")
+    checkout.write(
+        "src/lra/figures.py", (checkout.folder / "src/lra/figures.py").read_text() + "\nNEW = 1\n"
+    )
     assert checkout.plan() == FIGURES
 
 
 def test_changing_a_tasks_training_runs_its_cells_only(checkout):
-    checkout.edit("config/protocols/tiny.yaml", "  listops:\n", "  listops:\n    training: {steps: 22}\n")
+    checkout.edit(
+        "config/protocols/tiny.yaml", "  listops:\n", "  listops:\n    training: {steps: 22}\n"
+    )
     trained = {job for job in checkout.plan() if job.startswith("train ")}
     assert trained == {f"train listops/{m}/seed{s}" for m in ("linear", "local") for s in (1, 2)}
 
@@ -133,9 +141,15 @@ def test_results_are_what_the_design_says(checkout):
     scores = pq.read_table(root / "scores.parquet").to_pylist()
     assert len(scores) == 8
     predictions = pq.read_table(cell / "predictions.parquet").to_pandas()
-    row = next(r for r in scores if (r["task"], r["model"], r["seed"]) == ("pathfinder", "local", 2))
-    assert row["accuracy"] == pytest.approx(100 * (predictions.label == predictions.prediction).mean())
-    assert row["chance"] == pytest.approx(100 * predictions.label.value_counts(normalize=True).max())
+    row = next(
+        r for r in scores if (r["task"], r["model"], r["seed"]) == ("pathfinder", "local", 2)
+    )
+    assert row["accuracy"] == pytest.approx(
+        100 * (predictions.label == predictions.prediction).mean()
+    )
+    assert row["chance"] == pytest.approx(
+        100 * predictions.label.value_counts(normalize=True).max()
+    )
     assert (row["steps"], row["n_test"], row["status"]) == (20, 100, "ok")
     for table in ("history", "speed", "memory"):
         assert len(pq.read_table(root / f"{table}.parquet")) > 0

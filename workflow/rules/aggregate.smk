@@ -112,7 +112,7 @@ rule table_accuracy:
     """Accuracy beside the paper's Table 1."""
     input:
         scores="results/{experiment}/scores.parquet",
-        reference=ROOT / "config/reference/scores.csv",
+        reference="config/reference/scores.csv",
     output:
         multiext("results/{experiment}/tables/accuracy", ".csv", ".md", ".tex", ".html"),
     log:
@@ -141,7 +141,7 @@ rule table_efficiency:
     input:
         speed="results/{experiment}/speed.parquet",
         memory="results/{experiment}/memory.parquet",
-        reference=ROOT / "config/reference/efficiency.csv",
+        reference="config/reference/efficiency.csv",
     output:
         multiext(
             "results/{experiment}/tables/efficiency", ".csv", ".md", ".tex", ".html"

@@ -88,7 +88,7 @@ def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def option_model(name: str) -> type[BaseModel]:
-    """The keyword-only arguments of the mechanism's `Attention`, as a schema read from its source."""
+    """The keyword-only arguments of a mechanism's `Attention`, as a schema read from its source."""
     path = Path(__file__).with_name(f"{name}.py")
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.ClassDef) and node.name == "Attention":

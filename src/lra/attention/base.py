@@ -56,7 +56,7 @@ def attendable(mask: Tensor) -> Tensor:
 def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> Tensor:
     """Which keys each query may see, (n, n) or broadcast with mask (..., 1, n): no later one.
 
-    A query always sees itself, so that one with nothing real before it does not open onto the future.
+    A query always sees itself, so that one with nothing real before it has something to see.
     """
     lower = torch.ones(n, n, dtype=torch.bool, device=device).tril()
     if mask is None:

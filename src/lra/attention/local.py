@@ -1,4 +1,4 @@
-"""Local attention: non-overlapping contiguous blocks (Tay et al. 2020, arXiv:2011.04006, section 3).
+"""Local attention: contiguous blocks without overlap (Tay et al. 2020, arXiv:2011.04006, sec. 3).
 
 The official code groups positions with a stride instead (block_size positions that lie N /
 block_size apart); this is the mechanism as the paper describes it.
@@ -37,7 +37,9 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n, block = x.shape[1], min(self.block_size, x.shape[1])
         if mask is None and n % block:
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)  # the tail of the last block is padding
+            mask = x.new_ones(
+                x.shape[:2], dtype=torch.bool
+            )  # the tail of the last block is padding
         x = pad_length(x, block, dim=1)
         q, k, v = (
             rearrange(t, "b h (g s) d -> (b g) h s d", s=block) for t in self.project(x)

@@ -18,7 +18,7 @@ INFO = Info("full", "Vaswani et al. 2017, arXiv:1706.03762", "O(N^2)", causal=Tr
 class Attention(MultiHead):
     """softmax(q k^T / sqrt(D)) v
 
-    kernel: `fused` never holds the N x N weights (torch's CPU kernel: only while nothing is dropped);
+    kernel: `fused` never holds the N x N weights (on CPU only while nothing is dropped);
     `materialised` does, as the code behind the paper's efficiency table. Results agree to rounding.
     """
 

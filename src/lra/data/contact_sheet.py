@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +43,6 @@ def contact_sheet(split: Path, png: Path, per_label: int = 8) -> None:
     partial = png.with_name(png.name + ".partial")
     try:
         sheet.save(partial, format="PNG")
-        os.replace(partial, png)
+        partial.replace(png)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,166 +1,43 @@
-"""Growing and drawing snakes of paddles: the compiled inner loops of `lra.data.pathfinder`.
+"""Growing and drawing the snakes of `lra.data.pathfinder`: its compiled inner loops.
 
-A *paddle* is a short bar, a *snake* a chain of paddles with gaps between them. Positions are
-(y, x) in image pixels, angles radians with 0 along +x. All arrays of pixels are flat views of a
-square canvas: the image inside a wide apron that counts as occupied, so that no test of
-occupancy and no drawing needs a bounds check.
-
-A paddle is a row of four integers: the pixel (y, x) of one of its ends and the offset (dy, dx) of
-its other end in *sub-pixels*, of which `SCALE` make a pixel. Paddles with the same offset look
-the same, so each is drawn once, with Pillow, and kept in the tables of a `Brush`.
+A *snake* is a chain of paddles with gaps between them. Positions are (y, x) in image pixels,
+orientations whole degrees with 0 along +x. A paddle is a row of four integers, see
+`lra.data.paddles`; `occupied` is the flat canvas of int16 marks: 0 for a free pixel, `EDGE`
+outside the image and in its padding, else the mark of the paddle that holds the pixel.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from PIL import Image, ImageDraw
-from scipy.ndimage import binary_dilation
 
-SCALE = 2  # anti-aliasing: sub-pixels per pixel
-GRID = 4  # places of a pivot within a pixel, along each axis
-APRON = 24  # pixels; more than a paddle and its margins can reach beyond the image
-REDRAWS = 8  # of pixels that are not free, before the free ones are listed
-MOST_PADDLES = 64  # of a snake
-EDGE = -1  # the mark of what is outside the image or in its padding
+from lra.data.paddles import APRON, GRID, SCALE
+
 PADDLE_TRIES = 3
 DISTRACTOR_TRIES = 5
-PAIR_TRIES = 100_000  # far more than any pair that fits needs: only to stop where none fits
+PAIR_TRIES = 300_000  # far more than any pair that fits needs: only to stop where none fits
 LEAST_FREE = 0.01  # of the image's pixels; below it no further distractor is tried
+REDRAWS = 8  # of pixels that are not free, before the free ones are listed
+MOST_PADDLES = 64  # of a snake
+EDGE = -1
+
+inlined = njit(cache=True, forceinline=True)  # for what is called most: half the time is saved
 
 
-class Brush(NamedTuple):
-    """How paddles of one image size look and what they occupy.
-
-    M margins, offsets of -R..R sub-pixels a side (D = 2 R + 1), windows of -H..H pixels a side.
-    Lists of cells are flat canvas offsets from a paddle's pixel end, padded to a common length.
-    """
-
-    size: int  # pixels a side of the image
-    padding: int  # pixels at the image's edge that count as occupied
-    length: float  # pixels, of a paddle
-    seed_distance: int  # pixels, between the first tips of the two targets
-    border: int  # pixels at the image's edge where the first target does not start
-    marker_radius: float  # pixels
-    target_contrast: float
-    distractor_contrast: float
-    margins: np.ndarray  # (M,) int64 pixels
-    units: np.ndarray  # (360, 2) float64, sine and cosine of whole degrees
-    rings: np.ndarray  # (M, GRID^2, A, 2) int32, where a paddle may end, from its pivot's pixel
-    ring_degrees: np.ndarray  # (M, GRID^2, A) int32, its orientation there
-    turn_sums: np.ndarray  # (M, GRID^2, 360, A) float32, running sums of those ends' weights
-    steps: np.ndarray  # (M, 360, 2) int32 in 1 / GRID pixels, from a pivot to the next one
-    ink: np.ndarray  # (D, D, 2 H + 1, 2 H + 1) uint8, what is drawn
-    cells: np.ndarray  # (M, D, D, C) int32, what a paddle and its margin occupy
-    cell_counts: np.ndarray  # (M, D, D) int64
-    discs: np.ndarray  # (M, E) int32, a disc of the margin's radius
-    disc_counts: np.ndarray  # (M,) int64
-
-
-def disc(radius: float) -> np.ndarray:
-    """(2 r + 1, 2 r + 1) bool: the pixels within `radius` of the middle one."""
-    reach = np.arange(-int(radius), int(radius) + 1)
-    return reach[:, None] ** 2 + reach**2 <= radius**2
-
-
-def _ring(radius: float, i: int, j: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels within half a pixel of a circle around (i, j) / GRID: (A, 2), and their angles (A,)."""
-    reach = np.arange(-math.ceil(radius) - 2, math.ceil(radius) + 3)
-    dy, dx = np.meshgrid(reach - i / GRID, reach - j / GRID, indexing="ij")
-    distance = np.hypot(dy, dx)
-    at = (distance >= radius - 0.5) & (distance < radius + 0.5)
-    return np.argwhere(at) + reach[0], np.arctan2(dy, dx)[at]
-
-
-def turn_tables(
-    length: float, margins: tuple[int, ...], continuity: float
-) -> dict[str, np.ndarray]:
-    """The fields of a `Brush` that say where a snake may turn, and how likely.
-
-    With pivots rounded to 1 / GRID of a pixel and orientations to whole degrees there are few
-    cases, and the weights of all can be tabled.
-    """
-    rings = [[_ring(length + m, i, j) for i, j in np.ndindex(GRID, GRID)] for m in margins]
-    most = max(len(angles) for row in rings for _, angles in row)
-    pixels = np.zeros((len(margins), GRID**2, most, 2), np.int32)
-    degrees = np.zeros((len(margins), GRID**2, most), np.int32)
-    weights = np.zeros((len(margins), GRID**2, 360, most))
-    headings = np.radians(np.arange(360))
-    for m, f in np.ndindex(pixels.shape[:2]):
-        ring, angles = rings[m][f]
-        turns = np.abs((angles - headings[:, None] + np.pi) % (2 * np.pi) - np.pi)
-        pixels[m, f, : len(ring)] = ring
-        degrees[m, f, : len(ring)] = np.round(np.degrees(angles)) % 360
-        weights[m, f, :, : len(ring)] = np.cos(np.minimum(continuity * turns, np.pi / 2)) ** 2
-    weights[weights < 1e-12] = 0
-    units = np.stack([np.sin(headings), np.cos(headings)], -1)
-    steps = [np.round((length + 2 * margin) * GRID * units) for margin in margins]
-    return {
-        "units": units,
-        "rings": pixels,
-        "ring_degrees": degrees,
-        "turn_sums": weights.cumsum(-1).astype(np.float32),
-        "steps": np.stack(steps).astype(np.int32),
-    }
-
-
-def _lists(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns, from the middle, that are set in each of (..., K, K) bool masks."""
-    counts = masks.sum((-2, -1))
-    half = masks.shape[-1] // 2
-    rows = np.zeros((*counts.shape, counts.max(), 2), np.int32)
-    for at in np.ndindex(counts.shape):
-        rows[at][: counts[at]] = np.argwhere(masks[at]) - half
-    return rows, counts
-
-
-def brush_tables(
-    size: int, length: float, thickness: float, margins: tuple[int, ...]
-) -> dict[str, np.ndarray]:
-    """The array fields of a `Brush`, for paddles of `length` x `thickness` pixels."""
-    reach = math.ceil(SCALE * (length + 0.5)) + 1  # a paddle's length varies by rounding
-    half = math.ceil(reach / SCALE) + 4  # room for the margin, and for Lanczos's three pixels
-    window, middle = 2 * half + 1, SCALE * half
-    ink = np.zeros((2 * reach + 1, 2 * reach + 1, window, window), np.uint8)
-    solid = np.zeros(ink.shape, bool)
-    for i, j in np.ndindex(ink.shape[:2]):
-        image = Image.new("L", (SCALE * window, SCALE * window))
-        ends = [(middle, middle), (middle + j - reach, middle + i - reach)]
-        ImageDraw.Draw(image).line(ends, fill=255, width=round(SCALE * thickness))
-        ink[i, j] = image.resize((window, window), Image.Resampling.LANCZOS)
-        blocks = np.asarray(image).reshape(window, SCALE, window, SCALE)
-        solid[i, j] = blocks.any((1, 3))
-    occupied = [binary_dilation(solid, disc(margin)[None, None]) for margin in margins]
-    largest = max(margins)
-    discs = [np.pad(disc(margin), largest - margin) for margin in margins]
-    stride = np.array([size + 2 * APRON, 1], np.int32)
-    cells, cell_counts = _lists(np.stack(occupied))
-    disc_cells, disc_counts = _lists(np.stack(discs))
-    return {
-        "margins": np.array(margins),
-        "ink": ink,
-        "cells": cells @ stride,
-        "cell_counts": cell_counts,
-        "discs": disc_cells @ stride,
-        "disc_counts": disc_counts,
-    }
-
-
-@njit(cache=True)
+@inlined
 def _offset(delta):
     """A paddle's offset in pixels, rounded up to whole sub-pixels."""
     return math.ceil(SCALE * delta - 1e-9)
 
 
-@njit(cache=True)
+@inlined
 def _cell(brush, y, x):
     return (y + APRON) * (brush.size + 2 * APRON) + x + APRON
 
 
-@njit(cache=True)
+@inlined
 def _shape(brush, margin, paddle):
     """What a paddle and its margin occupy: its cell on the canvas and offsets from there."""
     reach = brush.ink.shape[0] // 2
@@ -169,13 +46,13 @@ def _shape(brush, margin, paddle):
     return _cell(brush, paddle[0], paddle[1]), cells
 
 
-@njit(cache=True)
+@inlined
 def _mark(snake, i):
     """The mark of a snake's i-th paddle on the pixels it occupies; 0 is a free pixel."""
     return 1 + MOST_PADDLES * snake + i
 
 
-@njit(cache=True)
+@inlined
 def _is_free(occupied, shape, newest):
     """Whether a shape lies on free pixels, or on those of the paddle marked `newest`."""
     at, cells = shape
@@ -186,7 +63,7 @@ def _is_free(occupied, shape, newest):
     return True
 
 
-@njit(cache=True)
+@inlined
 def _stamp(occupied, shape, mark):
     at, cells = shape
     for k in range(len(cells)):
@@ -194,14 +71,14 @@ def _stamp(occupied, shape, mark):
             occupied[at + cells[k]] = mark
 
 
-@njit(cache=True)
+@inlined
 def _clear(occupied, shape):
     at, cells = shape
     for k in range(len(cells)):
         occupied[at + cells[k]] = 0
 
 
-@njit(cache=True)
+@inlined
 def _start(brush, margin, y, x, degrees, paddle, heading):
     """Lay a snake's first paddle from its tip (y, x).
 
@@ -216,46 +93,46 @@ def _start(brush, margin, y, x, degrees, paddle, heading):
     heading[2] = degrees
 
 
-@njit(cache=True)
-def _turn(rng, occupied, newest, at, ring, sums, disc, side):
-    """The index of a free pixel, with probability in proportion to its weight; -1 for none.
+@inlined
+def _turn(rng, occupied, newest, at, ring, turns, sums, disc, side):
+    """The ring's index of a free pixel, with probability in proportion to its weight; -1 for none.
 
-    ring: (A, 2) pixels from the canvas cell `at`, sums: (A,) running sums of their weights. What
-    is drawn but not free is drawn again; where that happens too often, the free ones are listed.
+    ring: (A, 2) pixels from the canvas cell `at`. turns, sums: (T,) those in reach and running
+    sums of their weights. What is drawn but not free is drawn again; where that happens too
+    often, the free ones are listed.
     """
     for _ in range(REDRAWS):
-        point, low, high = rng.random() * sums[-1], 0, len(sums) - 1
-        while low < high:  # the first sum above the point
-            middle = (low + high) // 2
-            if sums[middle] > point:
-                high = middle
-            else:
-                low = middle + 1
-        if _is_free(occupied, (at + side * ring[low, 0] + ring[low, 1], disc), newest):
-            return low
+        point, place = rng.random() * sums[-1], 0
+        for k in range(len(sums) - 1):
+            place += sums[k] <= point
+        pick = turns[place]
+        if _is_free(occupied, (at + side * ring[pick, 0] + ring[pick, 1], disc), newest):
+            return int(pick)
     chosen, total = -1, 0.0
     for k in range(len(sums)):
         weight = sums[k] - sums[k - 1] if k > 0 else sums[0]
-        cell = at + side * ring[k, 0] + ring[k, 1]
+        pick = turns[k]
+        cell = at + side * ring[pick, 0] + ring[pick, 1]
         if weight > 0 and _is_free(occupied, (cell, disc), newest):
             total += weight
             if chosen < 0 or total * rng.random() < weight:
-                chosen = k
+                chosen = int(pick)
     return chosen
 
 
-@njit(cache=True)
+@inlined
 def _grow(rng, brush, margin, occupied, newest, paddle, heading):
     """Lay a snake's next paddle in free pixels and move its heading on; whether one was found."""
     pivot_y = heading[0] + brush.steps[margin, heading[2], 0]
     pivot_x = heading[1] + brush.steps[margin, heading[2], 1]
     fraction = GRID * (pivot_y % GRID) + pivot_x % GRID
     ring = brush.rings[margin, fraction]
+    turns = brush.turns[margin, fraction, heading[2]]
     sums = brush.turn_sums[margin, fraction, heading[2]]
     disc = brush.discs[margin, : brush.disc_counts[margin]]
     gap, at = brush.margins[margin], _cell(brush, pivot_y // GRID, pivot_x // GRID)
     for _ in range(PADDLE_TRIES):
-        pick = _turn(rng, occupied, newest, at, ring, sums, disc, brush.size + 2 * APRON)
+        pick = _turn(rng, occupied, newest, at, ring, turns, sums, disc, brush.size + 2 * APRON)
         if pick < 0:
             return False
         degrees = brush.ring_degrees[margin, fraction, pick]
@@ -288,6 +165,12 @@ def _seed(rng, brush, margin, occupied, snakes, headings):
 
 
 @njit(cache=True)
+def _clear_targets(brush, margin, occupied, snakes, laid):
+    for k in range(laid):
+        _clear(occupied, _shape(brush, margin, snakes[k % 2, k // 2]))
+
+
+@njit(cache=True)
 def _targets(rng, brush, margin, occupied, snakes, contour_length):
     """Try once to lay the two targets, a paddle each in turn; whether both reached full length.
 
@@ -302,11 +185,16 @@ def _targets(rng, brush, margin, occupied, snakes, contour_length):
         s, i = k % 2, k // 2
         newest = _mark(s, i - 1)
         if not _grow(rng, brush, margin, occupied, newest, snakes[s, i], headings[s]):
-            for laid in range(k):
-                _clear(occupied, _shape(brush, margin, snakes[laid % 2, laid // 2]))
+            _clear_targets(brush, margin, occupied, snakes, k)
             return False
         _stamp(occupied, _shape(brush, margin, snakes[s, i]), _mark(s, i))
     return True
+
+
+@njit(cache=True)
+def _distance(a, b):
+    """Squared pixels from the pixel end of one paddle to that of another."""
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
 
 
 @njit(cache=True)
@@ -387,9 +275,12 @@ def _rescale(canvas, pixels):
 
 
 @njit(cache=True)
-def draw_stimuli(rng, brush, contour_length, distractor_length, pixels, labels, snakes, truth):
+def draw_stimuli(
+    rng, brush, contour_length, distractor_length, matched, pixels, labels, snakes, truth
+):
     """Fill arrays of n images, each with up to s snakes; whether targets were found for all.
 
+    matched: keep only targets whose last tips are equally far from the first marker.
     pixels: (n, size, size) uint8. labels: (n,) int64, 1 where both markers are on one snake.
     snakes: (n, s, contour_length, 4) int16 paddles, targets first. truth: (n, 6) int64, of
     each image: y, x of the first marker; y, x of the second; number of distractors; margin.
@@ -405,9 +296,15 @@ def draw_stimuli(rng, brush, contour_length, distractor_length, pixels, labels, 
                 inside = edge <= i < side - edge and edge <= j < side - edge
                 occupied[i * side + j] = 0 if inside else EDGE
                 canvas[i, j] = 0
+        first, last = int(2 * rng.random()), contour_length - 1
         for _ in range(PAIR_TRIES):
-            if _targets(rng, brush, margin, occupied, snakes[n], contour_length):
+            if not _targets(rng, brush, margin, occupied, snakes[n], contour_length):
+                continue
+            same = _distance(snakes[n, first, 0], snakes[n, first, last])
+            other = _distance(snakes[n, first, 0], snakes[n, 1 - first, last])
+            if same == other or not matched:
                 break
+            _clear_targets(brush, margin, occupied, snakes[n], 2 * contour_length)
         else:
             return False
         laid = _distractors(rng, brush, margin, occupied, snakes[n], distractor_length)
@@ -417,10 +314,9 @@ def draw_stimuli(rng, brush, contour_length, distractor_length, pixels, labels, 
             else:
                 contrast = brush.distractor_contrast
                 _draw_snake(brush, canvas, snakes[n, s], distractor_length, contrast)
-        first = int(2 * rng.random())
         second = first if labels[n] == 1 else 1 - first
         truth[n, 0], truth[n, 1] = snakes[n, first, 0, 0], snakes[n, first, 0, 1]
-        truth[n, 2], truth[n, 3] = snakes[n, second, -1, 0], snakes[n, second, -1, 1]
+        truth[n, 2], truth[n, 3] = snakes[n, second, last, 0], snakes[n, second, last, 1]
         truth[n, 4], truth[n, 5] = laid, brush.margins[margin]
         _draw_marker(brush, canvas, truth[n, 0], truth[n, 1])
         _draw_marker(brush, canvas, truth[n, 2], truth[n, 3])

@@ -7,7 +7,6 @@ for two-tower tasks, ``tokens_b``. The schema's metadata key ``lra`` holds the J
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,7 +60,7 @@ class Split:
 
 
 def table_of(values: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """A table of the format's columns from flat tokens (total,), offsets (n + 1,) and labels (n,)."""
+    """A table of the format's columns: flat tokens (total,), offsets (n + 1,), labels (n,)."""
     tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
     return pa.table({"tokens": tokens, "label": pa.array(labels, pa.int64())})
 
@@ -82,7 +81,7 @@ def write_split(path: Path, tables: Iterable[pa.Table], info: Info) -> int:
             if writer is None:
                 raise LRAError(f"{path}: no examples to write")
             writer.close()
-        os.replace(partial, path)
+        partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise

@@ -1,0 +1,41 @@
+"""Every mechanism learns: a small ListOps run ends well above the majority class."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lra import attention
+from lra.data.generate import generate_dataset
+from lra.data.store import read_split
+from lra.resume import Work
+from lra.train import train
+from tiny import SMALL_LISTOPS, make_cell
+
+OPTIONS = {"local": {"block_size": 16}}  # of a length that suits sequences of at most 63 tokens
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "listops"
+    generate_dataset("listops", SMALL_LISTOPS, {"train": 8000, "val": 500, "test": 500}, 0, folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", attention.names())
+def test_listops_is_learned(data, tmp_path, name):
+    """300 steps, about 8 s of one core; 36 to 45 % in runs of three seeds, majority 13 %."""
+    cell = make_cell(
+        model=name,
+        encoder={"attention": name, "options": OPTIONS.get(name, {}), "dim": 64, "qkv_dim": 64,
+                 "heads": 4, "mlp_dim": 128, "dropout": 0.0, "attention_dropout": 0.0},
+        training={"steps": 300, "batch_size": 32, "eval_every": 100, "learning_rate": 2e-3,
+                  "warmup": 30},
+    )  # fmt: skip
+    outcome = train(cell, data, Work(tmp_path, "key", print), print)
+    labels = read_split(data / "val.arrow").labels
+    majority = 100 * np.bincount(labels).max() / len(labels)
+    losses = [row["loss"] for row in outcome.history if row["split"] == "train"]
+    print(f"{name}: {outcome.val_accuracy:.1f} % against {majority:.1f} %")
+    assert outcome.val_accuracy > majority + 15
+    assert losses[-1] < 0.8 * losses[0]
