@@ -28,3 +28,4 @@ lock: setup
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra test --strip-extras \
 		--no-emit-index-url --no-emit-find-links --no-emit-options --no-annotate \
 		--output-file envs/requirements.txt pyproject.toml
+	$(BIN)/python envs/environment.py

@@ -67,7 +67,7 @@ class _Tower:
         values = sequences.values
         if values.dtype != np.uint8:
             values = values.astype(np.int32)
-        self.values = torch.from_numpy(np.array(values)).to(device)
+        self.values = torch.from_numpy(np.require(values, requirements="W")).to(device)
         offsets = torch.from_numpy(sequences.offsets).to(device)
         self.starts, self.lengths = offsets[:-1], offsets.diff()
 
