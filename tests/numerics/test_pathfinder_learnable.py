@@ -87,6 +87,11 @@ def accuracy_at_6(seed: int) -> float:
 
 @pytest.mark.timeout(300)
 def test_a_small_cnn_is_well_above_chance():
-    accuracy = accuracy_at_6(SEED)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on a shared machine faster than two that wait for each other
+    try:
+        accuracy = accuracy_at_6(SEED)
+    finally:
+        torch.set_num_threads(threads)
     print(f"seed {SEED}: {accuracy:.3f} on targets of 6 paddles")
-    assert accuracy > 0.65
+    assert accuracy > 0.75  # 0.89-0.91 measured over seeds 0, 1, 2

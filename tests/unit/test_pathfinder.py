@@ -109,6 +109,20 @@ def test_markers_are_drawn_where_the_ground_truth_says(stimuli):
         assert stimulus.pixels[ay, ax] == stimulus.pixels[by, bx] > 150
 
 
+def test_nothing_is_drawn_but_snakes_and_markers(stimuli):
+    size, drawn = stimuli
+    for stimulus in drawn:
+        bright = np.argwhere(stimulus.pixels > 100)
+        truth = np.concatenate([points(snake) for snake in stimulus.snakes])
+        off_snakes = np.linalg.norm(bright[:, None] - truth, axis=-1).min(1) > 2.5
+        off_markers = np.linalg.norm(bright[:, None] - stimulus.markers, axis=-1).min(1) > (
+            SIZES[size].marker
+        )
+        assert not (off_snakes & off_markers).any()
+        dark = stimulus.pixels[tuple(truth.round().astype(int).T)] < 20
+        assert dark.mean() < 0.2
+
+
 def test_either_target_is_marked_first():
     rng, config = np.random.default_rng(0), PathfinderConfig(size=32, contour_length=6)
     first = [
