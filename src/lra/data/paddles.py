@@ -17,9 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_dilation
 
-SCALE = 2  # anti-aliasing: sub-pixels per pixel
-GRID = 4  # places of a pivot within a pixel, along each axis
-APRON = 24  # pixels; more than a paddle and its margins can reach beyond the image
+from lra.data.snakes import APRON, GRID, SCALE
 
 
 class Brush(NamedTuple):
