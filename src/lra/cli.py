@@ -7,6 +7,7 @@ end it with one line and exit status 1.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from lra import fingerprint
 from lra.cell import Cell, ProfilePoint, read, to_yaml
-from lra.errors import LRAError
+from lra.errors import LRAError, one_of
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -53,7 +54,7 @@ def generate(
         entry = Recipe.model_validate_json(dataset)
     else:
         known = datasets(Path.cwd())
-        entry = known[chosen(dataset, known)]
+        entry = known[one_of("--dataset", dataset, known)]
     agreed(fingerprint, code.generator(entry.generator))
     sizes = {"train": entry.train, "val": entry.val, "test": entry.test}
     generate_dataset(entry.generator, entry.options, sizes, entry.seed, out, workers)
@@ -175,13 +176,15 @@ def profile(
     fingerprint: Planned = None,
 ) -> None:
     """Measure the speed or the memory of one model at one length."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler announces itself
+
     from lra import fingerprint as code
     from lra import profile as measure
     from lra.provenance import agreed, provenance
     from lra.records import MemoryRecord, SpeedRecord, write_record
 
     kinds = {"speed": (measure.speed, SpeedRecord), "memory": (measure.memory, MemoryRecord)}
-    run, kind = kinds[chosen(what, kinds)]
+    run, kind = kinds[one_of("lra profile", what, kinds)]
     resolved = read(ProfilePoint, point)
     found = agreed(fingerprint, code.stage("profile", resolved.encoder.attention))
     measured = asdict(run(resolved))
@@ -208,7 +211,7 @@ def collect(
     """Gather the records of the listed cells or profile points into one Parquet table."""
     from lra import collect as gather
 
-    chosen(what, ("scores", "history", "speed", "memory"))
+    one_of("lra collect", what, ("scores", "history", "speed", "memory"))
     rows, columns, name = models.split(","), tasks.split(","), root.name
     if what in ("speed", "memory"):
         counts = [int(length) for length in lengths.split(",")]
@@ -231,7 +234,7 @@ def tables(
     """Our figures beside the paper's, as csv, Markdown, LaTeX and HTML."""
     from lra import tables as table
 
-    if chosen(what, ("accuracy", "efficiency")) == "accuracy":
+    if one_of("lra tables", what, ("accuracy", "efficiency")) == "accuracy":
         table.accuracy(root / "scores.parquet", reference, stem)
     else:
         table.efficiency(root / "speed.parquet", root / "memory.parquet", reference, stem)
@@ -246,7 +249,7 @@ def figure(
     """Draw one figure as svg and png."""
     from lra import figures
 
-    figures.draw(chosen(what, figures.FIGURES), root, stem)
+    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem)
 
 
 @app.command()
@@ -278,14 +281,6 @@ def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = Non
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
     extra = [f"lra.attention.{mechanism}"] if mechanism else []
     print(*fingerprint.modules(f"lra.{stage}", *extra), sep="\n")
-
-
-def chosen(word: str, choices: Any) -> str:
-    from lra.errors import nearest
-
-    if word not in choices:
-        raise LRAError(f"'{word}' is unknown; {nearest(word, choices)}")
-    return word
 
 
 def main() -> None:

@@ -15,3 +15,10 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     choices = [str(choice) for choice in choices]
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(sorted(choices))}"
+
+
+def one_of(where: str, word: str, choices: Iterable[str]) -> str:
+    """`word`, or LRAError naming where it stands ("file: key") and the nearest valid choice."""
+    if word not in choices:
+        raise LRAError(f"{where}: '{word}' is unknown; {nearest(word, choices)}")
+    return word

@@ -7,7 +7,6 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 from __future__ import annotations
 
 import importlib
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,14 +15,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lra import attention
-from lra.cell import Cell, ProfilePoint, Strict
-from lra.config import Dataset, Experiment, Model, Part, Protocol, Task, complain, load
-from lra.errors import LRAError, nearest
+from lra.cell import Cell, ProfilePoint
+from lra.config import Dataset, Experiment, Model, Protocol, Task, complain, load
+from lra.errors import LRAError, nearest, one_of
+from lra.layers import Layer, complete_options, join, leaves, sections, validated
 
-Layer = tuple[str, dict[str, Any]]  # where it is written, what is written there
 GENERATORS = ("listops", "pathfinder")  # modules of src/lra/data/ that make data sets
-GIVEN_BY_ENCODER = {"qkv_dim", "dropout"}  # options that the encoder's own keys set
 
 
 @dataclass(frozen=True)
@@ -66,18 +63,11 @@ class Arena:
             ("tasks", experiment.tasks, _stems(self.root, "tasks")),
         ):
             for value in values:
-                if value not in choices:
-                    raise LRAError(
-                        f"{self.where}: {key}: '{value}' is unknown; {nearest(value, choices)}"
-                    )
+                one_of(f"{self.where}: {key}", value, choices)
         where = f"config/protocols/{experiment.protocol}.yaml"
         for task, rules in self.protocol.tasks.items():
             for model in rules.models:
-                if model not in _stems(self.root, "models"):
-                    raise LRAError(
-                        f"{where}: tasks.{task}.models: '{model}' is unknown; "
-                        f"{nearest(model, _stems(self.root, 'models'))}"
-                    )
+                one_of(f"{where}: tasks.{task}.models", model, _stems(self.root, "models"))
         for task in experiment.tasks:
             for model in experiment.models:
                 self.resolve(task, model, experiment.seeds[0])
@@ -126,30 +116,32 @@ class Arena:
         rules = protocol.tasks[task]
         where = f"config/protocols/{self.experiment.protocol}.yaml"
         layers: list[Layer] = [
-            (f"config/tasks/{task}.yaml", _part(entry)),
+            (f"config/tasks/{task}.yaml", sections(entry)),
             ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
             (f"config/models/{model}.yaml", {"encoder": {"options": facts.options}}),
-            (f"{where}: defaults", _part(protocol.defaults)),
-            (f"{where}: tasks.{task}", _part(rules)),
+            (f"{where}: defaults", sections(protocol.defaults)),
+            (f"{where}: tasks.{task}", sections(rules)),
         ]
         if model in rules.models:
             special = rules.models[model]
-            part = _part(special)
+            part = sections(special)
             part["encoder"] = {**part["encoder"], "options": special.options}
             layers.append((f"{where}: tasks.{task}.models.{model}", part))
         training = {"training": {"precision": self.experiment.precision}}
         return [
             *layers,
             (self.where, training),
-            (f"{self.where}: overrides", _part(self.experiment.overrides)),
+            (f"{self.where}: overrides", sections(self.experiment.overrides)),
         ]
 
     def resolve(self, task: str, model: str, seed: int) -> tuple[Cell, dict[str, str]]:
         """A cell, and for each of its keys ("training.steps") where the value is written."""
         layers = self.layers(task, model)
-        values, sources = _join(layers)
+        values, sources = join(layers)
         mechanism = _model(self.root, model).attention or model
-        _check_options(self.root, model, mechanism, values["encoder"].get("options", {}), sources)
+        encoder = values["encoder"]
+        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
+        encoder["attention"] = mechanism
         fixed = {
             "experiment": self.experiment.experiment,
             "protocol": self.experiment.protocol,
@@ -160,9 +152,7 @@ class Arena:
             "device": self.experiment.device,
             "threads": self.experiment.threads,
         }
-        values["encoder"]["attention"] = mechanism
-        values["encoder"]["options"] = _complete(mechanism, values["encoder"].get("options", {}))
-        cell = _validated(Cell, {**fixed, **values}, sources, layers)
+        cell = validated(Cell, {**fixed, **values}, sources, self.where)
         return cell, {**dict.fromkeys(fixed, self.where), **sources}
 
     def profile_models(self) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -179,7 +169,7 @@ class Arena:
         facts = _model(self.root, model)
         mechanism = facts.attention or model
         profile = self.experiment.profile
-        values, sources = _join(
+        values, sources = join(
             [
                 (f"{self.where}: profile", {"encoder": profile.encoder}),
                 (
@@ -188,13 +178,9 @@ class Arena:
                 ),
             ]
         )
-        options = values["encoder"]["options"]
-        _check_options(self.root, model, mechanism, options, sources)
-        values["encoder"] |= {
-            "attention": mechanism,
-            "options": _complete(mechanism, options),
-            "max_len": length,
-        }
+        encoder = values["encoder"]
+        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
+        encoder |= {"attention": mechanism, "max_len": length}
         fixed = {
             "experiment": self.experiment.experiment,
             "model": name,
@@ -205,9 +191,7 @@ class Arena:
             "threads": profile.threads,
             "precision": self.experiment.precision,
         }
-        return _validated(
-            ProfilePoint, {**fixed, **values}, sources, [(f"{self.where}: profile", {})]
-        )
+        return validated(ProfilePoint, {**fixed, **values}, sources, f"{self.where}: profile")
 
 
 def _stems(root: Path, folder: str) -> list[str]:
@@ -241,74 +225,12 @@ def _model(root: Path, name: str) -> Model:
 
 
 def _check_generator(name: str, dataset: Dataset) -> None:
-    if dataset.generator not in GENERATORS:
-        raise LRAError(
-            f"config/datasets.yaml: {name}.generator: '{dataset.generator}' is unknown; "
-            f"{nearest(dataset.generator, GENERATORS)}"
-        )
+    one_of(f"config/datasets.yaml: {name}.generator", dataset.generator, GENERATORS)
     options = importlib.import_module(f"lra.data.{dataset.generator}").Config
     try:
         options.model_validate(dataset.options)
     except ValidationError as error:
         raise complain(f"config/datasets.yaml: {name}.options", error, options) from None
-
-
-def _part(part: Part) -> dict[str, Any]:
-    return {"encoder": dict(part.encoder), "training": dict(part.training)}
-
-
-def _join(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Merge section by section (options key by key); note where each key was last written."""
-    values: dict[str, Any] = {"encoder": {"options": {}}}
-    sources: dict[str, str] = {}
-    for where, sections in layers:
-        for section, entries in sections.items():
-            target = values.setdefault(section, {})
-            for key, value in entries.items():
-                if key == "options":
-                    target["options"] |= value
-                    sources |= {f"{section}.options.{option}": where for option in value}
-                else:
-                    target[key] = value
-                    sources[f"{section}.{key}"] = where
-    return values, sources
-
-
-def _complete(mechanism: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options with the mechanism's defaults, but for those that the encoder's own keys set."""
-    resolved = attention.resolve_options(mechanism, options)
-    return {key: value for key, value in resolved.items() if key not in GIVEN_BY_ENCODER}
-
-
-def _check_options(
-    root: Path, model: str, mechanism: str, options: dict[str, Any], sources: dict[str, str]
-) -> None:
-    where = f"config/models/{model}.yaml"
-    if mechanism not in attention.names():
-        raise LRAError(
-            f"{where}: attention: '{mechanism}' is unknown; {nearest(mechanism, attention.names())}"
-        )
-    for key in GIVEN_BY_ENCODER & options.keys():
-        source = sources[f"encoder.options.{key}"]
-        instead = "attention_dropout" if key == "dropout" else key
-        raise LRAError(f"{source}: options.{key}: set encoder.{instead} instead")
-    try:
-        attention.resolve_options(mechanism, options)
-    except LRAError as error:
-        key = str(error).split(":", 1)[0]
-        raise LRAError(f"{sources.get(f'encoder.{key}', where)}: {error}") from None
-
-
-def _validated(kind: type[Strict], values: dict, sources: dict[str, str], layers: list[Layer]):
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        key = ".".join(str(part) for part in error.errors()[0]["loc"])
-        message = error.errors()[0]["msg"]
-        named = re.search(r"^Value error, (\w+):", message)
-        if named:  # a validator that names the key it complains of
-            key = f"{key}.{named[1]}"
-        raise complain(sources.get(key, layers[-1][0]), error, kind) from None
 
 
 def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
@@ -321,26 +243,10 @@ def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
 
 def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
     """A cell as YAML, and behind each key the file that it comes from."""
-    for key, value, choices in (
-        ("task", task, arena.experiment.tasks),
-        ("model", model, arena.experiment.models),
-    ):
-        if value not in choices:
-            raise LRAError(
-                f"{arena.where}: {key}: '{value}' is not in it; {nearest(value, choices)}"
-            )
+    one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
+    one_of(f"{arena.where}: models", model, arena.experiment.models)
     cell, sources = arena.resolve(task, model, seed)
     lines = []
-    for key, value in _leaves(cell.model_dump(mode="json")):
+    for key, value in leaves(cell.model_dump(mode="json")):
         lines.append(f"{key + ':':32} {value!s:24} # {sources.get(key, 'default')}")
     return "\n".join(lines)
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            pairs += _leaves(value, f"{prefix}{key}.")
-        else:
-            pairs.append((prefix + key, value))
-    return pairs

@@ -130,7 +130,7 @@ def test_later_layers_win_and_are_named():
     assert where["encoder.options.block_size"].endswith("quick.yaml: tasks.listops.models.local")
     assert where["encoder.vocab_size"] == "config/tasks/listops.yaml"
     assert where["training.steps"].endswith("quick.yaml: tasks.listops")
-    assert where["training.pad_to"] == "default"
+    assert where["training.eval_batch_size"] == "default"
 
 
 def test_schemas_in_the_repository_are_the_generated_ones():
