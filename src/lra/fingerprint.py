@@ -59,31 +59,30 @@ def _file(module: str, source: Path) -> Path | None:
     return None
 
 
-def _imports(path: Path) -> list[str]:
+def _imports(path: Path) -> tuple[str, ...]:
+    return _imports_of(path, path.stat().st_mtime_ns)
+
+
+def _syntax(path: Path) -> str:
+    return _syntax_of(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _imports_of(path: Path, mtime: int) -> tuple[str, ...]:
     """Every module that a file may import; `from a import b` may mean the module a.b."""
-    package = path.parent.name
     names: list[str] = []
-    for node in ast.walk(_tree(path, path.stat().st_mtime_ns)):
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                raise ValueError(f"{path}: relative import in package {package}; write it absolute")
+                raise ValueError(f"{path}:{node.lineno}: relative import; write it absolute")
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names
-
-
-def _syntax(path: Path) -> str:
-    return _bare(path, path.stat().st_mtime_ns)
+    return tuple(names)
 
 
 @cache
-def _tree(path: Path, mtime: int) -> ast.Module:
-    return ast.parse(path.read_text(), str(path))
-
-
-@cache
-def _bare(path: Path, mtime: int) -> str:
+def _syntax_of(path: Path, mtime: int) -> str:
     return ast.unparse(_Bare().visit(ast.parse(path.read_text(), str(path))))
 
 
