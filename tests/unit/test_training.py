@@ -109,6 +109,17 @@ def test_clipping_bounds_the_gradient(tiny_listops, tmp_path):
     assert moved < 1e-6
 
 
+def test_bfloat16_trains_too(tiny_listops, tmp_path):
+    cell = make_cell(training={"precision": "bfloat16"})
+    half = train(cell, tiny_listops, Work(tmp_path / "half", "key", silent), silent)
+    full = train(make_cell(), tiny_listops, Work(tmp_path / "full", "key", silent), silent)
+    assert half.status == "ok"
+    assert all(value.dtype == torch.float32 for value in half.weights.values())
+    losses = [[row["loss"] for row in run.history] for run in (half, full)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
 def point(length, **options) -> ProfilePoint:
     sizes = {"max_len": length, "options": options, "vocab_size": 257, "attention_dropout": 0.0}
     cell = make_cell(encoder=sizes)
