@@ -1,6 +1,6 @@
 """A small CNN learns Pathfinder at 32 px from pixels: the labels can be seen, though not by a probe.
 
-Images have equally distant markers (`matched_distance`), so that only following the dashes helps.
+The distance between the markers is matched, so that it takes following the dashes.
 The network starts on targets of 3 paddles and goes on to those of 6, because from the start on 6
 it needs several times as long to leave chance.
 """

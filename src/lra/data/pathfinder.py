@@ -17,30 +17,31 @@ succeeds, with the label and margin kept.
 Differs: close in distribution, not equal in pixels. Pivots are rounded to a quarter pixel and
 orientations to whole degrees, so that all weights can be tabled; at 32 px that lowers the share
 of pairs that succeed from 2.8 to 2.5 %. What is drawn but not free is drawn again, and dashes are
-stamped from tables, which changes nothing. The number of distractors
-does not depend on the contour length (upstream's code leaves it open). 16 px is a variant of our
-own for laptops: 256 tokens, targets of 5 paddles, 2 distractors of one paddle.
+stamped from tables, which changes nothing. The number of distractors does not depend on the
+contour length (upstream's code leaves it open). 16 px is a variant of our own for laptops: 256
+tokens, targets of 5 paddles, 2 distractors of one paddle.
 
-The procedure itself tells a little by the distance between the markers: held-out accuracy of a
-classifier on its histogram is about 52-54 % at 32 px with 14 paddles, 59 % with 6, and up to
-68 % at 256 px. `matched_distance` removes that, at a price in speed; only 16 px does by default.
+Differs on purpose: the distance between the markers tells part of the label in the procedure
+itself (held-out accuracy of its histogram: 52-54 % at 32 px with 14 paddles, 59 % with 6, 68 % at
+256 px). Pairs are rejected until it tells nothing, `lra.data.distances`; with `matched_distance:
+false` they are not.
 
 Speed on one core of a server, after about 10 s of compilation (cached): `python
-tests/benchmarks/pathfinder_speed.py` printed 360 images/s at 16 px (14,000 unmatched), 4900 at
-32, 33 at 64 (where nearly all pairs run into the edge), 128 at 128 and 1800 at 256.
+tests/benchmarks/pathfinder_speed.py` printed 13,000 images/s at 16 px, 4,800 at 32, 31 at
+64 (where nearly all pairs run into the edge), 118 at 128 and 1,700 at 256.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lra.data import paddles, snakes
+from lra.data import distances, paddles, snakes
 from lra.data.store import Info, table_of
 from lra.errors import LRAError
 
@@ -84,9 +85,20 @@ class PathfinderConfig(BaseModel):
     contour_length: int = Field(
         default_factory=lambda data: SIZES[data["size"]].contour_length, ge=3, le=32
     )
-    # keep only targets whose ends are equally far from the first marker, so that the distance
-    # between the markers tells nothing of the label; the original does not; slow above 32 px
-    matched_distance: bool = Field(default_factory=lambda data: data["size"] == 16)
+    # reject pairs so that the distance between the markers tells nothing of the label; the
+    # original does not; by default wherever `lra.data.distances` has a table
+    matched_distance: bool = Field(
+        default_factory=lambda data: distances.tabled(data["size"], data["contour_length"])
+    )
+
+    @model_validator(mode="after")
+    def matching_needs_a_table(self) -> Self:
+        if self.matched_distance and not distances.tabled(self.size, self.contour_length):
+            raise ValueError(
+                f"matched_distance: not tabled for contour_length {self.contour_length} at "
+                f"{self.size} pixels; set it to false"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,8 @@ def _stimuli(
     rows = np.empty((count, 2 + c.distractors, length, 4), np.int16)
     truth = np.empty((count, 6), np.int64)
     arrays = pixels, labels, rows, truth
-    shape = length, length // 3, config.matched_distance
+    kept = distances.kept(config.size, length, config.matched_distance)
+    shape = length, length // 3, kept
     if not snakes.draw_stimuli(rng, _brush(config.size), *shape, *arrays):
         raise LRAError(
             f"pathfinder: two snakes of contour_length {length} do not fit an image of "

@@ -24,6 +24,7 @@ LEAST_FREE = 0.01  # of the image's pixels; below it no further distractor is tr
 REDRAWS = 8  # of pixels that are not free, before the free ones are listed
 MOST_PADDLES = 64  # of a snake
 EDGE = -1
+SPAN = 1.4  # of the image's side: distances between the markers that a table tells apart
 
 inlined = njit(cache=True, forceinline=True)  # for what is called most: 15 % less time at 128 px
 
@@ -195,8 +196,8 @@ def _targets(rng, brush, margin, occupied, snakes, contour_length):
 
 @njit(cache=True)
 def _distance(a, b):
-    """Squared pixels from the pixel end of one paddle to that of another."""
-    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2
+    """Pixels from the pixel end of one paddle to that of another."""
+    return math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)
 
 
 @njit(cache=True)
@@ -278,11 +279,12 @@ def _rescale(canvas, pixels):
 
 @njit(cache=True)
 def draw_stimuli(
-    rng, brush, contour_length, distractor_length, matched, pixels, labels, snakes, truth
+    rng, brush, contour_length, distractor_length, kept, pixels, labels, snakes, truth
 ):
     """Fill arrays of n images, each with up to s snakes; whether targets were found for all.
 
-    matched: keep only targets whose last tips are equally far from the first marker.
+    kept: (2, steps), by label: share of pairs that is kept at each distance between the markers,
+    in equal steps from 0 to SPAN times the side.
     pixels: (n, size, size) uint8. labels: (n,) int64, 1 where both markers are on one snake.
     snakes: (n, s, contour_length, 4) int16 paddles, targets first. truth: (n, 6) int64, of
     each image: y, x of the first marker; y, x of the second; number of distractors; margin.
@@ -292,23 +294,27 @@ def draw_stimuli(
     canvas = np.empty((side, side))
     for n in range(len(pixels)):
         labels[n] = int(2 * rng.random())
-        margin = int(len(brush.margins) * rng.random())
         for i in range(side):
             for j in range(side):
                 inside = edge <= i < side - edge and edge <= j < side - edge
                 occupied[i * side + j] = 0 if inside else EDGE
                 canvas[i, j] = 0
-        first, last = int(2 * rng.random()), contour_length - 1
-        for _ in range(PAIR_TRIES):
-            if not _targets(rng, brush, margin, occupied, snakes[n], contour_length):
-                continue
-            same = _distance(snakes[n, first, 0], snakes[n, first, last])
-            other = _distance(snakes[n, first, 0], snakes[n, 1 - first, last])
-            if same == other or not matched:
+        last = contour_length - 1
+        while True:
+            # a pair that is not kept is drawn anew with all that its distance depends on
+            margin = int(len(brush.margins) * rng.random())
+            first = int(2 * rng.random())
+            second = first if labels[n] == 1 else 1 - first
+            for _ in range(PAIR_TRIES):
+                if _targets(rng, brush, margin, occupied, snakes[n], contour_length):
+                    break
+            else:
+                return False
+            distance = _distance(snakes[n, first, 0], snakes[n, second, last])
+            step = int(kept.shape[1] * distance / (SPAN * brush.size))
+            if rng.random() < kept[labels[n], min(step, kept.shape[1] - 1)]:
                 break
             _clear_targets(brush, margin, occupied, snakes[n], 2 * contour_length)
-        else:
-            return False
         laid = _distractors(rng, brush, margin, occupied, snakes[n], distractor_length)
         for s in range(2 + laid):
             if s < 2:
@@ -316,7 +322,6 @@ def draw_stimuli(
             else:
                 contrast = brush.distractor_contrast
                 _draw_snake(brush, canvas, snakes[n, s], distractor_length, contrast)
-        second = first if labels[n] == 1 else 1 - first
         truth[n, 0], truth[n, 1] = snakes[n, first, 0, 0], snakes[n, first, 0, 1]
         truth[n, 2], truth[n, 3] = snakes[n, second, last, 0], snakes[n, second, last, 1]
         truth[n, 4], truth[n, 5] = laid, brush.margins[margin]
