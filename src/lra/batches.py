@@ -73,7 +73,7 @@ class _Tower:
 
     def gather(self, where: Tensor, max_len: int, pad_to: int) -> tuple[Tensor, Tensor]:
         """tokens (B, N) int32 and mask (B, N); longer examples lose their tail."""
-        lengths = self.lengths[where].clamp(max=max_len)
+        lengths = self.lengths[where]
         width = min(-(-int(lengths.max()) // pad_to) * pad_to, max_len)
         position = torch.arange(width, device=where.device)
         mask = position < lengths[:, None]  # (B, N)
