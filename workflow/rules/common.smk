@@ -29,7 +29,6 @@ wildcard_constraints:
     model=r"[^/]+",
     seed=r"\d+",
     length=r"\d+",
-    split="train|val|test",
 
 
 def every_core(wildcards):

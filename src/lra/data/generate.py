@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from lra.data.store import SPLITS, write_split
 from lra.errors import LRAError, nearest
+from lra.files import write_beside
 
 MANIFEST = "dataset.json"
 AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
@@ -188,16 +189,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def generate_dataset(
     module_name: str,
     config: dict[str, Any],
@@ -251,8 +242,8 @@ def generate_dataset(
             with _one_line(path):
                 rows = write_split(path, counted(named), info)
                 splits[split] = {"rows": rows, "sha256": _sha256(path)}
-        with _one_line(manifest):
-            _write_manifest(manifest, {"info": asdict(info), "splits": splits})
+        content = json.dumps({"info": asdict(info), "splits": splits}, indent=2) + "\n"
+        write_beside(manifest, content.encode())
 
 
 def verify(split: Path) -> None:
