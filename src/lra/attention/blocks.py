@@ -1,0 +1,49 @@
+"""Sequences cut into blocks, and the blocks beside each, as tensors that SDPA reads directly.
+
+Letters beyond base.py's: G blocks, S tokens of a block, W blocks that one block sees.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from lra.attention.base import attendable, pad_length
+
+
+def split(x: Tensor, size: int) -> Tensor:
+    """(B, N, ...) -> (B, G, S, ...), zeros (False) appended to fill the last block."""
+    return pad_length(x, size, dim=1).unflatten(1, (-1, size))
+
+
+def neighbours(x: Tensor, before: int, after: int) -> Tensor:
+    """(B, G, S, ...) -> (B, G, W S, ...): each block's neighbours and itself, in their order.
+
+    Beyond the ends there are zeros (False).
+    """
+    blocks = x.shape[1]
+    ends = (x.new_zeros(len(x), count, *x.shape[2:]) for count in (before, after))
+    first, last = ends
+    padded = torch.cat([first, x, last], dim=1)
+    shifts = [padded[:, shift : shift + blocks] for shift in range(before + 1 + after)]
+    return torch.cat(shifts, dim=2)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, allowed: Tensor | None, dropout: float
+) -> Tensor:
+    """Softmax attention of every block's queries to the keys gathered for that block.
+
+    q (B, G, S, H D), k and v (B, G, K, H D), allowed broadcasts to (B, G, S, K), True where q may
+    see k; a query that may see nothing gets whatever is there, never NaN. Returns (B, N, H D) with
+    N = G S.
+    """
+    batch, length = len(q), q.shape[1] * q.shape[2]
+    q, k, v = (rearrange(t, "b g s (h d) -> (b g) h s d", h=heads) for t in (q, k, v))
+    if allowed is not None:
+        allowed = attendable(allowed).expand(batch, len(q) // batch, *allowed.shape[2:])
+        allowed = allowed.flatten(0, 1)[:, None]  # (B G, 1, S, K)
+    out = scaled_dot_product_attention(q, k, v, allowed, dropout)
+    return rearrange(out, "(b g) h s d -> b (g s) (h d)", b=batch)[:, :length]
