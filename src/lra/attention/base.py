@@ -17,6 +17,10 @@ class MultiHead(nn.Module):
     for a real token, which returns (B, N, dim).
     """
 
+    reversible = False  # whether the encoder's layers run in reverse for their backward pass
+    padding_exempt = False  # whether padding may change real tokens' outputs; the docstring says why
+    auxiliary: Tensor | None = None  # a loss of the last forward, added to the task's in training
+
     def __init__(self, dim: int, heads: int, qkv_dim: int | None, dropout: float) -> None:
         super().__init__()
         width = qkv_dim or dim
@@ -27,6 +31,9 @@ class MultiHead(nn.Module):
         self.out = nn.Linear(width, dim, bias=False)
         for projection in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(projection.weight)
+
+    def tie(self, first: MultiHead) -> None:
+        """Called in every layer but the first: share what the mechanism shares between layers."""
 
     @property
     def drop(self) -> float:
