@@ -1,12 +1,13 @@
 # make        set up .venv, run the quick experiment
 # make test   set up .venv, run the tests
+# make peers  set up .venv, add the other implementations, compare ours with them
 # make lock   resolve envs/requirements.txt anew from pyproject.toml
 SHELL := bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 
-.PHONY: all setup test lock
+.PHONY: all setup test peers lock
 
 all: setup
 	$(BIN)/snakemake --cores all
@@ -22,6 +23,10 @@ setup: .venv/.ready
 
 test: setup
 	$(BIN)/python -m pytest
+
+peers: setup
+	$(BIN)/pip install --quiet --constraint envs/requirements.txt --editable ".[peers]"
+	$(BIN)/python -m pytest tests/peers
 
 lock: setup
 	$(BIN)/pip install --quiet pip-tools

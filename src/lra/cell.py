@@ -39,7 +39,7 @@ class Encoder(Strict):
     layers: int = Field(gt=0)
     mlp_dim: int = Field(gt=0)  # hidden width of each block's MLP and of the classifier head
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
-    pooling: Literal["CLS", "MEAN"] = "CLS"
+    pooling: Literal["CLS", "MEAN", "PMA"] = "CLS"  # PMA: Set Transformer's, by attention
     towers: Literal[1, 2] = 1  # 2: one shared encoder over two documents (retrieval)
     interaction: Literal["none", "NLI"] = "none"  # features of the two-tower head
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -49,6 +49,8 @@ class Encoder(Strict):
     def heads_divide_the_width(self):
         if self.qkv_dim % self.heads:
             raise ValueError(f"heads: {self.heads} heads do not divide qkv_dim {self.qkv_dim}")
+        if self.pooling == "PMA" and self.dim % self.heads:
+            raise ValueError(f"heads: {self.heads} heads do not divide dim {self.dim}, for PMA")
         if self.interaction == "NLI" and self.towers == 1:
             raise ValueError("interaction: NLI compares two towers, but towers is 1")
         return self

@@ -277,6 +277,15 @@ def schemas(out: Path) -> None:
 
 
 @app.command()
+def mechanisms(out: Path) -> None:
+    """Write the page of all attention mechanisms, by family."""
+    from lra.files import write_beside
+    from lra.mechanisms import page
+
+    write_beside(out, page().encode())
+
+
+@app.command()
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
     extra = [f"lra.attention.{mechanism}"] if mechanism else []

@@ -1,6 +1,6 @@
 """The shared encoder of the official configuration, with one- and two-tower heads.
 
-Pre-LN blocks of attention and a GELU-tanh MLP, a final LayerNorm, CLS or MEAN pooling, an MLP head.
+Pre-LN blocks of attention and a GELU-tanh MLP, a final LayerNorm, pooling, an MLP head.
 Sizes, initialisation and parameter counts are those of google-research/long-range-arena at cd31e5c
 (models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers have no
 CLS token and CLS pooling takes their first byte; unlike there, MEAN pooling leaves padding out.
@@ -13,8 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lra import attention
+from lra import attention, reversible
 from lra.cell import Encoder
+from lra.pooling import PMA
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
@@ -60,16 +61,22 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.dim, eps=1e-6)
         self.mlp = MLP(config.dim, config.mlp_dim, config.dropout)
 
+    def residual_attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.dropout(self.attention(self.attention_norm(x), mask))
+
+    def residual_mlp(self, x: Tensor) -> Tensor:
+        return self.mlp(self.mlp_norm(x))
+
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.residual_attention(x, mask)
+        return x + self.residual_mlp(x)
 
 
 class Classifier(nn.Module):
     """Token ids to class scores.
 
     forward(tokens (B, N) or, for two towers, a pair of them; masks alike, or None where nothing is
-    padding) -> (B, classes).
+    padding) -> (B, classes). Then `loss` is what training minimises.
     """
 
     def __init__(self, config: Encoder) -> None:
@@ -87,8 +94,12 @@ class Classifier(nn.Module):
             self.register_buffer("positions", sinusoids(max_len, config.dim), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, max_len) for _ in range(config.layers))
+        for block in self.blocks[1:]:
+            block.attention.tie(self.blocks[0].attention)
         self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.pma = PMA(config.dim, config.heads) if config.pooling == "PMA" else None
         self.head = head(config)
+        self.auxiliary: list[Tensor] = []  # losses of the last forward's mechanisms
 
     def encode(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """One document each: tokens (B, N), mask (B, N) or None -> pooled (B, dim)"""
@@ -98,9 +109,16 @@ class Classifier(nn.Module):
             if mask is not None:
                 mask = nn.functional.pad(mask, (1, 0), value=True)
         x = self.dropout(x + self.positions[: x.shape[1]])
-        for block in self.blocks:
-            x = block(x, mask)
+        if self.blocks[0].attention.reversible:
+            x = reversible.run(self.blocks, x, mask)
+        else:
+            for block in self.blocks:
+                x = block(x, mask)
+        losses = (block.attention.auxiliary for block in self.blocks)
+        self.auxiliary += [loss for loss in losses if loss is not None]
         x = self.norm(x)
+        if self.pma is not None:
+            return self.pma(x, mask)
         if self.config.pooling == "CLS":
             return x[:, 0]
         if mask is None:
@@ -109,6 +127,7 @@ class Classifier(nn.Module):
         return (x * real).sum(1) / real.sum(1).clamp(min=1)
 
     def forward(self, tokens: Tensor | tuple, mask: Tensor | tuple | None = None) -> Tensor:
+        self.auxiliary = []
         if self.config.towers == 1:
             return self.head(self.encode(tokens, mask))
         masks = mask if mask is not None else (None, None)
@@ -117,6 +136,10 @@ class Classifier(nn.Module):
         if self.config.interaction == "NLI":
             features += [one * two, one - two]
         return self.head(torch.cat(features, dim=-1))
+
+    def loss(self, task_loss: Tensor) -> Tensor:
+        """The task's, and what mechanisms add to it (e.g. Compressive Transformer's)."""
+        return sum(self.auxiliary, start=task_loss)
 
 
 def head(config: Encoder) -> nn.Sequential:

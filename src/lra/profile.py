@@ -56,7 +56,7 @@ class Workload:
             return self.model(self.tokens).float()
 
     def train_step(self) -> None:
-        cross_entropy(self.scores(), self.labels).backward()
+        self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

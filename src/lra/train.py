@@ -142,7 +142,7 @@ class Run:
         scores = forward(self.model, batch, self.cell)
         loss = cross_entropy(scores, batch.labels)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        self.model.loss(loss).backward()
         if training.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         for group in self.optimizer.param_groups:

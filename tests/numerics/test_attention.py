@@ -18,6 +18,7 @@ from oracles import gradients, holes, layer, shape_id, tokens
 
 NAMES = attention.names()
 CAUSAL = [name for name in NAMES if attention.info(name).causal]
+SELECTING = {name for name in NAMES if layer(name, 1, 8).selects}
 EXEMPT = {name for name in NAMES if layer(name, 1, 8).padding_exempt}
 SHAPES = [(1, 1, 1, 4), (2, 7, 2, 4), (1, 50, 4, 8), (2, 100, 4, 8), (3, 129, 2, 16)]
 
@@ -95,8 +96,18 @@ def test_an_example_does_not_depend_on_the_others(name):
     assert_close(module(x, mask)[:1][mask[:1]], module(x[:1], mask[:1])[mask[:1]])
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
 @pytest.mark.parametrize("name", CAUSAL)
+def test_no_causal_output_has_a_gradient_from_a_later_token(name):
+    module = layer(name, 2, 8, causal=True)
+    x = tokens(2, 200, 16).requires_grad_()
+    for end in (1, 64, 140, 199):
+        (grad,) = torch.autograd.grad(module(x)[:, :end].square().sum(), x)
+        assert grad[:, end:].abs().max() == 0
+        assert grad[:, :end].abs().max() > 0
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("name", [name for name in CAUSAL if name not in SELECTING])
 def test_causal_outputs_do_not_see_later_tokens(name, masked):
     module = layer(name, 2, 8, causal=True)
     x, mask = tokens(2, 200, 16), None

@@ -12,7 +12,21 @@ from lra.resume import Work
 from lra.train import train
 from tiny import SMALL_LISTOPS, make_cell
 
-OPTIONS = {"local": {"block_size": 16}}  # of a length that suits sequences of at most 63 tokens
+OPTIONS = {  # of lengths that suit sequences of at most 64 tokens
+    "local": {"block_size": 16},
+    "sparse": {"stride": 8, "summary": 2},
+    "longformer": {"window": 16},
+    "image": {"block_size": 16, "halo": 8},
+    "bigbird": {"block_size": 4, "random_blocks": 2},
+    "reformer": {"bucket_size": 8, "hashes": 2},
+    "routing": {"clusters": 4},
+    "sinkhorn": {"block_size": 8},
+    "nystrom": {"landmarks": 16},
+    "performer": {"features": 64},
+    "set": {"inducing": 16},
+    "xl": {"segment": 16},
+    "compressive": {"segment": 16},
+}
 
 
 @pytest.fixture(scope="module")

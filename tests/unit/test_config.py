@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 
+from lra import attention
 from lra.config import SCHEMAS, schema
 from lra.errors import LRAError
+from lra.mechanisms import page
 from lra.resolve import Arena, annotated
 from tiny import ROOT
 
@@ -42,12 +45,28 @@ def complaint(root: Path, **given) -> str:
 
 
 def test_every_experiment_of_the_repository_resolves():
-    for file in ("config.yaml", "paper.yaml"):
+    for file in ("config.yaml", "paper.yaml", "survey.yaml"):
         arena = Arena.read(ROOT / "config" / file)
         for task in arena.experiment.tasks:
             for model in arena.experiment.models:
                 cell, _ = arena.resolve(task, model, 0)
                 assert (cell.task, cell.model) == (task, model)
+
+
+def test_every_mechanism_has_its_defaults_and_its_place_in_the_survey():
+    for name in attention.names():
+        assert (ROOT / f"config/models/{name}.yaml").exists()
+    assert set(Arena.read(ROOT / "config/survey.yaml").experiment.models) == set(attention.names())
+
+
+def test_the_default_experiment_has_one_model_per_family():
+    models = Arena.read(ROOT / "config/config.yaml").experiment.models
+    families = [attention.info(model).family for model in models]
+    assert sorted(families) == sorted(get_args(get_type_hints(attention.Info)["family"]))
+
+
+def test_the_page_of_mechanisms_is_what_lra_mechanisms_writes():
+    assert (ROOT / "src/lra/attention/README.md").read_text() == page()
 
 
 @pytest.mark.parametrize(

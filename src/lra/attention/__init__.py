@@ -21,7 +21,7 @@ from lra.errors import LRAError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-NOT_MECHANISMS = {"__init__", "base", "blocks"}
+NOT_MECHANISMS = {"__init__", "base", "blocks", "mab", "segments"}
 
 
 @dataclass(frozen=True)

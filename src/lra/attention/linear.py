@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import elu, pad
 
@@ -34,6 +35,10 @@ class Attention(MultiHead):
         self.causal = causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if not self.causal and x.device.type == "cpu":
+            projections = (self.query, self.key, self.value)
+            q, k, v = (rearrange(p(x), "b n (h d) -> b n h d", h=self.heads) for p in projections)
+            return self.out(ByHead.apply(q, k, v, mask).flatten(2))
         q, k, v = self.project(x)  # (B, H, N, D)
         q, k = elu(q) + 1, elu(k) + 1
         if mask is not None:
@@ -47,6 +52,51 @@ def linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     context = k.mT @ v  # (B, H, D, D)
     total = k.sum(dim=2, keepdim=True)  # (B, H, 1, D)
     return q @ context / ((q * total).sum(-1, keepdim=True) + EPS)
+
+
+class ByHead(torch.autograd.Function):
+    """`linear` one head at a time: its features stay in a CPU's cache and are never kept.
+
+    apply(q, k, v (B, N, H, D), mask (B, N) or None) -> (B, N, H, D), the projections' own layout.
+    """
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        out = torch.empty_like(q)
+        contexts, totals, norms = [], [], []
+        for head in range(q.shape[2]):
+            features = _features(k[:, :, head], mask)  # (B, N, D)
+            contexts.append(features.mT @ v[:, :, head])  # (B, D, D)
+            totals.append(features.sum(1, keepdim=True))  # (B, 1, D)
+            features = _features(q[:, :, head])
+            norms.append(features @ totals[-1].mT + EPS)  # (B, N, 1)
+            out[:, :, head] = features @ contexts[-1] / norms[-1]
+        stacked = (torch.stack(tensors) for tensors in (contexts, totals, norms))
+        ctx.save_for_backward(q, k, v, mask, *stacked)
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, mask, contexts, totals, norms = ctx.saved_tensors
+        grad_q, grad_k, grad_v = (torch.empty_like(t) for t in (q, k, v))
+        for head in range(q.shape[2]):
+            top = grad[:, :, head] / norms[head]  # of q context, (B, N, D)
+            features = _features(q[:, :, head])
+            through = top @ contexts[head].mT
+            bottom = -(features * through).sum(-1, keepdim=True) / norms[head]  # of q . total
+            # elu + 1 is its own slope below 0, and 1 above
+            grad_q[:, :, head] = (through + bottom * totals[head]) * features.clamp(max=1)
+            context, total = features.mT @ top, bottom.mT @ features
+            features = _features(k[:, :, head], mask)
+            grad_v[:, :, head] = features @ context
+            grad_k[:, :, head] = (v[:, :, head] @ context.mT + total) * features.clamp(max=1)
+        return grad_q, grad_k, grad_v, None
+
+
+def _features(t: Tensor, mask: Tensor | None = None) -> Tensor:
+    """elu + 1 of t (B, N, D), zero where masked"""
+    features = elu(t).add_(1)
+    return features if mask is None else features.mul_(mask[:, :, None])
 
 
 def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

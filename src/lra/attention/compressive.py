@@ -1,0 +1,232 @@
+"""Compressive Transformer (Rae et al. 2020, arXiv:1911.05507, section 3)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, linear, scaled_dot_product_attention
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, attendable
+from lra.attention.blocks import split
+from lra.attention.segments import Part, RelativeAttention, Shared, earlier, per_pair, visible
+from lra.errors import LRAError
+
+INFO = Info("recurrence", "Rae et al. 2020, arXiv:1911.05507", "O(N segment)", causal=True)
+
+
+class Attention(MultiHead):
+    """Transformer-XL with a compressed memory of the segments that left its memory.
+
+    A segment attends to the compressed slots of `compressed_segments` older segments, `segment` /
+    `rate` slots each, to its memory (the segment before) and to itself. `compression` makes one
+    slot of `rate` tokens: their mean or maximum, or a convolution of kernel and stride `rate`.
+    Masked tokens are left out of mean and maximum and are zeros to the convolution; a slot without
+    real tokens is masked. Relative positions (segments.RelativeAttention) count along compressed
+    memory, memory and segment put one after the other, so a slot is one step.
+
+    Memories are what this layer was given there, gradient stopped. The task's gradient trains W_k
+    and W_v with them, never the compression. That learns from `auxiliary` alone (section 3.2 and
+    algorithm 2, attention reconstruction): each segment's content-based attention to its memory,
+    against that to the memory's slots, everything but the convolution fixed; the mean squared
+    difference over real queries whose memory has real tokens. It is None out of training and where
+    nothing is compressed or learned.
+
+    Unlike in the paper: as in xl.py, a query sees its whole segment unless `causal`, and memories
+    are of today's weights; the loss is a mean where algorithm 2 sums norms; the convolution has no
+    bias.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        segment: int = 128,
+        rate: int = 4,
+        compression: Literal["mean", "max", "conv"] = "conv",
+        compressed_segments: int = 2,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        if segment % rate:
+            raise LRAError(f"options.rate: {rate} does not divide segment ({segment})")
+        self.causal, self.segment, self.rate = causal, segment, rate
+        self.compression, self.compressed_segments = compression, compressed_segments
+        self.relative = RelativeAttention(dim, heads, qkv_dim or dim)
+        self.convolution = None
+        if compression == "conv":
+            self.convolution = nn.Linear(rate * dim, dim, bias=False)  # of `rate` tokens in a row
+            nn.init.xavier_uniform_(self.convolution.weight)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        n, size = x.shape[1], min(self.segment, x.shape[1])
+        whole = mask is None
+        if whole and (n > size or self.causal):
+            # the tail of the last segment is padding, and the first segments lack memories
+            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+        x = split(x, size)  # (B, G, S, dim)
+        mask = None if mask is None else split(mask, size)  # (B, G, S)
+        groups = x.shape[1]
+        count = min(self.compressed_segments, max(groups - 2, 0))
+        learning = self.training and self.convolution is not None and groups > 1
+        q = self.query(x)
+        (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
+        parts, seen = [], []
+        self.auxiliary = None
+        if count or learning:
+            tokens = x.detach() if whole else x.detach().masked_fill(~mask[..., None], 0)
+            slots = self.compress(tokens, mask)
+            real = mask.unflatten(2, (-1, self.rate)).any(dim=3)  # (B, G, S / rate)
+            # the first is for the auxiliary loss, the second for the task
+            (k_aux, k_slots), (v_aux, v_slots) = (
+                Shared.apply(slots, p.weight, False)
+                if learning
+                else (None, linear(slots.detach(), p.weight))
+                for p in (self.key, self.value)
+            )
+            parts = [Part(k_slots, v_slots, tuple(range(count + 1, 1, -1)))]
+            seen = [earlier(real, groups, count, skip=1)] if count else []
+            if learning:
+                self.auxiliary = Reconstruction.apply(
+                    self.heads, q.detach(), k.detach(), v.detach(), mask, k_aux, v_aux, real
+                )
+        if groups > 1:
+            parts.append(Part(old_k, old_v, (1,)))
+            seen.append(earlier(mask, groups, 1))
+        parts.append(Part(k, v, (0,)))
+        allowed = None if mask is None else visible(seen, mask, self.causal)
+        out = self.relative(q, parts, allowed, self.drop)
+        return self.out(out[:, :n])
+
+    def compress(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Slots (B, G, S / rate, dim) of tokens (B, G, S, dim), zeros where mask (B, G, S) is"""
+        x, mask = x.unflatten(2, (-1, self.rate)), mask.unflatten(2, (-1, self.rate))
+        if self.convolution is not None:
+            return self.convolution(x.flatten(3))
+        if self.compression == "mean":
+            return x.sum(dim=3) / mask.sum(dim=3).clamp(min=1)[..., None]
+        most = x.masked_fill(~mask[..., None], -torch.inf).amax(dim=3)
+        return most.masked_fill(~mask.any(dim=3)[..., None], 0)
+
+
+class Reconstruction(torch.autograd.Function):
+    """The auxiliary loss of queries to memories and to their slots, one head after the other.
+
+    Only the slots have gradients. They are known as soon as the loss is, so they are what is saved.
+
+    apply(heads, q, k, v (B, G, S, H D), mask (B, G, S), k_slots and v_slots (B, G, S / rate, H D),
+    real (B, G, S / rate)) -> ()
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        heads: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor,
+        k_slots: Tensor,
+        v_slots: Tensor,
+        real: Tensor,
+    ) -> Tensor:
+        counts = mask.clone()
+        counts[:, 0] = False  # nothing is before an example's first segment
+        counts[:, 1:] &= real[:, :-1].any(dim=-1, keepdim=True)
+        # all examples' segments in one row, each beside the one before it: views
+        q, counts = (t.flatten(0, 1)[1:] for t in (q, counts[..., None]))
+        old = [t.flatten(0, 1)[:-1] for t in (k, v, ~attendable(mask)[:, :, None])]
+        new = [t.flatten(0, 1)[:-1] for t in (k_slots, v_slots, ~attendable(real)[:, :, None])]
+        number = (counts.sum() * q.shape[-1]).clamp(min=1)
+        to_k, to_v = torch.zeros_like(k_slots), torch.zeros_like(v_slots)
+        loss = q.new_zeros((), dtype=torch.promote_types(q.dtype, torch.float32))
+        size = q.shape[-1] // heads
+        for cut in (slice(start, start + size) for start in range(0, q.shape[-1], size)):
+            q_h, v_h = q[..., cut] * size**-0.5, new[1][..., cut]
+            target = _weights(q_h, old[0][..., cut], old[2]) @ old[1][..., cut]
+            weights = _weights(q_h, new[0][..., cut], new[2])  # (B G - 1, S, S / rate)
+            error = (weights @ v_h).sub_(target).mul_(counts)
+            loss += error.flatten().to(loss.dtype).square().sum() / number
+            error *= 2 / number
+            to_v.flatten(0, 1)[:-1, :, cut] = weights.mT @ error
+            to_weights = error @ v_h.mT
+            total = (to_weights * weights).sum(-1, keepdim=True)
+            to_scores = to_weights.sub_(total).mul_(weights)
+            to_k.flatten(0, 1)[:-1, :, cut] = to_scores.mT @ q_h
+        ctx.save_for_backward(to_k, to_v)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, to_loss: Tensor) -> tuple[Tensor | None, ...]:
+        to_k, to_v = (t * to_loss.to(t.dtype) for t in ctx.saved_tensors)
+        return None, None, None, None, None, to_k, to_v, None
+
+
+def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
+    return (q @ k.mT).masked_fill_(hidden, -torch.inf).softmax(-1)
+
+
+def naive(module: Attention, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The same and the auxiliary loss (0 where there is none), as algorithms 1 and 2 go."""
+    mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
+    rows = zip(x, mask, strict=True)
+    outs, errors = zip(*(_naive_row(module, *row) for row in rows), strict=True)
+    errors = [error for row in errors for error in row]  # (S, H D) each
+    return torch.stack(outs), torch.cat(errors).square().mean() if errors else x.new_zeros(())
+
+
+def _naive_row(module: Attention, x: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
+    outs, errors, compressed = [], [], []
+    memory, remembered = x[:0], mask[:0]
+    for h, real in zip(x.split(module.segment), mask.split(module.segment), strict=True):
+        older = compressed[-module.compressed_segments :]
+        keys = torch.cat([*(slots.detach() for slots, _ in older), memory, h])
+        allowed = torch.cat([*(exist for _, exist in older), remembered, real]).expand(len(h), -1)
+        if module.causal:
+            allowed = allowed.tril(diagonal=len(keys) - len(h))
+        allowed = allowed | ~allowed.any(dim=1, keepdim=True)
+        q, k, v = module.query(h), module.key(keys), module.value(keys)
+        outs.append(module.out(per_pair(module.relative, q, k, v, allowed)))
+        if len(memory):
+            slots, exist = _naive_compress(module, memory, remembered)
+            if exist.any() and real.any():
+                difference = _content_attention(module, h, memory, remembered)
+                difference = difference - _content_attention(module, h, slots, exist)
+                errors.append(difference[real])
+            compressed.append((slots, exist))
+        memory, remembered = h.detach(), real
+    return torch.cat(outs), errors
+
+
+def _content_attention(module: Attention, h: Tensor, memory: Tensor, real: Tensor) -> Tensor:
+    """attn(h, m) of algorithm 2, its weights and h fixed: (S, H D)"""
+    projections = zip(
+        (module.query, module.key, module.value), (h.detach(), memory, memory), strict=True
+    )
+    q, k, v = (
+        rearrange(linear(t, p.weight.detach()), "n (h d) -> h n d", h=module.heads)
+        for p, t in projections
+    )
+    out = scaled_dot_product_attention(q, k, v, real[None, None])
+    return rearrange(out, "h n d -> n (h d)")
+
+
+def _naive_compress(module: Attention, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens (S, dim) -> slots (S / rate, dim), which are real"""
+    exist = torch.stack([group.any() for group in real.split(module.rate)])
+    if module.compression == "conv":
+        kernel = rearrange(module.convolution.weight, "o (r i) -> o i r", r=module.rate)
+        masked = (x * real[:, None]).T
+        return conv1d(masked, kernel, stride=module.rate).T, exist
+    groups = zip(x.split(module.rate), real.split(module.rate), strict=True)
+    kept = [tokens[keep] if keep.any() else tokens[:1] * 0 for tokens, keep in groups]
+    if module.compression == "max":
+        return torch.stack([tokens.amax(dim=0) for tokens in kept]), exist
+    return torch.stack([tokens.mean(dim=0) for tokens in kept]), exist

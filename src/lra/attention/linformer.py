@@ -1,0 +1,79 @@
+"""Linformer (Wang et al. 2020, arXiv:2006.04768, section 4 and equation 7).
+
+The official code is `sharing="key-value"` with k = 16: one Xavier-uniform projection (max_len, k)
+in each layer, which its parameter count contains and whose initialisation is kept here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from lra.attention import Info
+from lra.attention.base import MultiHead
+
+INFO = Info("low rank", "Wang et al. 2020, arXiv:2006.04768", "O(N k)", causal=False)
+
+
+class Attention(MultiHead):
+    """softmax(q (E k)^T / sqrt(D)) F v, where E and F (k, N) project k and v along the length
+
+    k: rows of E and F. Their first N columns serve a sequence of N < max_len tokens, and masked
+    tokens count as zeros.
+    sharing: what has projections of its own (section 4, "Additional Efficiency Techniques"): with
+    `none` the keys and the values of every head; with `headwise` keys and values, all heads alike;
+    with `key-value` the layer; with `layerwise` nothing, there is one for all layers.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        k: int = 16,
+        sharing: Literal["none", "headwise", "key-value", "layerwise"] = "key-value",
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.sharing = sharing
+        kinds = {"none": 2 * heads, "headwise": 2}.get(sharing, 1)
+        self.projection = nn.Parameter(torch.empty(kinds, k, max_len))
+        bound = math.sqrt(6 / (k + max_len))  # Xavier's, for each of them
+        nn.init.uniform_(self.projection, -bound, bound)
+
+    def tie(self, first: Attention) -> None:
+        if self.sharing == "layerwise":
+            self.projection = first.projection
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q = rearrange(self.query(x), "b n (h d) -> b h n d", h=self.heads)
+        if mask is not None:
+            x = x * mask[:, :, None]
+        projection = self.projection[..., : x.shape[1]]  # (kinds, k, N)
+        if self.sharing == "none":
+            k, v = (
+                matrix @ rearrange(linear(x), "b n (h d) -> b h n d", h=self.heads)
+                for matrix, linear in zip(projection.chunk(2), (self.key, self.value), strict=True)
+            )  # (B, H, k, D)
+        else:
+            # E (x W) = (E x) W: what all heads share acts before their projections, on k rows only
+            short = projection[:, None] @ x  # (kinds, B, k, dim)
+            k, v = (
+                rearrange(linear(rows), "b k (h d) -> b h k d", h=self.heads)
+                for rows, linear in ((short[0], self.key), (short[-1], self.value))
+            )
+        return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, e: Tensor, f: Tensor) -> Tensor:
+    """Equation 7 from q, k, v (B, H, N, D), masked k and v zero, and e, f (H or 1, k, N)."""
+    weights = (q @ (e @ k).mT * q.shape[-1] ** -0.5).softmax(-1)  # (B, H, N, k)
+    return weights @ (f @ v)

@@ -1,0 +1,143 @@
+"""Longformer (Beltagy et al. 2020, arXiv:2004.05150, section 3): sliding window and global tokens.
+
+Without the paper's dilation, which it uses in its character language model only. The official code
+of the arena has the global projections, too, but is never told of a global token; here the first
+token is one, the CLS token where there is one, as the paper's classifiers have it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import embedding, scaled_dot_product_attention
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, attendable
+from lra.attention.blocks import attend, split
+from lra.errors import LRAError
+
+INFO = Info("fixed pattern", "Beltagy et al. 2020, arXiv:2004.05150", "O(N window)", causal=True)
+BLOCK = 128  # fewest queries that share one gathered stretch of keys; changes speed only
+
+
+class Attention(MultiHead):
+    """Every token sees window / 2 tokens on either side, itself and the global tokens.
+
+    The first `global_tokens` tokens are global: they see all tokens, by queries, keys and values
+    from projections of their own, and all tokens see them, as ordinary keys.
+
+    Causal, as the paper's language model, there are no global tokens, which would tell of what
+    comes later, and no projections for them; a token sees itself and the `window` tokens before.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        window: int = 512,
+        global_tokens: int | Literal[0] = 1,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        if window % 2:
+            raise LRAError(f"options.window: {window} is odd, and its halves lie on either side")
+        self.before, self.after = (window, 0) if causal else (window // 2, window // 2)
+        self.global_tokens = 0 if causal else global_tokens
+        if self.global_tokens:
+            width = qkv_dim or dim
+            self.global_query = nn.Linear(dim, width, bias=False)
+            self.global_key = nn.Linear(dim, width, bias=False)
+            self.global_value = nn.Linear(dim, width, bias=False)
+            for projection in (self.global_query, self.global_key, self.global_value):
+                nn.init.xavier_uniform_(projection.weight)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Letters beyond blocks.py's: K keys gathered for a block, E = H D, A global tokens."""
+        batch, n = x.shape[:2]
+        first = min(self.global_tokens, n)  # A
+        seen, allowed = self.pattern(n, first, x.device)  # (G, K), (1, G, S, K)
+        if mask is not None:
+            allowed = allowed & mask[:, seen][:, :, None]
+        # as rows of a table: looked up and, in backward, added up faster than by index or slices
+        near = seen[:, first:] + n * torch.arange(batch, device=x.device)[:, None, None]
+        k, v = self.key(x), self.value(x)
+        keys, values = (embedding(near, t.flatten(0, 1)) for t in (k, v))  # (B, G, stretch, E)
+        if first:
+            # not by the table: in bfloat16, too many blocks would be added up one by one
+            far = (t[:, None, :first].expand(-1, len(seen), -1, -1) for t in (k, v))
+            keys, values = (torch.cat(t, 2) for t in zip(far, (keys, values), strict=True))
+        queries = split(self.query(x), allowed.shape[2])  # (B, G, S, E)
+        out = attend(queries, keys, values, self.heads, allowed, self.drop)[:, :n]
+        if first:
+            out = torch.cat([self.see_all(x[:, :first], x, mask), out[:, first:]], dim=1)
+        return self.out(out)
+
+    def pattern(self, n: int, first: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """For each block of queries the tokens that it gathers (G, K), and who sees which of them.
+
+        The global tokens come first and then a stretch without gaps, cut to the sequence.
+        """
+        size = min(max(BLOCK, self.before), n)  # keys at most 3 times the queries
+        stretch = min(size + self.before + self.after, n)
+        query = torch.arange(n + -n % size, device=device).unflatten(0, (-1, size))  # (G, S)
+        start = (query[:, :1] - self.before).clamp(0, n - stretch)
+        near = start + torch.arange(stretch, device=device)
+        far = torch.arange(first, device=device).expand(len(near), -1)
+        distance = near[:, None] - query[:, :, None]  # (G, S, stretch)
+        allowed = (distance >= -self.before) & (distance <= self.after)
+        allowed &= (near >= first)[:, None]  # else a global token would count twice
+        allowed = torch.cat([allowed.new_ones(*query.shape, first), allowed], dim=-1)
+        return torch.cat([far, near], dim=1), allowed[None]
+
+    def see_all(self, x: Tensor, everything: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention by the global projections from x (B, A, dim) to everything -> (B, A, E)
+
+        q . (W x) = (W^T q) . x, and a sum of W x weighted is W times the weighted sum of x, so that
+        nothing is projected at all N tokens.
+        """
+        batch = len(x)
+        to_key, to_value = (
+            rearrange(p.weight, "(h d) c -> h d c", h=self.heads)
+            for p in (self.global_key, self.global_value)
+        )
+        q = rearrange(self.global_query(x), "b a (h d) -> b h a d", h=self.heads)
+        q = rearrange(q @ to_key, "b h a c -> b 1 (h a) c")
+        allowed = None if mask is None else attendable(mask)[:, None, None]
+        everything = everything[:, None]
+        scale = to_key.shape[1] ** -0.5
+        out = scaled_dot_product_attention(
+            q, everything, everything, allowed, self.drop, scale=scale
+        )
+        out = rearrange(out, "b 1 (h a) c -> b h a c", h=self.heads) @ to_value.mT
+        return rearrange(out, "b h a d -> b a (h d)", b=batch)
+
+
+def naive(module: Attention, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """The same by N x N masks: once with each set of projections."""
+    n = x.shape[1]
+    mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
+    i, j = torch.arange(n)[:, None], torch.arange(n)
+    if causal:
+        seen = (j <= i) & (j >= i - module.before)
+    else:
+        seen = ((i - j).abs() <= module.before) | (j < module.global_tokens)
+    out = _full(module, x, seen & mask[:, None, None], "")
+    if module.global_tokens:
+        everywhere = _full(module, x, mask[:, None, None], "global_")
+        out = torch.where(i < module.global_tokens, everywhere, out)
+    return module.out(out)
+
+
+def _full(module: Attention, x: Tensor, allowed: Tensor, prefix: str) -> Tensor:
+    """Full attention (B, N, E) where allowed (B, 1, N or 1, N)."""
+    projections = (getattr(module, prefix + name) for name in ("query", "key", "value"))
+    q, k, v = (rearrange(p(x), "b n (h d) -> b h n d", h=module.heads) for p in projections)
+    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~attendable(allowed), -torch.inf)
+    return rearrange(scores.softmax(-1) @ v, "b h n d -> b n (h d)")

@@ -1,0 +1,151 @@
+"""Nystromformer (Xiong et al. 2021, arXiv:2102.03902, equations 11 to 15 and algorithm 1).
+
+Not among the arena's official models. The defaults are the paper's: 64 landmarks, "often
+sufficient", and 6 iterations; the authors' own runs of the arena (mlpen/Nystromformer) set conv to
+35. Their code scales the first guess of all matrices of a batch by the largest norm among them, so
+that examples depend on each other; here each matrix has its own, as equation 11 says.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, attendable
+from lra.errors import LRAError
+
+INFO = Info("low rank", "Xiong et al. 2021, arXiv:2102.03902", "O(N landmarks)", causal=False)
+BLOCK = 64  # tokens of one matrix product of the convolution
+
+
+class Attention(MultiHead):
+    """softmax(q k'^T) softmax(q' k'^T)^+ softmax(q' k^T) v, all scaled by 1 / sqrt(D)
+
+    landmarks: rows of q' and k', which are the means of q and k over that many segments. Segments
+    are cut among a sequence's real tokens, sizes differing by at most one; with fewer real tokens
+    than landmarks each token is its own.
+    iterations: of the approximate pseudo-inverse (equation 11).
+    conv: width in tokens (odd) of the depthwise convolution of v that is added (section 3.3).
+    The approximate weights are never formed; `dropout` acts on the two softmaxes with N tokens.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        landmarks: int = 64,
+        iterations: int = 6,
+        conv: int | None = None,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.landmarks, self.iterations = landmarks, iterations
+        if conv is not None and conv % 2 == 0:
+            raise LRAError(f"options.conv: {conv} is even; a token has no middle among {conv}")
+        self.conv = None
+        if conv is not None:
+            self.conv = nn.Parameter(torch.empty(heads, conv))
+            nn.init.uniform_(self.conv, -(conv**-0.5), conv**-0.5)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.project(x)  # (B, H, N, D)
+        means, used = segment_means(x, mask, min(self.landmarks, x.shape[1]))
+        # projections are linear, so those of the means are the means of q and k
+        short_q, short_k = (
+            rearrange(projection(means), "b m (h d) -> b h m d", h=self.heads)
+            for projection in (self.query, self.key)
+        )  # (B, H, M, D)
+        real = None if mask is None else attendable(mask)[:, None, None, :]
+        landmarks = None if mask is None else attendable(used)[:, None, None, :]
+        pooled = scaled_dot_product_attention(short_q, k, v, real, self.drop)  # (B, H, M, D)
+        with torch.autocast(x.device.type, enabled=False):  # the iteration does not stand bfloat16
+            exact = torch.promote_types(v.dtype, torch.float32)
+            among = weights(short_q.to(exact), short_k.to(exact), used)
+            pooled = pseudo_inverse(among, self.iterations) @ pooled.to(exact)
+        pooled = pooled.to(v.dtype)
+        out = scaled_dot_product_attention(q, short_k, pooled, landmarks, self.drop)
+        if self.conv is not None:
+            out = out + convolve(v if mask is None else v * mask[:, None, :, None], self.conv)
+        return self.merge(out)
+
+
+def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
+    """Means (B, M, dim) of x (B, N, dim) over M = `count` segments of real tokens, and which are
+    used (B, M): the first min(M, real tokens)."""
+    if mask is None and x.shape[1] % count == 0:
+        return x.unflatten(1, (count, -1)).mean(2), x.new_ones(1, count, dtype=torch.bool)
+    if mask is None:
+        mask = x.new_ones(1, x.shape[1], dtype=torch.bool)
+    real = mask.sum(1, keepdim=True)  # (B, 1)
+    segment = (mask.cumsum(1) - 1) * real.clamp(max=count) // real.clamp(min=1)  # (B, N)
+    numbers = torch.arange(count, device=x.device)[:, None]
+    members = ((segment[:, None, :] == numbers) & mask[:, None, :]).to(x.dtype)  # (B, M, N)
+    sizes = members.sum(2, keepdim=True)
+    return members / sizes.clamp(min=1) @ x, sizes[:, :, 0] > 0
+
+
+def weights(q: Tensor, k: Tensor, used: Tensor) -> Tensor:
+    """Softmax attention among landmarks q, k (B, H, M, D), the unused being an identity block.
+
+    That block is its own pseudo-inverse, and the others' is as if it were not there.
+    """
+    used = used[:, None, None, :]  # (B, 1, 1, M)
+    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~attendable(used), -torch.inf)
+    identity = torch.eye(q.shape[2], dtype=q.dtype, device=q.device)
+    return torch.where(used.mT, scores.softmax(-1), identity)
+
+
+def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
+    """Of each matrix of a (..., M, M), approached by equation 11."""
+    identity = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+    norms = torch.linalg.matrix_norm(a, 1) * torch.linalg.matrix_norm(a, torch.inf)
+    z = a.mT / norms[..., None, None]
+    for _ in range(iterations):
+        az = a @ z
+        z = z @ (13 * identity - az @ (15 * identity - az @ (7 * identity - az))) / 4
+    return z
+
+
+def convolve(v: Tensor, kernel: Tensor) -> Tensor:
+    """v (B, H, N, D) convolved along N by each head's kernel (H, W), W odd, zeros beyond the ends.
+
+    A product with a band matrix for every block, as torch 2.13's conv2d has wrong kernel gradients
+    on CPU in float32 for N = 4096 (by 1 %, with oneDNN), and is slower.
+    """
+    n, width = v.shape[2], kernel.shape[1]
+    around = width // 2
+    size = max(BLOCK, around)
+    tokens, seen = (torch.arange(count, device=v.device) for count in (size, size + 2 * around))
+    offsets = seen - tokens[:, None]
+    inside = (offsets >= 0) & (offsets < width)
+    band = kernel[:, offsets.clamp(0, width - 1)] * inside  # (H, size, size + 2 around)
+    v = pad(v.transpose(1, 2), (0, 0, 0, 0, size, size + -n % size))
+    blocks = v.unflatten(1, (-1, size))  # (B, G + 2, size, H, D)
+    before, after = blocks[:, :-2, size - around :], blocks[:, 2:, :around]
+    windows = torch.cat([before, blocks[:, 1:-1], after], dim=2).transpose(2, 3)
+    out = band.to(v.dtype) @ windows  # (B, G, H, size, D)
+    return rearrange(out, "b g h s d -> b h (g s) d")[:, :, :n]
+
+
+def naive(q: Tensor, k: Tensor, v: Tensor, real: Tensor, landmarks: int, iterations: int) -> Tensor:
+    """Equation 13 for one head of one example: q, k, v (N, D), real (N,) with some real token.
+
+    Returns the outputs (N, D) of all tokens.
+    """
+    kept = real.nonzero()[:, 0]
+    count = min(landmarks, len(kept))
+    segment = torch.arange(len(kept)) * count // len(kept)
+    segments = [kept[segment == number] for number in range(count)]
+    short_q, short_k = (torch.stack([t[s].mean(0) for s in segments]) for t in (q, k))
+    first, middle, last = (
+        (a @ b.T * q.shape[1] ** -0.5).softmax(-1)
+        for a, b in ((q, short_k), (short_q, short_k), (short_q, k[kept]))
+    )
+    return first @ pseudo_inverse(middle, iterations) @ last @ v[kept]

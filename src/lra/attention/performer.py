@@ -1,0 +1,159 @@
+"""Performer (Choromanski et al. 2020, arXiv:2009.14794): FAVOR+, sections 2.2 to 2.4.
+
+The official code's default is another kernel, relu(q) + 0.001 without any random features; here
+`relu` is the paper's, of random projections. The parameter count is the same, features being none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, pad_length
+
+INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
+CHUNK = 256  # tokens of a causal chunk
+RELU_EPS = 1e-3  # of the official code, added to relu's features
+TINY = 1e-30  # sums of similarities below this come from no real token
+
+
+class Attention(MultiHead):
+    """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi of random projections w of x / D^(1/4)
+
+    features: how many; their estimate of the kernel has an error of about features^(-1/2).
+    kernel: `softmax` has positive features exp(w x - |x|^2 / 2), whose mean products are exp(q k)
+    (lemma 1); `relu` has relu(w x) + 0.001 (section 2.2, equation 5).
+    orthogonal: w in orthogonal blocks of D (section 2.4), else independent.
+    redraw: training forwards after which w is drawn anew; None keeps the first. The generator is
+    torch's default one, and w and the count of forwards are saved with the weights.
+    No attention weights exist that `dropout` could drop; as in the official code, it does nothing.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        features: int = 256,
+        kernel: Literal["softmax", "relu"] = "softmax",
+        orthogonal: bool = True,
+        redraw: int | None = None,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.causal, self.kernel = causal, kernel
+        self.orthogonal, self.redraw = orthogonal, redraw
+        size = self.query.out_features // heads
+        self.register_buffer("projection", draw(features, size, orthogonal))  # (M, D)
+        self.register_buffer("forwards", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        projection = self.current_projection()
+        # on a CPU one head at a time, whose features, the largest tensors, stay near its cores
+        at_once = 1 if x.device.type == "cpu" else self.heads
+        parts = zip(*(t.split(at_once, dim=1) for t in self.project(x)), strict=True)
+        return self.merge(
+            torch.cat([self.attend(*part, projection, mask) for part in parts], dim=1)
+        )
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, projection: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """q, k, v (B, H, N, D) of some heads -> (B, H, N, D)"""
+        if self.kernel == "softmax":
+            q, k = softmax_features(q, k, projection, mask)
+        else:
+            q, k = (relu_features(t, projection) for t in (q, k))
+        # with a column of ones the sum over k is one more product of the same sums
+        v = pad(v, (0, 1), value=1.0)  # (B, H, N, D + 1)
+        if mask is not None:
+            v = v * mask[:, None, :, None]
+        sums = causal_sums(q, k, v) if self.causal else q @ (k.mT @ v)
+        total = sums[..., -1:]
+        return sums[..., :-1] / total.masked_fill(total < TINY, 1)
+
+    def current_projection(self) -> Tensor:
+        if self.redraw is None or not self.training:
+            return self.projection
+        # drawn every time, so that no value of the counter steers Python and graphs can be compiled
+        self.forwards.add_(1)
+        candidate = draw(*self.projection.shape, self.orthogonal, self.projection.device)
+        due = self.forwards % self.redraw == 0
+        projection = torch.where(due, candidate.to(self.projection.dtype), self.projection)
+        self.projection.copy_(projection)
+        return (
+            projection  # not the buffer: the next forward may change it before this one's backward
+        )
+
+
+def draw(count: int, size: int, orthogonal: bool, device: torch.device | None = None) -> Tensor:
+    """`count` projections of `size`, each standard normal; (count, size) float32"""
+    rows = torch.randn(count, size, device=device, dtype=torch.float32)
+    if not orthogonal:
+        return rows
+    blocks = torch.randn(-(-count // size), size, size, device=device, dtype=torch.float32)
+    q, r = torch.linalg.qr(blocks)
+    q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # all directions alike, not only QR's
+    return q.flatten(0, 1)[:count] * rows.norm(dim=1, keepdim=True)
+
+
+def softmax_features(
+    q: Tensor, k: Tensor, projection: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Features (B, H, N, M) of q and k (B, H, N, D), up to factors that cancel in attention:
+
+    one of each query, which takes its |q|^2 and its largest exponent away, and one of all the
+    keys of a head, which takes the largest exponent of its real tokens away.
+    """
+    projection = projection * q.shape[-1] ** -0.25
+    half_norms = k.square().sum(-1, keepdim=True) * (q.shape[-1] ** -0.5 / 2)  # (B, H, N, 1)
+    q, k = q @ projection.T, k @ projection.T
+    largest = k.detach().amax(-1, keepdim=True) - half_norms.detach()
+    if mask is not None:
+        masked = ~mask[:, None, :, None]
+        largest = largest.masked_fill(masked, -torch.inf)
+    below = half_norms + largest.amax(2, keepdim=True)
+    if mask is not None:
+        below = below.masked_fill(masked, torch.inf)
+    # in place, as these are the largest tensors
+    return q.sub_(q.detach().amax(-1, keepdim=True)).exp_(), k.sub_(below).exp_()
+
+
+def relu_features(t: Tensor, projection: Tensor) -> Tensor:
+    """(B, H, N, D) -> (B, H, N, M)"""
+    return (t @ (projection * t.shape[-1] ** -0.25).T).relu_() + RELU_EPS
+
+
+def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Each q's sum over j up to it of (q k_j) v_j: quadratic within chunks, totals between them."""
+    n = q.shape[2]
+    chunk = min(CHUNK, n)
+    q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
+    before = (k.mT @ v).cumsum(2)[:, :, :-1]  # (B, H, chunks - 1, M, D + 1)
+    before = pad(before, (0, 0, 0, 0, 1, 0))
+    return ((q @ k.mT).tril() @ v + q @ before).flatten(2, 3)[:, :, :n]
+
+
+def naive(
+    q: Tensor, k: Tensor, v: Tensor, projection: Tensor, mask: Tensor, kernel: str, causal: bool
+) -> Tensor:
+    """The same from q, k, v (B, H, N, D) and mask (B, N), with the N x N similarities."""
+
+    def phi(x: Tensor) -> Tensor:
+        x = x * x.shape[-1] ** -0.25
+        if kernel == "relu":
+            return (x @ projection.T).relu() + RELU_EPS
+        return (x @ projection.T - x.square().sum(-1, keepdim=True) / 2).exp()
+
+    similarity = phi(q) @ phi(k).mT * mask[:, None, None, :]
+    if causal:
+        similarity = torch.tril(similarity)
+    total = similarity.sum(-1, keepdim=True)
+    return similarity @ v / total.masked_fill(total == 0, 1)

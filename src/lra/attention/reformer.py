@@ -1,0 +1,226 @@
+"""Reformer: attention within buckets of a locality-sensitive hash (Kitaev et al. 2020,
+arXiv:2001.04451, section 2; several rounds as in appendix A).
+
+The official code shares q and k, too, but has no output projection, so it has 2 dim^2 parameters
+fewer in each layer than four projections; the paper's layer, as here, has one dim^2 fewer. That
+code also attends across buckets, leaves keys unnormalised, lets a token attend to itself,
+multiplies scores by sqrt(D), ignores padding and hashes once, always into the same 10 buckets.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import dropout as drop_out
+from torch.nn.functional import normalize
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, pad_length
+
+INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N log N)", causal=True)
+
+
+class Attention(MultiHead):
+    """Softmax over the keys that share a bucket with the query in at least one round of hashing.
+
+    Queries are keys, too, scaled to unit length (k = q / |q|); scores are q k^T / sqrt(D). In every
+    round tokens are sorted by bucket, then position, and cut into chunks of `bucket_size` tokens; a
+    query sees its bucket in its own chunk and the one before. No query sees itself unless it sees
+    nothing else.
+
+    hashes: rounds. bucket_size: tokens of a chunk, twice the mean size of a bucket; a sequence of
+    one chunk is one bucket. Both count real tokens only, which are sorted before padding.
+    seed: of the rotations used in evaluation; in training every forward draws new ones.
+    reversible: whether the encoder's layers are reversible (section 3; see lra.reversible).
+    causal: queries see no later token; which earlier ones share their chunk does depend on later
+    tokens, as in the paper.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        hashes: int = 4,
+        bucket_size: int = 64,
+        seed: int = 0,
+        reversible: bool = False,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        del self.key
+        self.causal, self.bucket_size, self.reversible = causal, bucket_size, reversible
+        chunks = -(-max_len // bucket_size)
+        shape = (hashes, heads, (qkv_dim or dim) // heads, chunks)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        rotations = torch.randn(shape, generator=generator, device="cpu")
+        self.register_buffer("rotations", rotations, persistent=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        n, chunk = x.shape[1], min(self.bucket_size, x.shape[1])
+        if mask is None and n % chunk:
+            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+        if mask is not None:
+            mask = pad_length(mask, chunk, dim=1)
+        x = pad_length(x, chunk, dim=1)
+        q, v = (
+            rearrange(p(x), "b n (h d) -> b n h d", h=self.heads) for p in (self.query, self.value)
+        )
+        # all columns are drawn whatever the length, so that padding does not change the first ones
+        rotations = torch.randn_like(self.rotations) if self.training else self.rotations
+        buckets = hash_into_buckets(q.detach(), mask, rotations.to(q.dtype), self.bucket_size)
+        out = attend(q, v, buckets, chunk, self.causal, self.drop)
+        return self.out(out.flatten(2)[:, :n])
+
+
+def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: int) -> Tensor:
+    """The bucket of every token in every round, (R, B, H, N): argmax [x rotation; -x rotation].
+
+    q (B, N, H, D), rotations (R, H, D, chunks or more). A row of c chunks uses the first c columns,
+    hence 2 c buckets; masked tokens have one of their own, after all others.
+    """
+    columns = -(-q.shape[1] // size)
+    if mask is None:
+        chunks = torch.full((len(q),), columns, device=q.device)
+    else:
+        chunks = (mask.sum(1) + size - 1) // size
+    q = q.transpose(1, 2)  # (B, H, N, D)
+    # the others are 0, which never wins: of x and -x one is positive
+    used = torch.arange(columns, device=q.device) < chunks[:, None]  # (B, columns)
+    rounds = []
+    for rotation in rotations[..., :columns]:
+        rotated = q @ (rotation * used[:, None, None, :])  # (B, H, N, columns)
+        high, first = rotated.max(-1)
+        low, second = rotated.min(-1)
+        bucket = torch.where(high >= -low, first, second + columns)
+        bucket = bucket.masked_fill((chunks <= 1)[:, None, None], 0)
+        if mask is not None:
+            bucket = bucket.masked_fill(~mask[:, None, :], 2 * columns)
+        rounds.append(bucket)
+    return torch.stack(rounds)
+
+
+def places(buckets: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of buckets (..., N): tokens in sorted order, where each of them went, and each one's place.
+
+    i sees j where place_i - place_j is 0 (same bucket and chunk) or 1 (same bucket, chunk before).
+    """
+    order = torch.argsort(buckets, dim=-1, stable=True)
+    at = torch.arange(buckets.shape[-1], device=buckets.device).expand_as(order)
+    rank = torch.empty_like(order).scatter_(-1, order, at)
+    # a step to the next bucket is 2, so that it cannot be taken for one to the next chunk
+    return order, rank, 2 * buckets + rank // chunk
+
+
+def attend(
+    q: Tensor, v: Tensor, buckets: Tensor, chunk: int, causal: bool = False, dropout: float = 0.0
+) -> Tensor:
+    """q, v (B, N, H, D), buckets (R, B, H, N), N a multiple of chunk. Returns (B, N, H, D).
+
+    Appendix A weighs a key by 1 / N_ij in each of the N_ij rounds in which i sees j; counting it in
+    the first of them alone comes to the same.
+    """
+    batch, n, heads, size = q.shape
+    order, rank, place = places(buckets, chunk)  # each (R, B, H, N)
+    row = torch.arange(batch * n * heads, device=q.device)
+    of_token = row.view(batch, n, heads).transpose(1, 2)  # (B, H, N)
+    of_sorted = row.view(batch, heads, n)
+    k = normalize(q, dim=-1, eps=1e-6) * size**-0.5
+    q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (B N H, D)
+    # no two sequences or heads have places in common, so chunks need no border between them
+    place = (place + of_sorted[..., :1] * 8).int()
+    own = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device)
+    own = own.triu() if causal else own.tril().triu()  # a bucket is sorted by position
+    tops, bottoms, maxima = [], [], []
+    for this, (here, back) in enumerate(zip(order, rank, strict=True)):
+        back = of_sorted.gather(-1, back).transpose(1, 2).flatten()
+        token = here
+        here = of_token.gather(-1, here).flatten()
+        # the first chunk looks back at a copy of itself, of which it sees nothing
+        before = torch.cat([here[:chunk], here])
+        sorted_q = Permute.apply(q, here, back).view(-1, chunk, size)  # (C, S, D), C = B H N / S
+        sorted_k, sorted_v = (
+            Permute.apply(t, before, back + chunk).view(-1, chunk, size) for t in (k, values)
+        )  # (1 + C, S, D)
+        at = [one.gather(-1, token).view(-1, chunk) for one in place[: this + 1]]  # each (C, S)
+        tiles = []
+        for shift in (0, 1):
+            keys = slice(1 - shift, len(sorted_k) - shift)
+            scores = sorted_q @ sorted_k[keys].mT  # (C, S, S)
+            excluded = _excluded(at, shift)
+            if not shift:
+                excluded |= own
+            tiles.append((scores.masked_fill_(excluded, -torch.inf), sorted_v[keys]))
+        # the largest score only keeps exp in range, and is finite where nothing is seen
+        largest = torch.maximum(*(scores.detach().amax(-1, keepdim=True) for scores, _ in tiles))
+        largest = largest.clamp(min=torch.finfo(largest.dtype).min)
+        weights = [(scores - largest).exp() for scores, _ in tiles]
+        bottom = sum(one.sum(-1, keepdim=True) for one in weights)
+        top = sum(drop_out(one, dropout) @ v for one, (_, v) in zip(weights, tiles, strict=True))
+        for results, result in ((tops, top), (bottoms, bottom), (maxima, largest)):
+            result = Permute.apply(result.view(batch * heads * n, -1), back, here)
+            results.append(result.view(batch, n, heads, -1))
+    shares = [(one - torch.stack(maxima).amax(0)).exp() for one in maxima]
+    top = sum(share * one for share, one in zip(shares, tops, strict=True))
+    bottom = sum(share * one for share, one in zip(shares, bottoms, strict=True))
+    alone = bottom == 0
+    return torch.where(alone, v, top / bottom.masked_fill(alone, 1))
+
+
+def _excluded(at: list[Tensor], shift: int) -> Tensor:
+    """Which keys of the chunk `shift` before are not seen in the last round, or were in one before.
+
+    at: places (C, S) in every round, tokens sorted as in the last. Returns (C, S, S).
+    """
+    of_q = torch.stack(at)[..., None]  # (R, C, S, 1)
+    of_k = of_q.roll(shift, dims=1).mT
+    excluded = of_q[-1] - shift != of_k[-1]
+    for one_q, one_k in zip(of_q[:-1], of_k[:-1], strict=True):
+        excluded |= one_q == one_k
+        excluded |= one_q - 1 == one_k
+    return excluded
+
+
+class Permute(torch.autograd.Function):
+    """apply(rows (M, D), index (M,), its inverse) -> rows[index]; backward takes no scatter"""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+def naive(
+    q: Tensor, v: Tensor, buckets: Tensor, mask: Tensor, chunk: int, causal: bool = False
+) -> Tensor:
+    """The same, one query at a time, as in appendix A; q, v (B, N, H, D), mask (B, N)."""
+    out = torch.zeros_like(v)
+    for b, h in torch.cartesian_prod(torch.arange(len(q)), torch.arange(q.shape[2])).tolist():
+        real = mask[b].nonzero().flatten().tolist()
+        k = q[b, :, h] / q[b, :, h].norm(dim=-1, keepdim=True)
+        seen: list[dict[int, list[int]]] = []  # of each round: P_i of every query i
+        for hashed in buckets[:, b, h].tolist():
+            s = {j: at // chunk for at, j in enumerate(sorted(real, key=lambda j: (hashed[j], j)))}
+            same = {i: [j for j in real if hashed[i] == hashed[j]] for i in real}
+            near = {i: [j for j in same[i] if s[i] - 1 <= s[j] <= s[i]] for i in real}
+            seen.append({i: [j for j in near[i] if j <= i or not causal] for i in real})
+        for i in real:
+            scores, values = [], []
+            for p in seen:
+                for j in p[i]:
+                    n_ij = sum(j in other[i] for other in seen)
+                    m = 1e5 if i == j else math.log(n_ij)
+                    scores.append(q[b, i, h] @ k[j] * q.shape[-1] ** -0.5 - m)
+                    values.append(v[b, j, h])
+            out[b, i, h] = torch.stack(scores).softmax(0) @ torch.stack(values)
+    return out

@@ -1,0 +1,227 @@
+"""Routing Transformer: attention within k-means clusters (Roy et al. 2020, arXiv:2003.05997,
+section 4.1 and algorithm 1).
+
+Not among the arena's official models. Clustering is learnt from moving averages alone, as in
+algorithm 1; the authors' code (google-research/routing_transformer) adds a commitment loss.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, normalize, one_hot, scaled_dot_product_attention
+
+from lra.attention import Info, blocks
+from lra.attention.base import MultiHead, attendable
+from lra.errors import LRAError
+
+INFO = Info(
+    "learnable pattern",
+    "Roy et al. 2020, arXiv:2003.05997",
+    "O(N (clusters + window))",
+    causal=True,
+)
+
+
+class Attention(MultiHead):
+    """Softmax attention within clusters; each takes the tokens nearest to its centroid.
+
+    Queries and keys are layer-normalised without scale and bias; every centroid takes its `window`
+    nearest queries and its `window` nearest keys, and the former attend to the latter. A query that
+    several clusters take gets the mean of its outputs, one that none takes gets 0 (as in the
+    authors' code; algorithm 1 says "scatter").
+
+    clusters: default sqrt(max_len), the paper's choice. window: tokens that a cluster takes,
+    default real tokens / clusters, rounded up. decay: of the centroids' moving averages, which
+    training updates (lambda in section 4.1).
+    local_heads: how many heads, the last ones, attend within their block of `block_size` and the
+    blocks beside it instead (half of them in most of the paper's models); default none.
+    causal: keys are queries, too, and see no later one. Which tokens a cluster takes does depend on
+    all of them, as in the paper, so a change of later tokens may reach earlier ones.
+    """
+
+    causal_exempt = True  # later tokens may change which earlier ones a cluster takes
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        clusters: int | None = None,
+        window: int | None = None,
+        decay: float = 0.999,
+        local_heads: int | None = None,
+        block_size: int = 128,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        if local_heads is not None and local_heads >= heads:
+            raise LRAError(f"options.local_heads: {local_heads} of {heads} heads route none")
+        self.causal, self.window, self.decay, self.block_size = causal, window, decay, block_size
+        self.routed = heads - (local_heads or 0)
+        self.clusters = clusters or math.ceil(max_len**0.5)
+        size = (qkv_dim or dim) // heads
+        if causal:  # routed heads have no keys of their own
+            del self.key
+            if local_heads:
+                self.key = nn.Linear(dim, size * local_heads, bias=False)
+                nn.init.xavier_uniform_(self.key.weight)
+        self.register_buffer("centroids", torch.randn(self.routed, self.clusters, size))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        size = self.centroids.shape[-1]
+        split = [self.routed * size, (self.heads - self.routed) * size]
+        q, local_q = self.query(x).split(split, dim=-1)  # (B, N, H D) of either kind of heads
+        v, local_v = self.value(x).split(split, dim=-1)
+        if not self.causal:
+            k, local_k = self.key(x).split(split, dim=-1)
+        elif split[1]:
+            local_k = self.key(x)
+        q = layer_norm(q.unflatten(-1, (-1, size)), (size,)).to(v.dtype)  # (B, N, H, D)
+        k = q if self.causal else layer_norm(k.unflatten(-1, (-1, size)), (size,)).to(v.dtype)
+        both = [q] if self.causal else [q, k]
+        near = [self.nearness(t) for t in both]  # each (B, H, C, N)
+        taken = [take(t, mask, self.window) for t in near]
+        if self.training:
+            self.follow(both, near, mask)
+        out = attend(q, k, v, taken[0], taken[-1], mask, self.window, self.causal, self.drop)
+        if split[1]:
+            local = local_q, local_k, local_v
+            heads = self.heads - self.routed
+            local = local_blocks(*local, heads, mask, self.block_size, self.causal, self.drop)
+            out = torch.cat([out, local], dim=-1)
+        return self.out(out)
+
+    @torch.no_grad()
+    def nearness(self, t: Tensor) -> Tensor:
+        """Dot products (B, H, C, N) of unit centroids with q or k (B, N, H, D)"""
+        with torch.autocast(t.device.type, enabled=False):  # an average moves by less than bfloat16
+            t = rearrange(t.to(self.centroids.dtype), "b n h d -> b h d n")
+            return normalize(self.centroids, dim=-1) @ t
+
+    @torch.no_grad()
+    def follow(self, both: list[Tensor], near: list[Tensor], mask: Tensor | None) -> None:
+        """Centroids towards the tokens nearest to them: c <- decay c + (1 - decay) / 2 (sum of its
+        queries + sum of its keys). Only their directions matter; one that no token is nearest to
+        keeps its own."""
+        with torch.autocast(self.centroids.device.type, enabled=False):
+            sums, counts = 0, 0
+            for t, dots in zip(both, near, strict=True):
+                own = one_hot(dots.argmax(2), self.clusters)  # (B, H, N, C)
+                if mask is not None:
+                    own = own * mask[:, None, :, None]
+                counts = counts + own.sum((0, 2))  # (H, C)
+                own = rearrange(own.to(self.centroids.dtype), "b h n c -> h c (b n)")
+                sums = sums + own @ rearrange(t.to(own.dtype), "b n h d -> h (b n) d")
+            moved = self.decay * self.centroids + (1 - self.decay) / len(both) * sums
+            self.centroids.copy_(torch.where(counts[..., None] > 0, moved, self.centroids))
+
+
+def take(near: Tensor, mask: Tensor | None, window: int | None) -> Tensor:
+    """The tokens (B, H, C, W) that every cluster takes, nearest first, real ones before padding."""
+    clusters, n = near.shape[2:]
+    if mask is not None:
+        near = near.masked_fill(~mask[:, None, None], -torch.inf)
+    return near.topk(min(window or -(-n // clusters), n), dim=-1).indices
+
+
+def counted(mask: Tensor, clusters: int, window: int | None, width: int) -> Tensor:
+    """Which of a cluster's `width` tokens are taken, (B, W): as many as without any padding."""
+    real = mask.sum(1, keepdim=True)
+    limit = (real + clusters - 1) // clusters if window is None else real.clamp(max=window)
+    return torch.arange(width, device=mask.device) < limit
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_taken: Tensor,
+    k_taken: Tensor,
+    mask: Tensor | None,
+    window: int | None,
+    causal: bool,
+    dropout: float,
+) -> Tensor:
+    """q, k (B, N, H, D), v (B, N, H D), taken (B, H, C, W). Returns (B, N, H D)."""
+    batch, n, heads, size = q.shape
+    clusters, width = q_taken.shape[2:]
+    row = torch.arange(batch * n * heads, device=q.device).view(batch, n, heads).transpose(1, 2)
+    q_row, k_row = (
+        row.gather(-1, t.flatten(2)).flatten() for t in (q_taken, k_taken)
+    )  # of (B N H, D), in the order of (B, H, C, W)
+    q, k, v = (
+        t.reshape(-1, size).index_select(0, rows).view(-1, clusters, width, size)
+        for t, rows in ((q, q_row), (k, k_row), (v, k_row))
+    )  # (B H, C, W, D)
+    allowed, times = None, torch.ones_like(q_row, dtype=q.dtype)
+    if mask is not None:
+        taken = counted(mask, clusters, window, width)[:, None, None, :]  # (B, 1, 1, W)
+        times = taken.expand(batch, heads, clusters, width).flatten().to(q.dtype)
+        allowed = attendable(taken).expand(batch, heads, 1, width).reshape(-1, 1, 1, width)
+    if causal:
+        earlier = (k_taken[..., None, :] <= q_taken[..., :, None]).flatten(0, 1)  # (B H, C, W, W)
+        allowed = earlier if allowed is None else attendable(earlier & allowed)
+    out = scaled_dot_product_attention(q, k, v, allowed, dropout)
+    total = times.new_zeros(batch * n * heads).index_add_(0, q_row, times)
+    share = times / total.clamp(min=1)[q_row]
+    out = out.reshape(-1, size) * share[:, None]
+    out = out.new_zeros(batch * n * heads, size).index_add(0, q_row, out)
+    return out.view(batch, n, heads * size)
+
+
+def local_blocks(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    mask: Tensor | None,
+    size: int,
+    causal: bool,
+    dropout: float,
+) -> Tensor:
+    """Attention to a token's own block, the one before and, unless causal, the one after."""
+    n = q.shape[1]
+    size, after = min(size, n), int(not causal)
+    real = q.new_ones(q.shape[:2], dtype=torch.bool) if mask is None else mask
+    q, k, v, real = (blocks.split(t, size) for t in (q, k, v, real))
+    k, v, real = (blocks.neighbours(t, 1, after) for t in (k, v, real))
+    allowed = real[:, :, None]  # (B, G, 1, W S)
+    if causal:
+        at = torch.arange(size, device=q.device)
+        allowed = allowed & (torch.cat([at - size, at]) <= at[:, None])
+    return blocks.attend(q, k, v, heads, allowed, dropout)[:, :n]
+
+
+def naive(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    centroids: Tensor,
+    mask: Tensor,
+    window: int | None,
+    causal: bool = False,
+) -> Tensor:
+    """The same, cluster by cluster, from normalised q and k and v (B, N, H, D), mask (B, N)."""
+    out, times = torch.zeros_like(v), torch.zeros_like(v[..., :1])
+    for b, h in torch.cartesian_prod(torch.arange(len(q)), torch.arange(q.shape[2])).tolist():
+        real = mask[b].nonzero().flatten()
+        width = min(window or -(-len(real) // len(centroids[h])), len(real))
+        for centroid in centroids[h]:
+            of_q, of_k = (
+                real[(t[b, real, h] @ centroid).argsort(descending=True)[:width]] for t in (q, k)
+            )
+            scores = q[b, of_q, h] @ k[b, of_k, h].T * q.shape[-1] ** -0.5
+            if causal:
+                scores = scores.masked_fill(of_k > of_q[:, None], -torch.inf)
+            outputs = scores.softmax(-1) @ v[b, of_k, h]
+            for i, output in zip(of_q.tolist(), outputs, strict=True):
+                out[b, i, h] = out[b, i, h] + output
+                times[b, i, h] += 1
+    return out / times.clamp(min=1)

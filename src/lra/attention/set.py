@@ -1,0 +1,52 @@
+"""Set Transformer's induced attention (Lee et al. 2019, arXiv:1810.00825, section 3.1).
+
+Not among the arena's official models; 32 inducing points as in the authors' code for point clouds.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lra.attention import Info, mab
+from lra.attention.base import MultiHead
+from lra.attention.mab import MAB
+
+INFO = Info("memory", "Lee et al. 2019, arXiv:1810.00825", "O(N inducing)", causal=False)
+
+
+class Attention(MultiHead):
+    """Multihead(X, H, H) with H = MAB(I, X) (equations 9 and 10)
+
+    inducing: rows of I, learned in each layer; H is what they read from the sequence's real tokens.
+    Equation 9's outer block is the encoder's: the residual, norms and feed-forward network around
+    this module are in the place of those of the outer MAB.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        inducing: int = 32,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.points = nn.Parameter(nn.init.xavier_uniform_(torch.empty(inducing, dim)))
+        self.induced = MAB(dim, heads, qkv_dim, dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        points = self.points.expand(len(x), -1, -1)
+        return mab.cross(self, x, self.induced(points, x, mask))
+
+
+def naive(module: Attention, x: Tensor, mask: Tensor) -> Tensor:
+    """The same, example by example and head by head; zeros where an example has no real token."""
+    outs = []
+    for tokens, real in zip(x, mask, strict=True):
+        read = mab.naive_block(module.induced, module.points, tokens[real])
+        outs.append(mab.naive(module, tokens, read) if real.any() else torch.zeros_like(tokens))
+    return torch.stack(outs)

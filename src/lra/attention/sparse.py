@@ -1,0 +1,164 @@
+"""Sparse Transformer (Child et al. 2019, arXiv:1904.10509, sections 4.2 and 4.3), merged heads.
+
+Both heads' patterns are joined in one softmax (section 4.3, equation 8); a key that lies in both
+counts once. The paper is causal, and so is the official code, which fills an N x N mask. Not
+causal, as the arena's encoders are, the patterns here are made symmetric: what a token may see is
+what it would see in the sequence read forwards or backwards. The official code's fixed pattern sees
+the first position of every block, too, and its CLS token sees and is seen by all; not so here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import dropout as drop_out
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, attendable
+from lra.attention.blocks import attend, neighbours, split
+from lra.errors import LRAError
+
+INFO = Info(
+    "fixed pattern",
+    "Child et al. 2019, arXiv:1904.10509",
+    "O(N stride + N^2 / stride), O(N sqrt(N)) with stride sqrt(N)",
+    causal=True,
+)
+_ROWS = "b g s h d -> b g h s d"
+_COLUMNS = "b g s h d -> b s h g d"
+
+
+class Attention(MultiHead):
+    """Softmax attention over the union of two patterns, one near, one far; l is `stride`.
+
+    `fixed`: the block of l tokens that holds the query, and the last `summary` (the paper's c)
+    tokens of every block. `strided`: the l tokens before and after the query, and all that lie a
+    multiple of l away. Causal: those of them that are not later than the query.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        pattern: Literal["fixed", "strided"] = "fixed",
+        stride: int = 128,
+        summary: int = 8,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        if pattern == "fixed" and summary > stride:
+            raise LRAError(f"options.summary: {summary} is more than the stride of {stride} tokens")
+        self.causal, self.pattern = causal, pattern
+        self.stride, self.summary = stride, summary
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        n = x.shape[1]
+        if mask is None:
+            mask = torch.ones(1, n, dtype=torch.bool, device=x.device)
+        see = self.fixed if self.pattern == "fixed" else self.strided
+        return self.out(see(self.query(x), self.key(x), self.value(x), mask)[:, :n])
+
+    def fixed(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
+
+        G lots of one block or more, S tokens each. The keys of a lot are its own and a copy of all
+        summaries, C tokens; a lot has about as many of its own, lest the copies grow as N^2.
+        """
+        size = min(self.stride, q.shape[1])
+        blocks = -(-q.shape[1] // size)
+        lot = max(1, blocks * self.summary // size)
+        q, k, v, mask = (split(t, lot * size) for t in (q, k, v, mask))
+        lots = q.shape[1]
+        block = torch.arange(lots * lot, device=q.device)
+        own = block.repeat_interleave(size).view(lots, -1)  # (G, S), each token's block
+        allowed = mask[:, :, None] & (own[:, :, None] == own[:, None])  # (B, G, S, S)
+        if self.causal:
+            allowed = allowed.tril()
+        if blocks > 1:
+            of = block.repeat_interleave(self.summary)  # (C,)
+            # not the block's own summary, which is among its own keys already
+            other = of < own[:, :, None] if self.causal else of != own[:, :, None]
+            far = self.summaries(mask, size)[:, None, None] & other  # (B, G, S, C)
+            allowed = torch.cat([allowed, far], dim=-1)
+            copies = (self.summaries(t, size)[:, None].expand(-1, lots, -1, -1) for t in (k, v))
+            k, v = (torch.cat(pair, dim=2) for pair in zip((k, v), copies, strict=True))
+        return attend(q, k, v, self.heads, allowed, self.drop)
+
+    def summaries(self, t: Tensor, size: int) -> Tensor:
+        """(B, G, S, ...) -> (B, C, ...): the last tokens of every block of `size`."""
+        return t.flatten(1, 2).unflatten(1, (-1, size))[:, :, -self.summary :].flatten(1, 2)
+
+    def strided(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
+
+        In the grid of G x l tokens near keys lie in the query's row and those beside it, far ones
+        in its column. Each part has scores of its own, N (3 l) and N G; one softmax spans both.
+        """
+        size = min(self.stride, q.shape[1])
+        q, k, v, mask = (split(t, size) for t in (q, k, v, mask))
+        groups = q.shape[1]
+        after = 0 if self.causal else 1
+        token = torch.arange(-size, size * (1 + after), device=q.device)  # of the rows around
+        distance = token - torch.arange(size, device=q.device)[:, None]
+        near = (distance >= -size) & (distance <= after * size)
+        # itself, so that every query has something to see
+        near = near & neighbours(mask, 1, after)[:, :, None] | (distance == 0)  # (B, G, l, rows)
+        row = torch.arange(groups, device=q.device)
+        gap = row[:, None] - row
+        # l tokens away and less is near
+        far = ((gap if self.causal else gap.abs()) > 1) & mask.mT[:, :, None]  # (B, l, G, G)
+
+        q = q * (q.shape[-1] // self.heads) ** -0.5
+        q, k, v = (rearrange(t, "b g s (h d) -> b g s h d", h=self.heads) for t in (q, k, v))
+        k_near, v_near = (rearrange(neighbours(t, 1, after), _ROWS) for t in (k, v))
+        a = rearrange(q, _ROWS) @ k_near.mT  # (B, G, H, l, rows)
+        b = rearrange(q, _COLUMNS) @ rearrange(k, _COLUMNS).mT  # (B, l, H, G, G)
+        # in place, for these are the largest tensors; to add is cheaper than to fill
+        a += _minus_infinity(~near, a.dtype)[:, :, None]
+        b += _minus_infinity(~far, b.dtype)[:, :, None]
+        with torch.no_grad():  # the softmax does not depend on it
+            top = torch.maximum(a.amax(-1), rearrange(b.amax(-1), "b s h g -> b g h s"))
+        a = a.sub_(top[..., None]).exp_()
+        b = b.sub_(rearrange(top, "b g h s -> b s h g 1")).exp_()
+        total = a.sum(-1) + rearrange(b.sum(-1), "b s h g -> b g h s")
+        out = drop_out(a, self.drop) @ v_near  # (B, G, H, l, D)
+        far_out = drop_out(b, self.drop) @ rearrange(v, _COLUMNS)
+        out = (out + rearrange(far_out, "b s h g d -> b g h s d")) / total[..., None]
+        return rearrange(out, "b g h s d -> b (g s) (h d)")
+
+
+def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
+    """-inf there and 0 elsewhere."""
+    return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill(where, -torch.inf)
+
+
+def naive(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    pattern: str,
+    stride: int,
+    summary: int,
+    causal: bool = False,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """The same from q, k, v (B, H, N, D) by an N x N mask; i is a query, j a key."""
+    j = torch.arange(q.shape[2])
+    i = j[:, None]
+    if pattern == "fixed":
+        allowed = (j // stride == i // stride) | (j % stride >= stride - summary)
+    else:
+        allowed = ((i - j).abs() <= stride) | ((i - j) % stride == 0)
+    if causal:
+        allowed &= j <= i
+    if mask is not None:
+        allowed = attendable(allowed & mask[:, None, None, :])
+    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
+    return scores.softmax(-1) @ v

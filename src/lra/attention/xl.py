@@ -1,0 +1,81 @@
+"""Transformer-XL (Dai et al. 2019, arXiv:1901.02860, sections 3.2 and 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lra.attention import Info
+from lra.attention.base import MultiHead
+from lra.attention.blocks import split
+from lra.attention.segments import Part, RelativeAttention, Shared, earlier, per_pair, visible
+
+INFO = Info("recurrence", "Dai et al. 2019, arXiv:1901.02860", "O(N segment)", causal=True)
+
+
+class Attention(MultiHead):
+    """Segments of `segment` tokens that attend to themselves and to the `memory_segments` before.
+
+    The memory is what this layer was given there, gradient stopped: its keys and values train W_k
+    and W_v, not the layers below. Scores have relative positions (segments.RelativeAttention).
+
+    Unlike in the paper, a query sees its whole segment unless `causal`, with negative distances to
+    what comes later, and the segments are of one document and one training step, all computed at
+    once; so the memory was computed with today's weights, not with those of the step before.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        segment: int = 128,
+        memory_segments: int = 1,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        self.causal, self.segment, self.memory_segments = causal, segment, memory_segments
+        self.relative = RelativeAttention(dim, heads, qkv_dim or dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        n, size = x.shape[1], min(self.segment, x.shape[1])
+        if mask is None and (n > size or self.causal):
+            # the tail of the last segment is padding, and the first segments lack memories
+            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+        x = split(x, size)  # (B, G, S, dim)
+        groups = x.shape[1]
+        count = min(self.memory_segments, groups - 1)
+        (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
+        parts = [Part(old_k, old_v, tuple(range(count, 0, -1))), Part(k, v, (0,))]
+        allowed = None
+        if mask is not None:
+            mask = split(mask, size)  # (B, G, S)
+            memories = [earlier(mask, groups, count)] if count else []
+            allowed = visible(memories, mask, self.causal)
+        out = self.relative(self.query(x), parts, allowed, self.drop)
+        return self.out(out[:, :n])
+
+
+def naive(module: Attention, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The same, example by example and segment by segment."""
+    mask = x.new_ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
+    return torch.stack([_naive_row(module, *row) for row in zip(x, mask, strict=True)])
+
+
+def _naive_row(module: Attention, x: Tensor, real: Tensor) -> Tensor:
+    outs = []
+    for start in range(0, len(x), module.segment):
+        h, seen = (t[start : start + module.segment] for t in (x, real))
+        first = max(0, start - module.memory_segments * module.segment)
+        memory, remembered = x[first:start].detach(), real[first:start]
+        both = torch.cat([memory, h])
+        allowed = torch.cat([remembered, seen]).expand(len(h), -1)
+        if module.causal:
+            allowed = allowed.tril(diagonal=len(memory))
+        allowed = allowed | ~allowed.any(dim=1, keepdim=True)
+        q, k, v = module.query(h), module.key(both), module.value(both)
+        outs.append(module.out(per_pair(module.relative, q, k, v, allowed)))
+    return torch.cat(outs)

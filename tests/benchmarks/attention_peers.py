@@ -1,0 +1,168 @@
+"""Each mechanism's options in the speed table, and the package that is its peer with the same ones.
+
+A peer is one layer with its projections, like ours: (B, N, dim) -> (B, N, dim). Where no package of
+the registry has the mechanism, full attention by torch.nn.MultiheadAttention stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Build = Callable[[int, int, int], nn.Module]  # (dim, heads, length)
+
+
+class Adapted(nn.Module):
+    """A peer whose forward wants more than x, or returns more than the outputs."""
+
+    def __init__(self, layer: nn.Module, call: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(self.layer, x)
+
+
+def multihead(dim: int, heads: int, length: int) -> nn.Module:
+    layer = nn.MultiheadAttention(dim, heads, bias=False, batch_first=True)
+    return Adapted(layer, lambda m, x: m(x, x, x, need_weights=False)[0])
+
+
+def local(look: int) -> Build:
+    def build(dim: int, heads: int, length: int) -> nn.Module:
+        from local_attention import LocalMHA
+
+        return LocalMHA(dim=dim, window_size=128, heads=heads, dim_head=dim // heads,
+                        look_backward=look, look_forward=look, exact_windowsize=False)  # fmt: skip
+
+    return build
+
+
+def longformer(dim: int, heads: int, length: int) -> nn.Module:
+    from transformers import LongformerConfig
+    from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
+
+    config = LongformerConfig(hidden_size=dim, num_attention_heads=heads, attention_window=[256],
+                              attention_probs_dropout_prob=0.0)  # fmt: skip
+
+    def call(layers: nn.ModuleList, x: Tensor) -> Tensor:
+        attention, out = layers
+        mask = x.new_zeros(x.shape[:2])
+        mask[:, 0] = 10_000  # the first token is global
+        is_global = mask > 0
+        return out(attention(x, attention_mask=mask, is_index_masked=mask < 0,
+                             is_index_global_attn=is_global, is_global_attn=True)[0])  # fmt: skip
+
+    return Adapted(nn.ModuleList([LongformerSelfAttention(config, 0), nn.Linear(dim, dim)]), call)
+
+
+def bigbird(dim: int, heads: int, length: int) -> nn.Module:
+    from transformers import BigBirdConfig
+    from transformers.models.big_bird.modeling_big_bird import (
+        BigBirdBlockSparseAttention,
+        BigBirdModel,
+    )
+
+    config = BigBirdConfig(hidden_size=dim, num_attention_heads=heads, block_size=64,
+                           num_random_blocks=3, max_position_embeddings=length,
+                           attention_probs_dropout_prob=0.0)  # fmt: skip
+
+    def call(layers: nn.ModuleList, x: Tensor) -> Tensor:
+        attention, out = layers
+        masks = BigBirdModel.create_masks_for_block_sparse_attn(x.new_ones(x.shape[:2]), 64)
+        blocked, band, source, target = masks
+        return out(attention(x, band, source, target, blocked, blocked)[0])
+
+    layers = nn.ModuleList([BigBirdBlockSparseAttention(config, seed=0), nn.Linear(dim, dim)])
+    return Adapted(layers, call)
+
+
+def linformer(dim: int, heads: int, length: int) -> nn.Module:
+    from linformer import LinformerSelfAttention
+
+    return LinformerSelfAttention(dim, length, k=256, heads=heads, share_kv=True)
+
+
+def reformer(dim: int, heads: int, length: int) -> nn.Module:
+    from reformer_pytorch import LSHSelfAttention
+
+    return LSHSelfAttention(dim, heads=heads, bucket_size=64, n_hashes=4)
+
+
+def routing(dim: int, heads: int, length: int) -> nn.Module:
+    from routing_transformer.routing_transformer import SelfAttention
+
+    layer = SelfAttention(dim, 1, length, heads, 0, 128)
+    return Adapted(layer, lambda m, x: m(x)[0])
+
+
+def sinkhorn(dim: int, heads: int, length: int) -> nn.Module:
+    from sinkhorn_transformer.sinkhorn_transformer import SinkhornSelfAttention
+
+    return SinkhornSelfAttention(dim, 128, length, heads=heads)
+
+
+def linear(dim: int, heads: int, length: int) -> nn.Module:
+    from linear_attention_transformer.linear_attention_transformer import SelfAttention
+
+    return SelfAttention(dim, heads)
+
+
+def performer(dim: int, heads: int, length: int) -> nn.Module:
+    from performer_pytorch import SelfAttention
+
+    return SelfAttention(dim, heads=heads, dim_head=dim // heads, nb_features=256)
+
+
+def nystrom(dim: int, heads: int, length: int) -> nn.Module:
+    from nystrom_attention import NystromAttention
+
+    return NystromAttention(dim, dim_head=dim // heads, heads=heads, num_landmarks=128,
+                            residual_conv_kernel=33)  # fmt: skip
+
+
+def compressive(dim: int, heads: int, length: int) -> nn.Module:
+    from compressive_transformer_pytorch.compressive_transformer_pytorch import SelfAttention
+
+    def call(layer: nn.Module, x: Tensor) -> Tensor:
+        memories, outs, losses = None, [], []
+        for segment in x.split(layer.seq_len, dim=1):
+            out, memories, loss = layer(segment, memories)
+            outs.append(out)
+            losses.append(loss.reshape(1))
+        return torch.cat(outs, 1) + torch.cat(losses).sum()
+
+    return Adapted(SelfAttention(dim, 128, 128, 64, cmem_ratio=4, heads=heads), call)
+
+
+@dataclass(frozen=True)
+class Entry:
+    options: dict[str, Any]  # ours
+    peer: str
+    build: Build
+
+
+FULL = "torch.nn.MultiheadAttention"
+ENTRIES = {
+    "transformer": Entry({}, FULL, multihead),
+    "local": Entry({"block_size": 128}, "local-attention", local(0)),
+    "sparse": Entry({}, FULL, multihead),
+    "longformer": Entry({"window": 256}, "transformers (Longformer)", longformer),
+    "image": Entry({"block_size": 128, "halo": 128}, "local-attention", local(1)),
+    "linformer": Entry({"k": 256}, "linformer", linformer),
+    "reformer": Entry({"hashes": 4, "bucket_size": 64}, "reformer-pytorch", reformer),
+    "routing": Entry({"window": 128}, "routing-transformer", routing),
+    "sinkhorn": Entry({"block_size": 128}, "sinkhorn-transformer", sinkhorn),
+    "synthesizer": Entry({}, FULL, multihead),
+    "bigbird": Entry({"block_size": 64, "random_blocks": 3}, "transformers (BigBird)", bigbird),
+    "linear": Entry({}, "linear-attention-transformer", linear),
+    "performer": Entry({"features": 256}, "performer-pytorch", performer),
+    "set": Entry({}, FULL, multihead),
+    "xl": Entry({"segment": 128}, FULL, multihead),
+    "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", compressive),
+    "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
+}

@@ -1,0 +1,136 @@
+"""Speed and memory of every mechanism beside its peer: `make peers && python attention_speed.py`.
+
+One layer with its projections, forward and backward, dim 512, 8 heads, batch 2, float32 on two
+threads (bfloat16 on CUDA), lengths 1024, 2048 and 4096. The floor is the four projections alone.
+Ours, peer and floor are timed in turn in one process, and the table holds medians and ratios, so
+that a noisy machine disturbs all three alike. Prints the table and saves it as Parquet and Markdown.
+Cost: about 10 minutes on two cores. Aim: each mechanism 1.5 times as fast as its peer or within
+1.25 times the floor; two thirds of the peer's memory or within 1.5 times the floor's.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from attention_peers import ENTRIES
+from torch import Tensor, nn
+
+from lra import attention, hardware
+from lra.profile import high_water_mark
+
+DIM, HEADS, BATCH = 512, 8, 2
+ROUNDS = 5
+
+
+class Projections(nn.Module):
+    """The floor: what every mechanism pays for queries, keys, values and outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Linear(DIM, DIM, bias=False) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value, out = self.projections
+        q, k, v = query(x), key(x), value(x)  # all three at once, as attention needs them
+        return out(q + k + v)
+
+
+def step(layer: nn.Module, x: Tensor, grad: Tensor) -> None:
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        loss = (layer(x) * grad).sum()  # the outputs themselves are not kept
+    extra = getattr(layer, "auxiliary", None)
+    (loss if extra is None else loss + extra).backward()
+
+
+def seconds(layer: nn.Module, x: Tensor, grad: Tensor) -> float:
+    layer.zero_grad(set_to_none=True)
+    hardware.synchronise(x.device)
+    start = time.perf_counter()
+    step(layer, x, grad)
+    hardware.synchronise(x.device)
+    return time.perf_counter() - start
+
+
+def growth(layer: nn.Module, x: Tensor, grad: Tensor) -> float:
+    """MB of tensors that one forward and backward add at their peak."""
+    layer.zero_grad(set_to_none=True)
+    x.grad = None
+    if x.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step(layer, x, grad)
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
+        step(layer, x, grad)
+    return high_water_mark(profiler) / 1e6
+
+
+def measure(name: str, length: int, device: torch.device) -> dict:
+    torch.manual_seed(0)
+    entry = ENTRIES[name]
+    builds: dict[str, Callable[[], nn.Module]] = {
+        "ours": lambda: attention.build(name, DIM, HEADS, length, **entry.options),
+        "peer": lambda: entry.build(DIM, HEADS, length),
+        "floor": Projections,
+    }
+    x = torch.randn(BATCH, length, DIM, device=device, requires_grad=True)
+    grad = torch.randn_like(x)
+    layers = {key: build().to(device).train() for key, build in builds.items()}
+    row = {"mechanism": name, "length": length, "peer": entry.peer}
+    for key, layer in layers.items():
+        row[f"{key}_mb"] = growth(layer, x, grad)  # and the first, slow step
+    times: dict[str, list[float]] = {key: [] for key in layers}
+    for _ in range(ROUNDS):
+        for key, layer in layers.items():
+            times[key].append(seconds(layer, x, grad))
+    row |= {f"{key}_s": statistics.median(taken) for key, taken in times.items()}
+    row["peer_over_ours"] = row["peer_s"] / row["ours_s"]
+    row["ours_over_floor"] = row["ours_s"] / row["floor_s"]
+    row["mb_over_peer"] = row["ours_mb"] / row["peer_mb"]
+    row["mb_over_floor"] = row["ours_mb"] / row["floor_mb"]
+    fast = row["peer_over_ours"] >= 1.5 or row["ours_over_floor"] <= 1.25
+    lean = row["mb_over_peer"] <= 2 / 3 or row["mb_over_floor"] <= 1.5
+    row["fast"], row["lean"] = fast, lean
+    return row
+
+
+def exponent(rows: pd.DataFrame) -> float:
+    """Of seconds against length, by least squares on logarithms."""
+    return np.polyfit(np.log(rows["length"]), np.log(rows["ours_s"]), 1)[0]
+
+
+def main(
+    mechanisms: list[str] = typer.Argument(None, help="default: all"),
+    lengths: str = "1024,2048,4096",
+    device: str = "auto",
+    threads: int = 2,
+    out: Path = Path("results/benchmarks"),
+) -> None:
+    torch.set_num_threads(threads)
+    chosen = hardware.choose(device)
+    rows = []
+    for name in mechanisms or attention.names():
+        for length in map(int, lengths.split(",")):
+            rows.append(measure(name, length, chosen))
+            print({k: round(v, 2) if isinstance(v, float) else v for k, v in rows[-1].items()})
+            gc.collect()
+    table = pd.DataFrame(rows)
+    fitted = {name: exponent(group) for name, group in table.groupby("mechanism")}
+    table["exponent"] = table["mechanism"].map(fitted)
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(out / "attention_speed.parquet", index=False)
+    text = table.to_markdown(index=False, floatfmt=".2f")
+    (out / "attention_speed.md").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
