@@ -1,4 +1,4 @@
-"""Write environment.yaml, for `--sdm conda`, from requirements.txt: `python envs/environment.py`."""
+"""Write environment.yaml, for `--sdm conda`, from requirements.txt: run this file."""
 
 from pathlib import Path
 

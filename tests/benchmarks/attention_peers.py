@@ -141,9 +141,15 @@ def compressive(dim: int, heads: int, length: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Entry:
-    options: dict[str, Any]  # ours
+    given: dict[str, Any]  # our options
     peer: str
     build: Build
+
+    def options(self, length: int) -> dict[str, Any]:
+        """Ours; a `window` of routing is the tokens of a cluster, of which there are as many as fit."""
+        if self.build is routing:
+            return {**self.given, "clusters": length // self.given["window"]}
+        return self.given
 
 
 FULL = "torch.nn.MultiheadAttention"

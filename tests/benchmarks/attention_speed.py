@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def measure(name: str, length: int, device: torch.device) -> dict:
     torch.manual_seed(0)
     entry = ENTRIES[name]
     builds: dict[str, Callable[[], nn.Module]] = {
-        "ours": lambda: attention.build(name, DIM, HEADS, length, **entry.options),
+        "ours": lambda: attention.build(name, DIM, HEADS, length, **entry.options(length)),
         "peer": lambda: entry.build(DIM, HEADS, length),
         "floor": Projections,
     }
@@ -108,7 +109,7 @@ def exponent(rows: pd.DataFrame) -> float:
 
 
 def main(
-    mechanisms: list[str] = typer.Argument(None, help="default: all"),
+    mechanisms: Annotated[list[str] | None, typer.Argument(help="default: all")] = None,
     lengths: str = "1024,2048,4096",
     device: str = "auto",
     threads: int = 2,

@@ -180,12 +180,21 @@ def test_compiled_layers_agree(name):
     module = layer(name, 2, 8, max_len=128)
     x, mask = tokens(2, 100, 16), holes(1, 100).expand(2, -1)
     torch._dynamo.reset()
-    compiled = torch.compile(module, backend="aot_eager_decomp_partition", fullgraph=True, dynamic=False)
+    compiled = torch.compile(
+        module, backend="aot_eager_decomp_partition", fullgraph=True, dynamic=False
+    )
     for m in (None, mask):
         out, grads = gradients(compiled, x, m)
         expected, expected_grads = gradients(module, x, m)
         assert_close(out, expected)
         assert_close(grads, expected_grads)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_defaults_are_valid_options(name):
+    """A resolved cell states every option, defaults too."""
+    defaults = attention.resolve_options(name, {})
+    assert attention.resolve_options(name, defaults) == defaults
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,7 +18,7 @@ class MultiHead(nn.Module):
     """
 
     reversible = False  # whether the encoder's layers run in reverse for their backward pass
-    padding_exempt = False  # whether padding may change real tokens' outputs; the docstring says why
+    padding_exempt = False  # whether padding may change real tokens' outputs; if so, say why
     selects = False  # whether later tokens have a say in which earlier ones a causal query may see
     auxiliary: Tensor | None = None  # a loss of the last forward, added to the task's in training
 

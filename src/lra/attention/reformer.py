@@ -39,6 +39,8 @@ class Attention(MultiHead):
     tokens, as in the paper.
     """
 
+    selects = True
+
     def __init__(
         self,
         dim: int,
@@ -50,7 +52,7 @@ class Attention(MultiHead):
         dropout: float = 0.0,
         hashes: int = 4,
         bucket_size: int = 64,
-        seed: int = 0,
+        seed: int = 1,
         reversible: bool = False,
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)

@@ -12,7 +12,7 @@ import math
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, normalize, one_hot, scaled_dot_product_attention
+from torch.nn.functional import layer_norm, normalize, scaled_dot_product_attention
 
 from lra.attention import Info, blocks
 from lra.attention.base import MultiHead, attendable
@@ -44,6 +44,8 @@ class Attention(MultiHead):
     """
 
     causal_exempt = True  # later tokens may change which earlier ones a cluster takes
+
+    selects = True
 
     def __init__(
         self,
@@ -113,11 +115,11 @@ class Attention(MultiHead):
         with torch.autocast(self.centroids.device.type, enabled=False):
             sums, counts = 0, 0
             for t, dots in zip(both, near, strict=True):
-                own = one_hot(dots.argmax(2), self.clusters)  # (B, H, N, C)
+                own = torch.zeros_like(dots).scatter_(2, dots.argmax(2, keepdim=True), 1)
                 if mask is not None:
-                    own = own * mask[:, None, :, None]
-                counts = counts + own.sum((0, 2))  # (H, C)
-                own = rearrange(own.to(self.centroids.dtype), "b h n c -> h c (b n)")
+                    own = own * mask[:, None, None]  # (B, H, C, N)
+                counts = counts + own.sum((0, 3))  # (H, C)
+                own = rearrange(own, "b h c n -> h c (b n)")
                 sums = sums + own @ rearrange(t.to(own.dtype), "b n h d -> h (b n) d")
             moved = self.decay * self.centroids + (1 - self.decay) / len(both) * sums
             self.centroids.copy_(torch.where(counts[..., None] > 0, moved, self.centroids))
@@ -134,7 +136,7 @@ def take(near: Tensor, mask: Tensor | None, window: int | None) -> Tensor:
 def counted(mask: Tensor, clusters: int, window: int | None, width: int) -> Tensor:
     """Which of a cluster's `width` tokens are taken, (B, W): as many as without any padding."""
     real = mask.sum(1, keepdim=True)
-    limit = (real + clusters - 1) // clusters if window is None else real.clamp(max=window)
+    limit = (real + clusters - 1) // clusters if window is None else real  # W is at most `window`
     return torch.arange(width, device=mask.device) < limit
 
 
@@ -154,16 +156,16 @@ def attend(
     clusters, width = q_taken.shape[2:]
     row = torch.arange(batch * n * heads, device=q.device).view(batch, n, heads).transpose(1, 2)
     q_row, k_row = (
-        row.gather(-1, t.flatten(2)).flatten() for t in (q_taken, k_taken)
-    )  # of (B N H, D), in the order of (B, H, C, W)
+        row.gather(-1, t.transpose(2, 3).flatten(2)).flatten() for t in (q_taken, k_taken)
+    )  # of (B N H, D), in the order of (B, H, W, C), which is SDPA's own
     q, k, v = (
-        t.reshape(-1, size).index_select(0, rows).view(-1, clusters, width, size)
+        t.reshape(-1, size).index_select(0, rows).view(-1, width, clusters, size).transpose(1, 2)
         for t, rows in ((q, q_row), (k, k_row), (v, k_row))
     )  # (B H, C, W, D)
     allowed, times = None, torch.ones_like(q_row, dtype=q.dtype)
     if mask is not None:
         taken = counted(mask, clusters, window, width)[:, None, None, :]  # (B, 1, 1, W)
-        times = taken.expand(batch, heads, clusters, width).flatten().to(q.dtype)
+        times = taken.mT.expand(batch, heads, width, clusters).flatten().to(q.dtype)
         allowed = attendable(taken).expand(batch, heads, 1, width).reshape(-1, 1, 1, width)
     if causal:
         earlier = (k_taken[..., None, :] <= q_taken[..., :, None]).flatten(0, 1)  # (B H, C, W, W)
@@ -171,7 +173,7 @@ def attend(
     out = scaled_dot_product_attention(q, k, v, allowed, dropout)
     total = times.new_zeros(batch * n * heads).index_add_(0, q_row, times)
     share = times / total.clamp(min=1)[q_row]
-    out = out.reshape(-1, size) * share[:, None]
+    out = out.transpose(1, 2).reshape(-1, size) * share[:, None]
     out = out.new_zeros(batch * n * heads, size).index_add(0, q_row, out)
     return out.view(batch, n, heads * size)
 
