@@ -88,9 +88,7 @@ class Attention(MultiHead):
         due = self.forwards % self.redraw == 0
         projection = torch.where(due, candidate.to(self.projection.dtype), self.projection)
         self.projection.copy_(projection)
-        return (
-            projection  # not the buffer: the next forward may change it before this one's backward
-        )
+        return projection  # the next forward may change the buffer before this one's backward
 
 
 def draw(count: int, size: int, orthogonal: bool, device: torch.device | None = None) -> Tensor:

@@ -43,8 +43,6 @@ class Attention(MultiHead):
     all of them, as in the paper, so a change of later tokens may reach earlier ones.
     """
 
-    causal_exempt = True  # later tokens may change which earlier ones a cluster takes
-
     selects = True
 
     def __init__(

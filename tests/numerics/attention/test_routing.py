@@ -89,11 +89,12 @@ def test_every_token_is_routed_where_every_cluster_takes_all():
 
 @pytest.mark.parametrize("causal", [False, True], ids=["whole", "causal"])
 def test_centroids_follow_the_formula(causal):
-    module = layer("routing", 2, 8, clusters=5, decay=0.9, causal=causal).train()
+    module = layer("routing", 2, 8, clusters=40, decay=0.9, causal=causal).train()
     x, mask, before = tokens(3, 30, 16), holes(3, 30), module.centroids.clone()
     q, k, _ = normalised(module, x)
     module(x, mask)
-    for h, c in torch.cartesian_prod(torch.arange(2), torch.arange(5)).tolist():
+    idle = 0
+    for h, c in torch.cartesian_prod(torch.arange(2), torch.arange(40)).tolist():
         total, members = torch.zeros(8, dtype=torch.float64), 0
         for t in (q, k):
             for token in t[:, :, h][mask]:
@@ -101,6 +102,8 @@ def test_centroids_follow_the_formula(causal):
                     total, members = total + token / 2, members + 1
         expected = 0.9 * before[h, c] + 0.1 * total if members else before[h, c]
         assert_close(module.centroids[h, c], expected)
+        idle += not members
+    assert idle  # centroids that no token is nearest to
 
 
 def test_centroids_neither_move_in_evaluation_nor_have_a_gradient():
