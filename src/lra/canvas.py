@@ -44,10 +44,11 @@ NOTE_CHARACTER = 0.0515  # inches, of the mean one
 # A model keeps its look from figure to figure: the paper's come first, whichever are there.
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
+ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
 COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
-COLOURS += ["#882255", _SAFE[7]]
+COLOURS += ["#882255", _SAFE[7], "#6699cc", "#661100", "#117733", "#aa4499", "#997700", "#44aa99"]
 MARKERS = "os^DvPX<>phd*"
 DASHES = ["-", "--", "-.", ":"]
 

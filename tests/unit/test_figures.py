@@ -10,7 +10,7 @@ from fabricated import MODELS, experiment, memory_row, speed_row
 from matplotlib.text import Annotation
 from PIL import Image
 
-from lra import canvas, figures
+from lra import attention, canvas, figures
 from lra.errors import LRAError
 from lra.records import HistoryRow, MemoryRow, SpeedRow, read_table, write_rows
 
@@ -166,8 +166,10 @@ def test_no_two_models_look_the_same_and_none_changes_with_its_company():
     keys = ("color", "marker", "linestyle")
     assert len({tuple(look[k] for k in keys) for look in looks.values()}) == len(names)
     assert canvas.looks(["linear"])["linear"] == looks["linear"]
-    # In grey: by marker and dashes alone, for the paper's models.
-    assert len({tuple(looks[m][k] for k in keys[1:]) for m in MODELS}) == len(MODELS)
+    # In grey: by marker and dashes alone, for the arena's models. In discs: by colour alone.
+    arena = canvas.looks([*attention.names(), "transformer-materialised"]).values()
+    assert len({tuple(look[k] for k in keys[1:]) for look in arena}) == len(arena)
+    assert len({look["color"] for look in arena}) == len(arena)
 
 
 def test_accuracies_at_chance_count_and_are_said(tmp_path):
