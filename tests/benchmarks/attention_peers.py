@@ -125,18 +125,33 @@ def nystrom(dim: int, heads: int, length: int) -> nn.Module:
                             residual_conv_kernel=33)  # fmt: skip
 
 
-def compressive(dim: int, heads: int, length: int) -> nn.Module:
-    from compressive_transformer_pytorch.compressive_transformer_pytorch import SelfAttention
+class Recurrent(nn.Module):
+    """A layer that takes one segment of 128 tokens and the memories of those before it."""
 
-    def call(layer: nn.Module, x: Tensor) -> Tensor:
+    def __init__(self, layer: nn.Module, heads: int, dim_head: int, keys: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.positions = nn.Parameter(torch.zeros(heads, keys, dim_head))
+
+    def forward(self, x: Tensor) -> Tensor:
         memories, outs, losses = None, [], []
-        for segment in x.split(layer.seq_len, dim=1):
-            out, memories, loss = layer(segment, memories)
+        for segment in x.split(self.layer.seq_len, dim=1):
+            out, memories, loss = self.layer(segment, memories, pos_emb=self.positions)
             outs.append(out)
             losses.append(loss.reshape(1))
         return torch.cat(outs, 1) + torch.cat(losses).sum()
 
-    return Adapted(SelfAttention(dim, 128, 128, 64, cmem_ratio=4, heads=heads), call)
+
+def recurrent(compressed: int) -> Build:
+    """Without compressed memory it is Transformer-XL."""
+
+    def build(dim: int, heads: int, length: int) -> nn.Module:
+        from compressive_transformer_pytorch.compressive_transformer_pytorch import SelfAttention
+
+        layer = SelfAttention(dim, 128, 128, compressed, cmem_ratio=4, heads=heads)
+        return Recurrent(layer, heads, dim // heads, 128 + 128 + compressed)
+
+    return build
 
 
 @dataclass(frozen=True)
@@ -168,7 +183,7 @@ ENTRIES = {
     "linear": Entry({}, "linear-attention-transformer", linear),
     "performer": Entry({"features": 256}, "performer-pytorch", performer),
     "set": Entry({}, FULL, multihead),
-    "xl": Entry({"segment": 128}, FULL, multihead),
-    "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", compressive),
+    "xl": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(0)),
+    "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(64)),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }
