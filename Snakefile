@@ -10,9 +10,6 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 SOURCE, BIN = ROOT / "src", Path(sys.executable).parent
 sys.path.insert(0, str(SOURCE))
-shell.prefix(
-    f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH; "
-)
 
 
 # An experiment is one whole file: the default is not merged into another.
@@ -22,6 +19,15 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
+
+
+# The mirror is no param of a rule, as where an archive came from changes nothing.
+shell.prefix(
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
+    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
+)
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"

@@ -64,7 +64,7 @@ class Training(Strict):
     eval_batch_size: int = Field(64, gt=0)  # changes speed and memory only
     eval_every: int = Field(gt=0)  # steps between evaluations on the validation split
     learning_rate: float = Field(gt=0)  # the schedule's constant, not always its peak
-    schedule: Literal["rsqrt", "cosine"]  # after a linear warm-up
+    schedule: Literal["rsqrt", "cosine", "linear"]  # after a linear warm-up
     warmup: int = Field(ge=1)  # steps
     cycle: int | None = Field(None, gt=0)  # steps per cosine cycle; default: steps
     weight_decay: float = Field(0.0, ge=0)  # decoupled, on all parameters

@@ -26,6 +26,9 @@ app = typer.Typer(
 CellText = Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")]
 PointText = Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")]
 Planned = Annotated[str | None, typer.Option(help="stop if the code is no longer this one")]
+DatasetText = Annotated[
+    str, typer.Option("--dataset", help="a name in config/datasets.yaml, or a recipe as JSON")
+]
 Out = Annotated[Path, typer.Option(help="where the result goes")]
 Listed = Annotated[list[str], typer.Option()]
 
@@ -34,30 +37,58 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-@app.command()
-def generate(
-    dataset: Annotated[
-        str, typer.Option(help="a name in config/datasets.yaml, or a recipe as JSON")
-    ],
-    out: Out,
-    workers: int = 1,
-    fingerprint: Planned = None,
-) -> None:
-    """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
-    from lra import fingerprint as code
+def _recipe(dataset: str):
+    """A name in config/datasets.yaml, or a recipe as JSON."""
     from lra.config import Recipe
-    from lra.data.generate import generate_dataset
-    from lra.provenance import agreed
     from lra.resolve import datasets
 
     if dataset.startswith("{"):
-        entry = Recipe.model_validate_json(dataset)
-    else:
-        known = datasets(Path.cwd())
-        entry = known[one_of("--dataset", dataset, known)]
-    agreed(fingerprint, code.generator(entry.generator))
-    sizes = {"train": entry.train, "val": entry.val, "test": entry.test}
-    generate_dataset(entry.generator, entry.options, sizes, entry.seed, out, workers)
+        return Recipe.model_validate_json(dataset)
+    known = datasets(Path.cwd())
+    return known[one_of("--dataset", dataset, known)]
+
+
+@app.command()
+def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Planned = None) -> None:
+    """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
+    from lra import fingerprint as code
+    from lra.data.generate import generate_dataset
+    from lra.provenance import agreed
+    from lra.resolve import GENERATORS
+
+    entry = _recipe(dataset)
+    one_of("--dataset: source", entry.source, GENERATORS)
+    agreed(fingerprint, code.generator(entry.source))
+    generate_dataset(entry.source, entry.options, entry.sizes, entry.seed, out, workers)
+
+
+@app.command()
+def prepare(
+    dataset: DatasetText,
+    archive: Annotated[Path, typer.Option(help="the downloaded file")],
+    out: Out,
+    fingerprint: Planned = None,
+) -> None:
+    """Make a data set of a downloaded archive: the same files as `lra generate`."""
+    from lra import fingerprint as code
+    from lra.data.prepare import prepare_dataset
+    from lra.provenance import agreed
+    from lra.resolve import READERS
+
+    entry = _recipe(dataset)
+    module = READERS[one_of("--dataset: source", entry.source, READERS)]
+    agreed(fingerprint, code.reader(module))
+    prepare_dataset(module, entry, archive, out)
+
+
+@app.command()
+def distributions(
+    splits: Annotated[list[Path], typer.Argument(help="train.arrow of one data set, of another")],
+) -> None:
+    """Print what splits hold, side by side: labels, lengths, tokens; for images ink and values."""
+    from lra.data.distributions import compared
+
+    print(compared(splits))
 
 
 @app.command()
@@ -86,7 +117,7 @@ def train(
     from safetensors.torch import save
 
     from lra import fingerprint as code
-    from lra.data.generate import verify
+    from lra.data.manifest import verify
     from lra.files import write_beside
     from lra.provenance import agreed, provenance
     from lra.records import CurveRow, TrainRecord, write_record, write_rows
@@ -129,9 +160,9 @@ def evaluate(
 ) -> None:
     """Score a trained cell on the test split: score.json, predictions.parquet."""
     from lra import fingerprint as code
-    from lra.data.generate import verify
-    from lra.evaluate import chance
+    from lra.data.manifest import verify
     from lra.evaluate import evaluate as score
+    from lra.evaluate import facts
     from lra.provenance import agreed, provenance
     from lra.records import (
         PredictionRow,
@@ -147,7 +178,7 @@ def evaluate(
     trained = read_record(folder / "train.json", TrainRecord)
     test = data / "test.arrow"
     verify(test)
-    majority, examples = chance(test)
+    about = facts(test)
     result: dict[str, Any] = {"accuracy": None, "loss": None}
     rows: list[dict[str, int]] = []
     if trained.status == "ok":
@@ -155,14 +186,14 @@ def evaluate(
         result = {"accuracy": scored.accuracy, "loss": scored.loss}
         pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
         rows = [{"label": label, "prediction": prediction} for label, prediction in pairs]
-        say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % (majority class {majority:.2f} %)")
+        majority = f"(majority class {about['chance']:.2f} %)"
+        say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
     write_rows(folder / "predictions.parquet", rows, PredictionRow)
     record = ScoreRecord(
         **provenance(found, cell.device),
         status=trained.status,
         reason=trained.reason,
-        n_test=examples,
-        chance=majority,
+        **about,
         **result,
     )
     write_record(folder / "score.json", record)

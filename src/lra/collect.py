@@ -65,6 +65,7 @@ def scores(
             "loss": score.loss if status == "ok" else None,
             "n_test": score.n_test,
             "chance": score.chance,
+            "validation": score.validation,
         }
         rows.append(_shared_fields(train, ScoreRow) | own)
     write_rows(out, rows, ScoreRow)

@@ -37,15 +37,29 @@ class Task(Part):
     title: str
 
 
-class Recipe(Strict):
-    """What a generated data set's bytes depend on, besides code."""
+class Archive(Strict):
+    """A file to download, shared by all data sets that name it: results/data/downloads/<file>"""
 
-    generator: str  # module in src/lra/data/ that makes it
-    options: dict[str, Any] = {}  # the generator's own options
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    urls: list[str] = Field(min_length=1)  # tried in this order
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    bytes: int | None = Field(None, gt=0)
+
+
+class Recipe(Strict):
+    """What a data set's bytes depend on, besides code."""
+
+    source: str  # what makes it: a generator, or a reader of the archive
+    archive: Archive | None = None
+    options: dict[str, Any] = {}  # the source's own options
     seed: int = Field(0, ge=0)
     train: int = Field(gt=0)  # examples
     val: int = Field(gt=0)
     test: int = Field(gt=0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"train": self.train, "val": self.val, "test": self.test}
 
 
 class Dataset(Recipe):
@@ -108,6 +122,7 @@ class Experiment(Strict):
     device: Device = "auto"
     threads: int = Field(1, gt=0)  # CPU threads of one training
     precision: Precision = "float32"
+    data_mirror: str | None = None  # folder of archives, read instead of the network
     generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
     profile: Profile
     overrides: Part = Part()  # for every cell, over everything else

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -48,7 +47,10 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
     )
 
 
-def chance(test: Path) -> tuple[float, int]:
-    """Percent of the test split's majority class, and the number of its examples."""
-    labels = torch.from_numpy(np.array(read_split(test).labels))
-    return 100 * labels.bincount().max().item() / len(labels), len(labels)
+def facts(test: Path) -> dict[str, float | int | str]:
+    """Of a test split: `n_test` examples, `chance` (percent of the majority class), and what its
+    data set was validated on."""
+    split = read_split(test)
+    counts = np.bincount(split.labels)
+    majority = 100 * int(counts.max()) / len(split)
+    return {"n_test": len(split), "chance": majority, "validation": split.info.validation}

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lra.errors import LRAError
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+    errno.ENOTDIR,  # the output folder, or a part of its path, is a file
+    errno.EEXIST,
+    errno.EISDIR,
+}
 
 
 def write_beside(path: Path, content: bytes) -> None:
@@ -26,3 +38,38 @@ def write_beside(path: Path, content: bytes) -> None:
         if partial.exists():
             partial.unlink()
         raise LRAError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
+
+
+@contextmanager
+def sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def leave(signum: int, _frame: object) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a bad file to `<path>.bad`, for people to look at."""
+    bad = path.with_name(path.name + ".bad")
+    path.replace(bad)
+    return bad

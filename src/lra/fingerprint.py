@@ -33,6 +33,11 @@ def generator(name: str) -> str:
     return fingerprint("lra.data.generate", f"lra.data.{name}")
 
 
+def reader(module: str) -> str:
+    """Of a prepared data set, likewise."""
+    return fingerprint("lra.data.prepare", f"lra.data.{module}")
+
+
 def modules(*roots: str, source: Path = SOURCE) -> list[str]:
     """The project's modules among the transitive imports of `roots`, with their packages."""
     found: set[str] = set()

@@ -54,6 +54,7 @@ class ScoreRecord(Provenance):
     loss: float | None  # mean cross entropy in nats on the test split
     n_test: int
     chance: float  # percent of the test split's majority class
+    validation: str  # what the validation split was: "held out" or "test set"
 
 
 class SpeedRecord(Provenance):
@@ -108,6 +109,7 @@ class ScoreRow(Strict):
     device: str
     torch_version: str
     git_commit: str | None
+    validation: str
 
 
 class CurveRow(Strict):

@@ -16,11 +16,20 @@ import yaml
 from pydantic import ValidationError
 
 from lra.cell import Cell, ProfilePoint
-from lra.config import Dataset, Experiment, Model, Protocol, Task, complain, load
+from lra.config import Archive, Dataset, Experiment, Model, Protocol, Task, complain, load
 from lra.errors import LRAError, nearest, one_of
 from lra.layers import Layer, complete_options, join, leaves, sections, validated
 
-GENERATORS = ("listops", "pathfinder")  # modules of src/lra/data/ that make data sets
+GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of src/lra/data/
+READERS = {  # sources that read an archive, and the module of each
+    "imdb": "text",
+    "sentences": "text",
+    "aan": "retrieval",
+    "passages": "retrieval",
+    "cifar10": "image",
+    "digits": "image",
+    "lra_release": "release",
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Arena:
         for model in self.profile_models():
             self.profile_point(model, min(experiment.profile.lengths))
         for name in self.datasets():
-            _check_generator(name, self.dataset(name))
+            _check_source(name, self.dataset(name))
 
     @property
     def protocol(self) -> Protocol:
@@ -106,6 +115,16 @@ class Arena:
 
     def dataset(self, name: str) -> Dataset:
         return datasets(self.root)[name]
+
+    @property
+    def all_datasets(self) -> list[str]:
+        return sorted(datasets(self.root))
+
+    def archive(self, file: str) -> Archive:
+        """The download of that name."""
+        entries = [entry.archive for entry in datasets(self.root).values() if entry.archive]
+        archives = {archive.file: archive for archive in entries}
+        return archives[one_of("config/datasets.yaml: archive.file", file, archives)]
 
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
@@ -224,13 +243,19 @@ def _model(root: Path, name: str) -> Model:
     return load(root / f"config/models/{name}.yaml", Model, root)
 
 
-def _check_generator(name: str, dataset: Dataset) -> None:
-    one_of(f"config/datasets.yaml: {name}.generator", dataset.generator, GENERATORS)
-    options = importlib.import_module(f"lra.data.{dataset.generator}").Config
+def _check_source(name: str, dataset: Dataset) -> None:
+    where = f"config/datasets.yaml: {name}"
+    source = one_of(f"{where}.source", dataset.source, (*GENERATORS, *READERS))
+    if source in READERS and dataset.archive is None:
+        raise LRAError(f"{where}.archive: is missing; source '{source}' reads one")
+    if source in GENERATORS and dataset.archive is not None:
+        raise LRAError(f"{where}.archive: source '{source}' reads none; remove it")
+    module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
+    options = module.READERS[source].options if source in READERS else module.Config
     try:
         options.model_validate(dataset.options)
     except ValidationError as error:
-        raise complain(f"config/datasets.yaml: {name}.options", error, options) from None
+        raise complain(f"{where}.options", error, options) from None
 
 
 def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:

@@ -67,6 +67,15 @@ def rank(values: dict[str, float | None]) -> dict[str, Mark]:
     return {name: marks.get(shown.get(name), "") for name in values}
 
 
+def _off_size(sizes: dict[str, int]) -> list[str]:
+    """`linear (+12 %)` of those that break LRA's rule: within 10 % of the Transformer's size."""
+    if "transformer" not in sizes:
+        return []
+    base = sizes["transformer"]
+    shares = {model: 100 * (size - base) / base for model, size in sizes.items()}
+    return [f"{model} ({share:+.0f} %)" for model, share in shares.items() if abs(share) > 10]
+
+
 def _accuracy_lines(rows: list[dict], paper: dict[str, dict]) -> list[dict]:
     lines = []
     models = _in_order(rows, "model")
@@ -85,6 +94,7 @@ def _accuracy_lines(rows: list[dict], paper: dict[str, dict]) -> list[dict]:
                 line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
                 line |= {"n_ok": mean.n}
             line |= {"n_test": first["n_test"], "chance": first["chance"], "rank": marks[model]}
+            line |= {"validation": first["validation"], "params": first["params"]}
             line |= {"paper": theirs}
             line |= {"difference": _minus(found.number, theirs) if comparable else None}
             lines.append(line)
@@ -116,6 +126,17 @@ def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict])
                 )
         table.append(Row(model, entries))
 
+    for task in tasks:
+        of_task = [row for row in rows if row["task"] == task]
+        if any(row["validation"] == "test set" for row in of_task):
+            notes.append(f"{task}: validated on the test set itself, as the official code does.")
+        sizes = {row["model"]: row["params"] for row in of_task}
+        heavier = _off_size(sizes)
+        if heavier:
+            notes.append(
+                f"{task}: parameters more than 10 % from the transformer's "
+                f"{sizes['transformer']:,}, which LRA's rules do not allow: {', '.join(heavier)}."
+            )
     if any(line["verdict"] == "FAIL" for line in lines):
         notes.insert(0, "FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
     if len(tasks) > 1 and None in averages.values():

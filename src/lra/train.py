@@ -47,10 +47,14 @@ def learning_rate(training: Training, step: int) -> float:
 
     rsqrt:  rate min(1, step / warmup) / sqrt(max(step, warmup))
     cosine: rate min(1, step / warmup) (1 + cos(pi t)) / 2, t = (step - warmup) / cycle mod 1
+    linear: rate min(1, step / warmup), falling to 0 at the last step (not of the official code)
     """
     rate = training.learning_rate * min(1.0, step / training.warmup)
     if training.schedule == "rsqrt":
         return rate / math.sqrt(max(step, training.warmup))
+    if training.schedule == "linear":
+        left = (training.steps - step) / max(1, training.steps - training.warmup)
+        return rate * min(1.0, max(0.0, left))
     phase = max(0, step - training.warmup) / (training.cycle or training.steps) % 1.0
     return rate * max(0.0, 0.5 * (1 + math.cos(math.pi * phase)))
 

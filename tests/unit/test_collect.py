@@ -32,7 +32,12 @@ def write_cell(root, task="text", model="linear", seed=0, train=None, score=None
     trained = {"status": "ok", "reason": None, "params": 9, "steps": 5, "chosen_step": 5}
     trained |= {"train_seconds": 1.0, "val_accuracy": 61.0} | PROVENANCE | (train or {})
     scored = {"status": "ok", "reason": None, "accuracy": 60.0, "loss": 0.7, "n_test": 100}
-    scored |= {"chance": 50.0} | PROVENANCE | {"fingerprint": "another"} | (score or {})
+    scored |= (
+        {"chance": 50.0, "validation": "held out"}
+        | PROVENANCE
+        | {"fingerprint": "another"}
+        | (score or {})
+    )
     write_record(folder / "train.json", TrainRecord(**trained))
     write_record(folder / "score.json", ScoreRecord(**scored))
     curve = {"step": 5, "split": "val", "loss": 0.7, "accuracy": 61.0}

@@ -22,7 +22,8 @@ import pytest
 from pydantic import BaseModel
 
 from lra.data import generate, listops
-from lra.data.generate import generate_dataset, verify
+from lra.data.generate import generate_dataset
+from lra.data.manifest import verify
 from lra.data.store import SPLITS, Info, read_split, table_of
 from lra.errors import LRAError
 

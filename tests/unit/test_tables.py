@@ -95,6 +95,23 @@ def test_fail_is_not_above_chance(accuracy):
     assert "FAIL: not significantly above chance" in forms["md"]
 
 
+def test_what_was_validated_on_the_test_set_is_marked(accuracy):
+    rows = [score_row(validation="test set"), score_row(task="image")]
+    lines, forms = accuracy(rows)
+    note = "text: validated on the test set itself, as the official code does."
+    assert all(note in form for form in (forms["md"], forms["html"], forms["tex"]))
+    assert "image: validated" not in forms["md"]
+    assert lines["linear", "text"]["validation"] == "test set"
+
+
+def test_models_off_the_transformers_size_by_more_than_a_tenth_are_marked(accuracy):
+    sizes = {"transformer": 100_000, "local": 110_000, "linear": 110_001, "reformer": 89_999}
+    _, forms = accuracy([score_row(model=model, params=size) for model, size in sizes.items()])
+    assert "do not allow: linear (+10 %), reformer (-10 %)." in " ".join(forms["md"].split())
+    _, forms = accuracy([score_row(model="linear", params=1)])
+    assert "do not allow" not in forms["md"]
+
+
 def test_an_average_is_over_every_task(accuracy):
     _, forms = accuracy(five(listops=40.0))
     assert entries(forms["md"], "linear")[-1] == "64.00<br><sub>50.55 (+13.45)</sub>"

@@ -17,11 +17,11 @@ from tiny import ROOT, SMALL_LISTOPS
 TASKS, MODELS, SEEDS, LENGTHS = ["listops", "pathfinder"], ["linear", "local"], [1, 2], [32, 64]
 DATASETS = {
     "listops-tiny": {
-        "task": "listops", "generator": "listops", "max_len": 64, "options": SMALL_LISTOPS,
+        "task": "listops", "source": "listops", "max_len": 64, "options": SMALL_LISTOPS,
         "train": 400, "val": 100, "test": 200, "licence": "test", "citation": "test",
     },
     "pathfinder-tiny": {
-        "task": "pathfinder", "generator": "pathfinder", "max_len": 256, "options": {"size": 16},
+        "task": "pathfinder", "source": "pathfinder", "max_len": 256, "options": {"size": 16},
         "train": 200, "val": 50, "test": 100, "contact_sheet": True, "licence": "test",
         "citation": "test",
     },

@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lra import attention
 from tiny import ROOT, make_cell
 
 SEED = random.SystemRandom().randrange(10**6)
@@ -48,7 +47,11 @@ def same(one: Path, two: Path) -> None:
     pd.testing.assert_frame_equal(history_one, history_two, check_exact=True)
 
 
-@pytest.mark.parametrize("model", attention.names())
+# without state, and with what must be saved: redrawn features, centroids, hashes, an auxiliary loss;
+# tests/numerics/test_attention.py resumes every mechanism's layer
+@pytest.mark.parametrize(
+    "model", ["transformer", "performer", "routing", "reformer", "compressive"]
+)
 def test_killed_at_random_steps_and_resumed_the_bits_are_the_same(tiny_listops, tmp_path, model):
     cell = make_cell(model=model, encoder={"attention": model}, training={"steps": 400})
     undisturbed = start(cell, tiny_listops, tmp_path / "undisturbed")

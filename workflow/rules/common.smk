@@ -3,7 +3,7 @@ import re
 
 from lra import fingerprint
 from lra.errors import LRAError
-from lra.resolve import Arena
+from lra.resolve import GENERATORS, READERS, Arena
 
 try:
     arena = Arena.open(config, workflow.configfiles, ROOT)
@@ -14,6 +14,10 @@ EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
 PROFILED, LENGTHS = list(arena.profile_models()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
+GENERATED = [
+    name for name in arena.all_datasets if arena.dataset(name).source in GENERATORS
+]
+PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
 FIGURES = {  # each figure's tables
     "performance": ["scores", "speed", "memory"],
     "speed": ["speed"],
@@ -79,12 +83,32 @@ def profile_code(wildcards):
     return fingerprint.stage("profile", point.encoder.attention)
 
 
+def one_of_names(names):
+    """A pattern that matches these and nothing else."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def archive_of(wildcards):
+    """Kept when it is older or newer than the data set: its checksum is a param."""
+    return ancient(
+        f"results/data/downloads/{arena.dataset(wildcards.dataset).archive.file}"
+    )
+
+
+def archive_json(wildcards):
+    return arena.archive(wildcards.file).model_dump_json()
+
+
+def reader_code(wildcards):
+    return fingerprint.reader(READERS[arena.dataset(wildcards.dataset).source])
+
+
 def dataset_json(wildcards):
     return arena.dataset(wildcards.dataset).recipe().model_dump_json()
 
 
 def generator_code(wildcards):
-    return fingerprint.generator(arena.dataset(wildcards.dataset).generator)
+    return fingerprint.generator(arena.dataset(wildcards.dataset).source)
 
 
 def in_results(pattern, **values):

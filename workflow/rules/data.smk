@@ -12,6 +12,60 @@ rule data:
         ],
 
 
+rule download:
+    """An archive, verified; it stays, for it may be gigabytes and serve several data sets."""
+    output:
+        archive="results/data/downloads/{file}",
+    log:
+        "results/data/downloads/{file}.log",
+    benchmark:
+        "results/data/downloads/{file}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=720,
+    params:
+        archive=archive_json,
+    message:
+        "download {wildcards.file}"
+    shell:
+        "lra download --archive {params.archive:q} --out {output.archive} 2>&1 | tee {log}"
+
+
+rule prepare:
+    """A data set of an archive; it is never unpacked to disk."""
+    input:
+        archive=archive_of,
+    output:
+        train="results/data/{dataset}/train.arrow",
+        val="results/data/{dataset}/val.arrow",
+        test="results/data/{dataset}/test.arrow",
+        manifest="results/data/{dataset}/dataset.json",
+    log:
+        "results/data/{dataset}/prepare.log",
+    benchmark:
+        "results/data/{dataset}/prepare.tsv"
+    wildcard_constraints:
+        dataset=one_of_names(PREPARED),
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        dataset=dataset_json,
+        code=reader_code,
+        folder=subpath(output.manifest, parent=True),
+    message:
+        "prepare {wildcards.dataset}"
+    shell:
+        "lra prepare --dataset {params.dataset:q} --fingerprint {params.code}"
+        " --archive {input.archive} --out {params.folder} 2>&1 | tee {log}"
+
+
 rule generate:
     """A generated data set; the same bytes whatever the number of workers."""
     output:
@@ -23,6 +77,8 @@ rule generate:
         "results/data/{dataset}/generate.log",
     benchmark:
         "results/data/{dataset}/generate.tsv"
+    wildcard_constraints:
+        dataset=one_of_names(GENERATED),
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.generate_workers

@@ -11,26 +11,29 @@ from PIL import Image, ImageDraw, ImageFont
 from lra.data.store import read_split
 from lra.errors import LRAError
 
-TITLES = {0: "label 0: markers on different snakes", 1: "label 1: markers on one snake"}
+SNAKES = ["label 0: markers on different snakes", "label 1: markers on one snake"]
 TILE = 256  # pixels a side of an example on the sheet; whole multiples of the image keep it crisp
+MANY = 96  # the same where there are more than two labels
 GAP = 8  # pixels between examples
 TITLE_HEIGHT = 28  # pixels
 
 
 def contact_sheet(split: Path, png: Path, per_label: int = 8) -> None:
-    """Draw the first `per_label` examples of either label of a split, four in a row, as a PNG."""
+    """Draw the first `per_label` examples of each label of a split as a PNG."""
     data = read_split(split)
     tower, size = data.towers[0], math.isqrt(data.info.max_length)
-    if data.info.task not in ("pathfinder", "pathx"):
-        raise LRAError(f"{split}: a contact sheet shows pathfinder or pathx, not {data.info.task}")
-    scale = max(TILE // size, 1)
+    if data.info.task not in ("pathfinder", "pathx", "image"):
+        raise LRAError(f"{split}: a contact sheet shows images, not {data.info.task}")
+    several = data.info.classes > 2
+    titles = [f"label {label}" for label in range(data.info.classes)] if several else SNAKES
+    scale = max((MANY if several else TILE) // size, 1)
     pitch = size * scale + GAP
-    columns = min(per_label, 4)
+    columns = min(per_label, 8 if several else 4)
     rows = -(-per_label // columns)
     block = TITLE_HEIGHT + rows * pitch
-    sheet = Image.new("L", (columns * pitch + GAP, 2 * block + GAP), 255)
+    sheet = Image.new("L", (columns * pitch + GAP, len(titles) * block + GAP), 255)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
-    for label, title in TITLES.items():
+    for label, title in enumerate(titles):
         pen.text((GAP, label * block + 6), title, fill=0, font=font)
         for place, example in enumerate(np.flatnonzero(data.labels == label)[:per_label]):
             start = tower.offsets[example]

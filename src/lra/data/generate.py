@@ -7,9 +7,7 @@ are pure and are used in the order of their index, the bytes do not depend on th
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import json
 import math
 import multiprocessing
 import os
@@ -20,31 +18,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from contextlib import closing
+from dataclasses import replace
 from importlib import import_module
 from itertools import count, groupby
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from tqdm import tqdm
 
+from lra.data.manifest import MANIFEST, sha256, write_manifest
+from lra.data.options import checked
 from lra.data.store import SPLITS, write_split
-from lra.errors import LRAError, nearest
-from lra.files import write_beside
+from lra.errors import LRAError
+from lra.files import one_line, sigterm_unwinds
 
-MANIFEST = "dataset.json"
 AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
 MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted
-
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
-    errno.ENOTDIR,  # the output folder, or a part of its path, is a file
-    errno.EEXIST,
-    errno.EISDIR,
-}
 
 Keyed = tuple[pa.Table, list[bytes]]  # a chunk and a digest of each row's tokens
 
@@ -144,51 +136,6 @@ def stream(module_name: str, config: BaseModel, seed: int, workers: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-
-    def leave(signum: int, _frame: object) -> None:
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one line that names the file."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
-
-
-def _configured(module: ModuleType, module_name: str, config: dict[str, Any]) -> BaseModel:
-    try:
-        return module.Config(**config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([module_name, *map(str, first["loc"])])
-        if first["type"] == "extra_forbidden":
-            hint = nearest(first["loc"][-1], module.Config.model_fields)
-            raise LRAError(f"{key}: no such key; {hint}") from None
-        raise LRAError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def generate_dataset(
     module_name: str,
     config: dict[str, Any],
@@ -208,18 +155,18 @@ def generate_dataset(
     if seed < 0 or workers < 1:
         raise LRAError(f"{module_name}: seed {seed} is below 0 or workers {workers} below 1")
     module = import_module(f"lra.data.{module_name}")
-    settings = _configured(module, module_name, config)
+    settings = checked(module.Config, module_name, config)
     info = module.info(settings)
     info = replace(info, generator={**info.generator, "seed": seed})
     total = sum(sizes.values())
     workers = min(workers, math.ceil(total / module.CHUNK))
     manifest = out / MANIFEST
-    with _one_line(manifest):
+    with one_line(manifest):
         manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
     interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
     splits = {}
     with (
-        _sigterm_unwinds(),
+        sigterm_unwinds(),
         closing(stream(module_name, settings, seed, workers)) as chunks,
         tqdm(
             total=total,
@@ -239,25 +186,7 @@ def generate_dataset(
         in_order = {split: sizes[split] for split in SPLITS}
         for split, named in groupby(portions(distinct(chunks), in_order), key=lambda pair: pair[0]):
             path = out / f"{split}.arrow"
-            with _one_line(path):
+            with one_line(path):
                 rows = write_split(path, counted(named), info)
-                splits[split] = {"rows": rows, "sha256": _sha256(path)}
-        content = json.dumps({"info": asdict(info), "splits": splits}, indent=2) + "\n"
-        write_beside(manifest, content.encode())
-
-
-def verify(split: Path) -> None:
-    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json."""
-    manifest = split.with_name(MANIFEST)
-    try:
-        expected = json.loads(manifest.read_text(encoding="utf-8"))["splits"][split.stem]["sha256"]
-        actual = _sha256(split)
-    except FileNotFoundError as error:
-        raise LRAError(f"{error.filename}: no such file; make the data set again") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise LRAError(f"{manifest}: says nothing of {split.stem} ({error!r})") from None
-    if actual != expected:
-        raise LRAError(
-            f"{split}: sha256 {actual[:12]}... is not the {expected[:12]}... of {manifest.name}; "
-            "it was changed or damaged, make the data set again"
-        )
+                splits[split] = {"rows": rows, "sha256": sha256(path)}
+        write_manifest(out, info, splits)

@@ -26,6 +26,7 @@ class Info:
 
     vocab: the string of each token id, where tokens are words; None where they are bytes or pixels.
     pads: token 0 is padding and is masked (listops, text, retrieval), or is a pixel value (images).
+    validation: what the validation split is, "held out" or the "test set" itself.
     """
 
     task: str
@@ -35,6 +36,7 @@ class Info:
     pads: bool
     vocab: list[str] | None = None
     source: str = ""
+    validation: str = "held out"
     checksums: dict[str, str] = field(default_factory=dict)
     generator: dict[str, Any] = field(default_factory=dict)
 
@@ -65,27 +67,52 @@ def table_of(values: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> pa.
     return pa.table({"tokens": tokens, "label": pa.array(labels, pa.int64())})
 
 
+def grid_table(pixels: np.ndarray, labels: np.ndarray) -> pa.Table:
+    """The same of images: pixels (n, tokens) uint8, labels (n,)."""
+    offsets = np.arange(len(pixels) + 1) * pixels.shape[1]
+    return table_of(pixels.ravel(), offsets, labels)
+
+
+class SplitWriter:
+    """Writes tables, one record batch each, beside `path`; `finish` renames, `abandon` removes."""
+
+    def __init__(self, path: Path, info: Info) -> None:
+        self.path, self.info, self.rows = path, info, 0
+        self.partial = path.with_name(path.name + ".partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.sink = pa.OSFile(str(self.partial), "wb")
+        self.writer = None
+
+    def write(self, table: pa.Table) -> None:
+        if self.writer is None:
+            schema = table.schema.with_metadata({"lra": json.dumps(asdict(self.info))})
+            self.writer = pa.ipc.new_file(self.sink, schema)
+        self.writer.write_table(table.combine_chunks())
+        self.rows += len(table)
+
+    def finish(self) -> None:
+        if self.writer is None:
+            raise LRAError(f"{self.path}: no examples to write")
+        self.writer.close()
+        self.sink.close()
+        self.partial.replace(self.path)
+
+    def abandon(self) -> None:
+        self.sink.close()
+        self.partial.unlink(missing_ok=True)
+
+
 def write_split(path: Path, tables: Iterable[pa.Table], info: Info) -> int:
-    """Write the tables, one record batch each, beside `path` and rename; return the row count."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    rows, writer = 0, None
+    """Write the tables to `path`, whole or not at all; return the row count."""
+    writer = SplitWriter(path, info)
     try:
-        with pa.OSFile(str(partial), "wb") as sink:
-            for table in tables:
-                if writer is None:
-                    schema = table.schema.with_metadata({"lra": json.dumps(asdict(info))})
-                    writer = pa.ipc.new_file(sink, schema)
-                writer.write_table(table.combine_chunks())
-                rows += len(table)
-            if writer is None:
-                raise LRAError(f"{path}: no examples to write")
-            writer.close()
-        partial.replace(path)
+        for table in tables:
+            writer.write(table)
+        writer.finish()
     except BaseException:
-        partial.unlink(missing_ok=True)
+        writer.abandon()
         raise
-    return rows
+    return writer.rows
 
 
 def _sequences(batches: list[pa.RecordBatch], column: str) -> Sequences:

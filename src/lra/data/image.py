@@ -1,0 +1,107 @@
+"""Image: which of ten classes is it? Grey CIFAR-10 by pixel, or 8 x 8 digits for a laptop."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lra.data.archives import members
+from lra.data.options import Options
+from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.store import Info, grid_table
+from lra.errors import LRAError
+
+GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
+BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")
+
+
+class Cifar10(Options):
+    """Krizhevsky 2009, python version."""
+
+
+class Digits(Options):
+    """The test part of the UCI handwritten digits, as scikit-learn bundles it."""
+
+
+def cifar10(archive: Path, options: Cifar10, sizes: Sizes, seed: int) -> Portions:
+    """The last of the 50,000 training images are for validation, as in the official code."""
+    batches = {}
+    for name, file in members(archive, lambda name: BATCH.fullmatch(name) is not None):
+        batch = _unpickled(file, f"{archive}: {name}")
+        try:
+            labels, pixels = np.array(batch[b"labels"]), batch[b"data"]
+            batches[name] = grey(pixels.reshape(len(labels), 3, 1024)), labels
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LRAError(f"{archive}: {name}: not a batch of CIFAR-10 ({error!r})") from None
+    number = 0
+    for name, (pixels, labels) in sorted(batches.items()):
+        if name.endswith("test_batch"):
+            yield "test", grid_table(pixels, labels)
+            continue
+        first = min(max(sizes["train"] - number, 0), len(labels))
+        number += len(labels)
+        for split, part in (("train", slice(first)), ("val", slice(first, None))):
+            if len(labels[part]):
+                yield split, grid_table(pixels[part], labels[part])
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """(n, 3, tokens) uint8 -> (n, tokens) uint8: floor(255.5 times the weighted sum of shares),
+    which is what tf.image.rgb_to_grayscale gives the official code."""
+    shares = np.einsum("c,nct->nt", GREY, pixels / 255)
+    return np.floor(shares * 255.5).astype(np.uint8)
+
+
+class _Arrays(pickle.Unpickler):
+    """Loads arrays and nothing else: a pickle can otherwise run any code."""
+
+    numpy = {"_reconstruct", "_frombuffer", "ndarray", "dtype"}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in self.numpy:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        if (module, name) == ("_codecs", "encode"):  # bytes in Python 3's pickles for Python 2
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it wants {module}.{name}")
+
+
+def _unpickled(file: BinaryIO, where: str) -> Any:
+    try:
+        return _Arrays(io.BytesIO(file.read()), encoding="bytes").load()
+    except (pickle.UnpicklingError, EOFError, ImportError, AttributeError) as error:
+        raise LRAError(f"{where}: not a batch of CIFAR-10 ({error})") from None
+
+
+def digits(archive: Path, options: Digits, sizes: Sizes, seed: int) -> Portions:
+    """Values 0 to 16 become 0 to 255; the order is drawn, as neighbours have the same writer."""
+    for name, file in members(archive, lambda name: name.endswith("/datasets/data/digits.csv.gz")):
+        rows = np.loadtxt(io.BytesIO(gzip.decompress(file.read())), delimiter=",")
+        if rows.shape[1] != 65:
+            raise LRAError(f"{archive}: {name}: {rows.shape[1]} columns, not 65")
+        pixels, labels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8), rows[:, -1]
+        drawn = np.random.default_rng(seed).permutation(len(rows))
+        ends = np.cumsum([sizes["test"], sizes["val"]])
+        for split, places in zip(("test", "val", "train"), np.split(drawn, ends), strict=True):
+            yield split, grid_table(pixels[places], labels[places].astype(np.int64))
+        return
+    raise LRAError(f"{archive}: has no digits.csv.gz")
+
+
+def cifar10_info(options: Cifar10) -> Info:
+    return Info("image", 256, 10, 1024, False, source="CIFAR-10, Krizhevsky 2009, grey")
+
+
+def digits_info(options: Digits) -> Info:
+    return Info("image", 256, 10, 64, False, source="digits, Alpaydin and Kaynak 1998")
+
+
+READERS = {
+    "cifar10": Reader(Cifar10, cifar10_info, cifar10),
+    "digits": Reader(Digits, digits_info, digits),
+}

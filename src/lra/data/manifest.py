@@ -1,0 +1,43 @@
+"""dataset.json: what vouches for the splits of a data set, by rows and SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lra.data.store import Info
+from lra.errors import LRAError
+from lra.files import write_beside
+
+MANIFEST = "dataset.json"
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(out: Path, info: Info, splits: dict[str, dict[str, Any]]) -> None:
+    """Write out/dataset.json; splits: each one's rows and sha256."""
+    content = json.dumps({"info": asdict(info), "splits": splits}, indent=2) + "\n"
+    write_beside(out / MANIFEST, content.encode())
+
+
+def verify(split: Path) -> None:
+    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json."""
+    manifest = split.with_name(MANIFEST)
+    try:
+        expected = json.loads(manifest.read_text(encoding="utf-8"))["splits"][split.stem]["sha256"]
+        actual = sha256(split)
+    except FileNotFoundError as error:
+        raise LRAError(f"{error.filename}: no such file; make the data set again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise LRAError(f"{manifest}: says nothing of {split.stem} ({error!r})") from None
+    if actual != expected:
+        raise LRAError(
+            f"{split}: sha256 {actual[:12]}... is not the {expected[:12]}... of {manifest.name}; "
+            "it was changed or damaged, make the data set again"
+        )

@@ -1,0 +1,89 @@
+"""Prepared data sets: a reader turns a downloaded archive into the three splits, in one stream.
+
+A module ``lra.data.<module>`` holds ``READERS``: the name of each source that it reads -> `Reader`.
+Nothing is unpacked to disk. The same archive, options, sizes and seed give the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from lra.data.manifest import MANIFEST, sha256, write_manifest
+from lra.data.options import Options, checked
+from lra.data.store import SPLITS, Info, SplitWriter
+from lra.errors import LRAError
+from lra.files import one_line, set_aside, sigterm_unwinds
+
+Sizes = dict[str, int]  # split -> examples
+Portions = Iterator[tuple[str, pa.Table]]  # (split, some of its examples), splits in any order
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one source is read.
+
+    info: of these options. read(archive, options, sizes, seed): portions of the splits; it draws
+    what it must (which examples are held out) by `seed` and raises LRAError naming the archive
+    where something is missing or malformed.
+    """
+
+    options: type[Options]
+    info: Callable[[Options], Info]
+    read: Callable[[Path, Options, Sizes, int], Portions]
+
+
+def prepare_dataset(module: str, recipe: Any, archive: Path, out: Path) -> None:
+    """Write out/{train,val,test}.arrow and out/dataset.json, all or nothing.
+
+    recipe: source, options, train, val, test, seed and archive of a data set. Another number of
+    examples than it says, or anything that the reader finds wrong, raises LRAError; the archive is
+    then set aside unless its SHA-256 says that it is the right one.
+    """
+    reader: Reader = import_module(f"lra.data.{module}").READERS[recipe.source]
+    settings = checked(reader.options, recipe.source, recipe.options)
+    found = sha256(archive)
+    info = replace(
+        reader.info(settings),
+        checksums={archive.name: found},
+        generator={"name": recipe.source, "config": settings.model_dump(), "seed": recipe.seed},
+    )
+    manifest = out / MANIFEST
+    interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
+    bar = tqdm(total=sum(recipe.sizes.values()), desc=str(out), unit=" examples", file=sys.stderr,
+               mininterval=interval, maxinterval=interval)  # fmt: skip
+    with sigterm_unwinds(), one_line(manifest), bar:
+        manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
+        writers = {split: SplitWriter(out / f"{split}.arrow", info) for split in SPLITS}
+        try:
+            for split, table in reader.read(archive, settings, recipe.sizes, recipe.seed):
+                writers[split].write(table)
+                bar.update(len(table))
+            for split, writer in writers.items():
+                if writer.rows != recipe.sizes[split]:
+                    raise LRAError(
+                        f"{archive}: gives {writer.rows:,} examples of {split}, not the "
+                        f"{recipe.sizes[split]:,} that config/datasets.yaml says"
+                    )
+            for writer in writers.values():
+                writer.finish()
+        except LRAError as error:
+            if found == recipe.archive.sha256 or not archive.exists():
+                raise
+            bad = set_aside(archive)
+            raise LRAError(f"{error}; the archive is now {bad.name}") from None
+        finally:
+            for writer in writers.values():
+                writer.abandon()
+        splits = {
+            split: {"rows": writer.rows, "sha256": sha256(writer.path)}
+            for split, writer in writers.items()
+        }
+        write_manifest(out, info, splits)

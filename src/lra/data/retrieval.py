@@ -1,0 +1,161 @@
+"""Retrieval: do two documents belong together? AAN citations, or passages for a laptop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+from pydantic import Field
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from lra.data.archives import members
+from lra.data.bytelevel import VOCAB_SIZE, documents
+from lra.data.options import Options
+from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.store import Info
+from lra.data.text import rated
+from lra.errors import LRAError
+
+COLUMNS = {
+    "label": pa.float64(), "id_a": pa.binary(), "id_b": pa.binary(), "a": pa.binary(),
+    "b": pa.binary(),
+}  # fmt: skip
+PAIRS = {f"new_aan_pairs.{part}.tsv": split
+         for part, split in (("train", "train"), ("eval", "val"), ("test", "test"))}  # fmt: skip
+BLOCK = 16 << 20  # bytes of a TSV file at a time
+LONGEST_COMMONPLACE = 20  # bytes; longer snippets in two documents make them one for the splits
+
+
+class AAN(Options):
+    """Pairs of papers of the ACL anthology: does one cite the other?"""
+
+    max_length: int = Field(4000, gt=0)  # bytes of each document
+
+
+class Passages(Options):
+    """Pairs of passages: are both of the same editorial or product review?"""
+
+    max_length: int = Field(256, gt=0)  # bytes of each passage
+    snippets: int = Field(2, gt=0)  # sentences or so of one passage
+
+
+def aan(archive: Path, options: AAN, sizes: Sizes, seed: int) -> Portions:
+    """The three TSV files of lra_release, a block at a time: no quoting, no header."""
+    found = set()
+    parse = csv.ParseOptions(delimiter="\t", quote_char=False)
+    read = csv.ReadOptions(column_names=list(COLUMNS), block_size=BLOCK)
+    convert = csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=False)
+    for name, file in members(archive, lambda name: name.rpartition("/")[2] in PAIRS):
+        base = name.rpartition("/")[2]
+        found.add(base)
+        try:
+            for batch in csv.open_csv(file, read, parse, convert):
+                labels = batch["label"]
+                if not pc.all(pc.is_in(labels, pa.array([0.0, 1.0]))).as_py():
+                    raise LRAError(f"{archive}: {base}: a label is neither 0 nor 1")
+                yield (
+                    PAIRS[base],
+                    documents(
+                        archive, options.max_length, labels.cast(pa.int64()), batch["a"], batch["b"]
+                    ),
+                )
+        except pa.ArrowInvalid as error:
+            raise LRAError(f"{archive}: {base}: {str(error).splitlines()[0]}") from None
+        if found == set(PAIRS):
+            return  # what follows are gigabytes of other tasks
+    missing = sorted(set(PAIRS) - found)
+    raise LRAError(f"{archive}: has no {missing[0]}")
+
+
+def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Portions:
+    """As many pairs as asked for, about half of them of one document; splits share no document.
+
+    Two passages of one document do not overlap. Those of two documents are of the same kind, so
+    that it does not do to tell editorials from reviews.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = [_snippets(archive, kind) for kind in ("nytEditorial", "amazonReview")]
+    together = [(kind, texts) for kind, found in enumerate(kinds) for texts in found]
+    for split, chosen in _apart(together, sizes, rng).items():
+        groups = [[texts for of, texts in chosen if of == kind] for kind in range(len(kinds))]
+        shares = np.array([len(group) for group in groups]) / len(chosen)
+        a, b, labels = [], [], []
+        for _ in range(sizes[split]):
+            group = groups[rng.choice(len(groups), p=shares)]
+            one, other = rng.choice(len(group), 2, replace=False)
+            first, second = _two_passages(group[one], options.snippets, rng)
+            labels.append(bool(rng.integers(2)))
+            if not labels[-1]:
+                _, second = _two_passages(group[other], options.snippets, rng)
+            a.append(first)
+            b.append(second)
+        yield split, documents(archive, options.max_length, np.array(labels), a, b)
+
+
+def _snippets(archive: Path, kind: str) -> list[list[bytes]]:
+    """Each document's snippets in their order, of those with two or more."""
+    of: dict[str, list[bytes]] = {}
+    for name, _, text in rated(archive, f"{kind}Snippets_GroundTruth.txt"):
+        of.setdefault(name.partition("_")[0], []).append(text)
+    return [texts for texts in of.values() if len(texts) > 1]
+
+
+def _apart(
+    together: list[tuple[int, list[bytes]]], sizes: Sizes, rng: np.random.Generator
+) -> dict[str, list[tuple[int, list[bytes]]]]:
+    """Documents to splits, in proportion to their sizes; those that share text stay together."""
+    texts = {
+        text: place for place, text in enumerate(sorted({t for _, ts in together for t in ts}))
+    }
+    pairs = [
+        (number, texts[text])
+        for number, (_, snippets) in enumerate(together)
+        for text in snippets
+        if len(text) > LONGEST_COMMONPLACE
+    ]
+    rows, columns = np.array(pairs).T
+    count = len(together)
+    links = coo_array((np.ones(len(pairs)), (rows, columns + count)), (count + len(texts),) * 2)
+    _, component = connected_components(links, directed=False)
+    drawn = {name: place for place, name in enumerate(rng.permutation(np.unique(component)))}
+    order = sorted(range(count), key=lambda number: (drawn[component[number]], number))
+    total, splits, taken = sum(sizes.values()), {}, 0
+    for split, size in sizes.items():
+        end = min(taken + round(count * size / total), count) if len(splits) < 2 else count
+        while 0 < end < count and component[order[end]] == component[order[end - 1]]:
+            end += 1
+        splits[split] = [together[number] for number in order[taken:end]]
+        taken = end
+    return splits
+
+
+def _two_passages(
+    texts: list[bytes], snippets: int, rng: np.random.Generator
+) -> tuple[bytes, bytes]:
+    """Of `snippets` consecutive snippets each, fewer in a short document; in random order."""
+    size = min(snippets, len(texts) // 2)
+    free = len(texts) - 2 * size
+    before, between = np.sort(rng.integers(free + 1, size=2))
+    starts = before, size + between
+    pair = [b" ".join(texts[start : start + size]) for start in starts]
+    return tuple(pair if rng.integers(2) else pair[::-1])
+
+
+def aan_info(options: AAN) -> Info:
+    source = "AAN, Radev et al. 2013, pairs of Tay et al. 2020"
+    return Info("retrieval", VOCAB_SIZE, 2, options.max_length, True, source=source)
+
+
+def passages_info(options: Passages) -> Info:
+    source = "Hutto and Gilbert 2014"
+    return Info("retrieval", VOCAB_SIZE, 2, options.max_length, True, source=source)
+
+
+READERS = {
+    "aan": Reader(AAN, aan_info, aan),
+    "passages": Reader(Passages, passages_info, passages),
+}

@@ -1,0 +1,98 @@
+"""Text: is a review positive? Byte-level IMDb, or short sentences of reviews for a laptop."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lra.data.archives import members
+from lra.data.bytelevel import VOCAB_SIZE, documents
+from lra.data.options import Options
+from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.store import Info
+from lra.errors import LRAError
+
+REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/\d+_\d+\.txt")
+
+
+class Imdb(Options):
+    """Maas et al. 2011, as Tay et al. 2020 use it."""
+
+    max_length: int = Field(4000, gt=0)  # bytes
+    validation: Literal["train", "test"] = "train"  # held out of train, or the test split itself
+
+
+class Sentences(Options):
+    """Sentences of movie reviews, each rated by some twenty people."""
+
+    max_length: int = Field(256, gt=0)  # bytes
+
+
+def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
+    """Reviews in an order drawn by `seed`, so that those held out for validation are any."""
+    reviews: dict[str, list[tuple[str, bool, bytes]]] = {"train": [], "test": []}
+    for name, file in members(archive, lambda name: REVIEW.fullmatch(name) is not None):
+        part, side = REVIEW.fullmatch(name).groups()
+        reviews[part].append((name, side == "pos", file.read()))
+    splits = {}
+    for part, found in reviews.items():
+        found.sort()  # an archive's order is anyone's
+        drawn = np.random.default_rng(seed).permutation(len(found))
+        splits[part] = [found[place] for place in drawn]
+    if options.validation == "train":
+        train = splits["train"]
+        splits["train"], splits["val"] = train[: sizes["train"]], train[sizes["train"] :]
+    else:
+        splits["val"] = splits["test"]
+    for split, found in splits.items():
+        if found:
+            _, labels, texts = zip(*found, strict=True)
+            yield split, documents(archive, options.max_length, np.array(labels), list(texts))
+
+
+def rated(archive: Path, name: str) -> list[tuple[str, float, bytes]]:
+    """(id, mean rating from -4 to 4, text) of one file of the VADER authors' data."""
+    for _, file in members(archive, lambda path: path.endswith("/hutto_ICWSM_2014.tar.gz")):
+        with tarfile.open(fileobj=io.BytesIO(file.read())) as inner:
+            content = inner.extractfile(f"hutto_ICWSM_2014/{name}").read()
+        rows = [line.split(b"\t") for line in content.splitlines() if line]
+        wrong = [number for number, row in enumerate(rows, 1) if len(row) != 3]
+        if wrong:
+            raise LRAError(f"{archive}: {name}: line {wrong[0]} has not 3 columns")
+        return [(row[0].decode(), float(row[1]), row[2].strip()) for row in rows]
+    raise LRAError(f"{archive}: has no hutto_ICWSM_2014.tar.gz")
+
+
+def sentences(archive: Path, options: Sentences, sizes: Sizes, seed: int) -> Portions:
+    """Is the mean rating above 0? Without the few of 0 and those that occur twice."""
+    rows = rated(archive, "movieReviewSnippets_GroundTruth.txt")
+    sides = {text: rating > 0 for _, rating, text in rows if rating}
+    texts = sorted(sides)
+    drawn = np.random.default_rng(seed).permutation(len(texts))
+    ends = np.cumsum([sizes["test"], sizes["val"]])
+    for split, places in zip(("test", "val", "train"), np.split(drawn, ends), strict=True):
+        chosen = [texts[place] for place in places]
+        labels = np.array([sides[text] for text in chosen])
+        yield split, documents(archive, options.max_length, labels, chosen)
+
+
+def imdb_info(options: Imdb) -> Info:
+    validation = {"train": "held out", "test": "test set"}[options.validation]
+    return Info("text", VOCAB_SIZE, 2, options.max_length, True,
+                source="IMDb reviews, Maas et al. 2011", validation=validation)  # fmt: skip
+
+
+def sentences_info(options: Sentences) -> Info:
+    return Info("text", VOCAB_SIZE, 2, options.max_length, True, source="Hutto and Gilbert 2014")
+
+
+READERS = {
+    "imdb": Reader(Imdb, imdb_info, imdb),
+    "sentences": Reader(Sentences, sentences_info, sentences),
+}

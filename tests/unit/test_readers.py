@@ -1,0 +1,351 @@
+"""Published archives become splits: what is read, what is held out, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import archives
+from lra.config import Archive, Recipe
+from lra.data import image, listops, release
+from lra.data.manifest import sha256, verify
+from lra.data.prepare import prepare_dataset
+from lra.data.store import read_split
+from lra.errors import LRAError
+from lra.resolve import READERS
+
+
+def recipe(source, sizes, pinned=None, **fields):
+    archive = pinned or Archive(file="x.tar.gz", urls=["http://localhost/x.tar.gz"])
+    return Recipe(
+        **{"source": source, "archive": archive, "train": sizes[0], "val": sizes[1],
+           "test": sizes[2], **fields}
+    )  # fmt: skip
+
+
+def prepare(archive, out, source, sizes, **fields):
+    """The three splits, each checked against dataset.json."""
+    prepare_dataset(READERS[source], recipe(source, sizes, **fields), archive, out)
+    for split in ("train", "val", "test"):
+        verify(out / f"{split}.arrow")
+    return [read_split(out / f"{split}.arrow") for split in ("train", "val", "test")]
+
+
+def texts(split, tower=0):
+    """Documents as bytes: a token is a byte + 1."""
+    values, offsets = split.towers[tower].values, split.towers[tower].offsets
+    return [(values[a:b] - 1).tobytes() for a, b in zip(offsets, offsets[1:], strict=False)]
+
+
+def refused(archive, out, source, sizes, **fields) -> str:
+    """The one line; nothing is left."""
+    with pytest.raises(LRAError) as raised:
+        prepare(archive, out, source, sizes, **fields)
+    assert "\n" not in str(raised.value)
+    assert not [path for path in out.rglob("*") if path.is_file()]
+    return str(raised.value)
+
+
+# Text
+
+
+def test_imdb_is_bytes_plus_one_and_validation_is_held_out_of_train(tmp_path):
+    files = archives.imdb()
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", files)
+    train, val, test = prepare(archive, tmp_path / "out", "imdb", (15, 5, 20))
+    expected = {
+        text for name, text in files.items() if "/train/pos" in name or "/train/neg" in name
+    }
+    assert set(texts(train)) | set(texts(val)) == expected
+    assert not set(texts(train)) & set(texts(val))
+    for split in (train, val, test):
+        for text, label in zip(texts(split), split.labels, strict=True):
+            assert (b" pos " in text) == label
+    assert 0 < val.labels.sum() < 5
+    assert (train.info.vocab_size, train.info.pads, train.info.validation) == (
+        257,
+        True,
+        "held out",
+    )
+
+
+def test_imdb_as_the_official_code_validates_on_the_test_set_and_says_so(tmp_path):
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", archives.imdb())
+    train, val, test = prepare(
+        archive, tmp_path / "out", "imdb", (20, 20, 20), options={"validation": "test"}
+    )
+    assert texts(val) == texts(test)
+    assert not set(texts(train)) & set(texts(test))
+    assert test.info.validation == "test set"
+
+
+def test_long_documents_lose_their_tail(tmp_path):
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", archives.imdb())
+    short = prepare(archive, tmp_path / "short", "imdb", (15, 5, 20), options={"max_length": 30})
+    whole = prepare(archive, tmp_path / "whole", "imdb", (15, 5, 20))
+    for cut, full in zip(short, whole, strict=True):
+        assert texts(cut) == [text[:30] for text in texts(full)]
+
+
+def test_the_order_of_the_archive_changes_no_byte_and_the_seed_does(tmp_path):
+    files = archives.imdb()
+    for name, order, seed in (("a", 1, 0), ("b", -1, 0), ("c", 1, 1)):
+        archive = archives.tar(tmp_path / name / "x.tar.gz", dict(list(files.items())[::order]))
+        prepare(archive, tmp_path / f"{name}-out", "imdb", (15, 5, 20), seed=seed)
+    a, b, c = (texts(read_split(tmp_path / f"{n}-out/train.arrow")) for n in "abc")
+    assert a == b != c
+
+
+def test_a_byte_of_255_is_no_text(tmp_path):
+    files = archives.imdb() | {"aclImdb/train/neg/3_2.txt": b"caf\xff"}
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", files)
+    assert "not UTF-8" in refused(archive, tmp_path / "out", "imdb", (15, 5, 20))
+
+
+def test_sentences_of_no_side_and_twins_are_left_out(tmp_path):
+    rows = [(str(i), 1.0 if i % 2 else -1.0, f"sentence {i}") for i in range(20)]
+    rows += [("20", 0.0, "neither"), ("21", 1.0, "sentence 1")]
+    archive = archives.vader(tmp_path / "v.zip", {"movieReviewSnippets": rows})
+    splits = prepare(archive, tmp_path / "out", "sentences", (10, 4, 6))
+    found = [text for split in splits for text in texts(split)]
+    assert sorted(found) == sorted(f"sentence {i}".encode() for i in range(20))
+    for split in splits:
+        for text, label in zip(texts(split), split.labels, strict=True):
+            assert label == int(text.split()[1]) % 2
+
+
+# Retrieval
+
+
+def reviews(count, rng):
+    """Documents of one to nine snippets; each says of which document it is."""
+    return [
+        (f"{d}_{s}", 0.0, f"snippet {s} of the document {d}, unlike all others")
+        for d in range(count)
+        for s in range(rng.integers(1, 10))
+    ]
+
+
+def test_passages_share_no_document_between_splits_and_are_labelled_by_document(tmp_path):
+    seed = int.from_bytes(os.urandom(4))
+    print(f"documents from seed {seed}")
+    rng = np.random.default_rng(seed)
+    editorials = reviews(40, rng)
+    products = [(i, r, t.replace("document", "product")) for i, r, t in reviews(30, rng)]
+    quoted = "the very same sentence stands in both of them"  # so they must not be parted
+    editorials += [("1_10", 0.0, quoted), ("7_10", 0.0, quoted)]
+    archive = archives.vader(
+        tmp_path / "v.zip",
+        {"nytEditorialSnippets": editorials, "amazonReviewSnippets": products},
+    )
+    splits = prepare(archive, tmp_path / "out", "passages", (400, 50, 100))
+
+    def documents_in(text):
+        return {
+            b" ".join(words[i - 1 : i + 1])
+            for words in [text.replace(b",", b"").split()]
+            for i, word in enumerate(words)
+            if word.isdigit() and words[i - 1] in (b"document", b"product")
+        }
+
+    seen = []
+    for split in splits:
+        of_split = set()
+        for a, b, label in zip(texts(split), texts(split, 1), split.labels, strict=True):
+            one, other = documents_in(a), documents_in(b)
+            of_split |= one | other
+            if one and other:  # not the quoted sentence alone
+                assert (one == other) == label
+                assert {n.split()[0] for n in one} == {n.split()[0] for n in other}
+            if label:
+                assert not set(a.split(b" snippet")) & set(b.split(b" snippet")) - {b""}
+        assert 0.3 < split.labels.mean() < 0.7
+        seen.append(of_split)
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+    homes = [
+        {number for number, found in enumerate(seen) if document in found}
+        for document in (b"document 1", b"document 7")
+    ]
+    assert homes[0] == homes[1] or not all(homes)
+
+
+def test_aan_has_two_documents_a_row_no_header_and_no_quoting(tmp_path):
+    archive = archives.tar(
+        tmp_path / "lra_release.gz", archives.aan({"test": 4, "train": 12, "eval": 6})
+    )
+    train, val, test = prepare(archive, tmp_path / "out", "aan", (12, 6, 4))
+    assert texts(train)[3] == b'a paper "3'
+    assert texts(train, 1)[3] == b"train of 3"
+    assert texts(val, 1)[5] == b"eval of 5"
+    assert train.labels.tolist() == [0, 1] * 6
+    assert len(test) == 4
+
+
+def broken(number, line):
+    """AAN's training file with another line `number`."""
+    files = archives.aan({"train": 12, "eval": 6, "test": 4})
+    name = "lra_release/tsv_data/new_aan_pairs.train.tsv"
+    lines = files[name].split(b"\n")
+    lines[number] = line
+    return files | {name: b"\n".join(lines)}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (archives.aan({"train": 11, "eval": 6, "test": 4}),
+         "gives 11 examples of train, not the 12 that config/datasets.yaml says"),
+        (archives.aan({"train": 12, "test": 4}), "has no new_aan_pairs.eval.tsv"),
+        (broken(5, b"1.0\tP\tQ\tonly four"), "new_aan_pairs.train.tsv: CSV parse error: Expected 5 columns, got 4"),
+        (broken(5, b"2.0\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: a label is neither 0 nor 1"),
+        (broken(5, b"yes\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: In CSV column #0"),
+    ],
+    ids=["short", "missing", "column", "label", "no-number"],
+)  # fmt: skip
+def test_a_bad_archive_is_one_line_and_set_aside(tmp_path, files, said):
+    archive = archives.tar(tmp_path / "lra_release.gz", files)
+    line = refused(archive, tmp_path / "out", "aan", (12, 6, 4))
+    assert line.startswith(f"{archive}: ")
+    assert said in line
+    assert line.endswith("the archive is now lra_release.gz.bad")
+    assert not archive.exists()
+
+
+def test_the_right_archive_under_a_wrong_configuration_stays(tmp_path):
+    archive = archives.tar(tmp_path / "r.gz", archives.aan({"train": 12, "eval": 6, "test": 4}))
+    pinned = Archive(file="r.gz", urls=["http://localhost/"], sha256=sha256(archive))
+    assert "not the 13" in refused(archive, tmp_path / "out", "aan", (13, 6, 4), pinned=pinned)
+    assert archive.exists()
+
+
+def test_a_truncated_archive_is_one_line_and_set_aside(tmp_path):
+    archive = archives.tar(tmp_path / "r.gz", archives.aan({"train": 500, "eval": 6, "test": 4}))
+    archive.write_bytes(archive.read_bytes()[:-200])
+    assert str(archive) in refused(archive, tmp_path / "out", "aan", (500, 6, 4))
+    assert not archive.exists()
+
+
+# Image
+
+
+def test_cifar10_is_grey_and_the_last_of_train_validate(tmp_path):
+    files, pixels = archives.cifar10(4, np.random.default_rng(0))
+    archive = archives.tar(tmp_path / "cifar-10-python.tar.gz", files)
+    train, val, test = prepare(archive, tmp_path / "out", "cifar10", (18, 2, 4))
+    shown = np.concatenate(
+        [split.towers[0].values.reshape(-1, 1024) for split in (train, val, test)]
+    )
+    red, green, blue = pixels.reshape(-1, 3, 1024).transpose(1, 0, 2).astype(np.float64)
+    share = (0.2989 * red + 0.5870 * green + 0.1140 * blue) / 255
+    assert (shown == np.floor(share * 255.5)).all()
+    assert np.abs(shown - (0.2989 * red + 0.5870 * green + 0.1140 * blue)).max() <= 1
+    assert test.labels.tolist() == [0, 1, 2, 3]
+    assert (train.info.vocab_size, train.info.classes, train.info.pads) == (256, 10, False)
+
+
+def test_white_stays_white():
+    assert (image.grey(np.full((1, 3, 2), 255, np.uint8)) == 255).all()
+
+
+def test_a_pickle_that_wants_more_than_arrays_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/evil",)
+
+    files = {"cifar-10-batches-py/data_batch_1": pickle.dumps(Evil())}
+    archive = archives.tar(tmp_path / "cifar-10-python.tar.gz", files)
+    assert "data_batch_1: not a batch of CIFAR-10" in refused(
+        archive, tmp_path / "out", "cifar10", (18, 2, 4)
+    )
+    assert not (tmp_path / "evil").exists()
+
+
+def test_digits_span_all_grey_values_and_no_example_is_lost(tmp_path):
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.integers(17, size=(30, 64)), rng.integers(10, size=(30, 1))], 1)
+    archive = archives.tar(tmp_path / "s.tar.gz", archives.digits(values))
+    splits = prepare(archive, tmp_path / "out", "digits", (20, 4, 6))
+    rows = np.concatenate([split.towers[0].values.reshape(-1, 64) for split in splits])
+    assert sorted(map(bytes, rows)) == sorted(
+        map(bytes, np.round(values[:, :64] * 15.9375).astype(np.uint8))
+    )
+    assert {rows.min(), rows.max()} == {0, 255}
+
+
+# The published ListOps and Pathfinder
+
+
+def written(tokens) -> str:
+    """As the published files write an expression: `]` for X, and parentheses that mean nothing."""
+    return " ".join(
+        {"X": "] )"}.get(word, f"( {word}" if word.startswith("[") else word)
+        for word in (listops.VOCAB[token] for token in tokens)
+    )
+
+
+def test_published_listops_reads_as_what_we_generate(tmp_path):
+    table = listops.generate(60, seed=5, min_length=4, max_length=60)
+    rows = [
+        f"{written(tokens)}\t{label}"
+        for tokens, label in zip(
+            table["tokens"].to_pylist(), table["label"].to_pylist(), strict=True
+        )
+    ]
+    files = {}
+    for split, part in (("train", rows[:40]), ("val", rows[40:50]), ("test", rows[50:])):
+        name = f"lra_release/listops-1000/basic_{split}.tsv"
+        files[name] = "\n".join(["Source\tTarget", *part, ""]).encode()
+    archive = archives.tar(tmp_path / "lra_release.gz", files)
+    splits = prepare(archive, tmp_path / "out", "lra_release", (40, 10, 10))
+    found = [
+        split.towers[0].values[a:b].tolist()
+        for split in splits
+        for a, b in zip(split.towers[0].offsets, split.towers[0].offsets[1:], strict=False)
+    ]
+    assert found == table["tokens"].to_pylist()
+    assert np.concatenate([s.labels for s in splits]).tolist() == table["label"].to_pylist()
+    assert splits[0].info.vocab == listops.VOCAB
+    files["lra_release/listops-1000/basic_val.tsv"] = b"Source\tTarget\n( [AVG 1 2 ] )\t1\n"
+    archive = archives.tar(tmp_path / "lra_release.gz", files)
+    assert "basic_val.tsv: is not ListOps" in refused(
+        archive, tmp_path / "bad", "lra_release", (40, 10, 10)
+    )
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 16), max_size=9), min_size=1, max_size=5), st.integers(1, 9)
+)
+def test_shortened_keeps_the_first_tokens_of_each(examples, length):
+    offsets = np.cumsum([0, *map(len, examples)])
+    values = np.array([token for example in examples for token in example], np.uint8)
+    short, places = release.shortened(values, offsets, length)
+    found = [short[a:b].tolist() for a, b in zip(places, places[1:], strict=False)]
+    assert found == [example[:length] for example in examples]
+
+
+def test_published_pathfinder_leaves_out_the_empty_image_and_reads_the_fuller_tree(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def draw(batches):
+        return {f"{b}/{i}": rng.integers(256, size=(32, 32), dtype=np.uint8)
+                for b in range(batches) for i in range(10)}  # fmt: skip
+
+    full, part = draw(3), draw(2)
+    files = archives.pathfinder("lra_release/lra_release/pathfinder32", full)
+    files |= archives.pathfinder("lra_release/pathfinder32", part)
+    files |= archives.pathfinder("lra_release/pathfinder32", draw(2), "curv_baseline")
+    empty = "lra_release/lra_release/pathfinder32/curv_contour_length_14/imgs/0/sample_7.png"
+    files[empty] = b""
+    archive = archives.tar(tmp_path / "lra_release.gz", files)
+    splits = prepare(archive, tmp_path / "out", "lra_release", (23, 3, 3), options={"size": 32})
+    odd = {pixels.tobytes(): int(place[-1]) % 2 for place, pixels in full.items() if place != "0/7"}
+    found = {}
+    for split in splits:
+        rows = split.towers[0].values.reshape(-1, 1024)
+        found |= {row.tobytes(): int(label) for row, label in zip(rows, split.labels, strict=True)}
+    assert found == odd
