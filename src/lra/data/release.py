@@ -52,7 +52,7 @@ def _listops(archive: Path, options: Release) -> Portions:
         base = PurePosixPath(name).name
         found.add(base)
         try:
-            for batch in csv.open_csv(file, csv.ReadOptions(block_size=16 << 20), parse, convert):
+            for batch in csv.open_csv(file, csv.ReadOptions(block_size=4 << 20), parse, convert):
                 values, offsets = listops_tokens(batch["Source"], f"{archive}: {base}")
                 values, offsets = shortened(values, offsets, options.max_length)
                 yield TSV[base], table_of(values, offsets, batch["Target"])

@@ -26,7 +26,7 @@ COLUMNS = {
 }  # fmt: skip
 PAIRS = {f"new_aan_pairs.{part}.tsv": split
          for part, split in (("train", "train"), ("eval", "val"), ("test", "test"))}  # fmt: skip
-BLOCK = 16 << 20  # bytes of a TSV file at a time
+BLOCK = 4 << 20  # bytes of a TSV file at a time
 LONGEST_COMMONPLACE = 20  # bytes; longer snippets in two documents make them one for the splits
 
 
