@@ -131,7 +131,13 @@ class Classifier(nn.Module):
         if self.config.towers == 1:
             return self.head(self.encode(tokens, mask))
         masks = mask if mask is not None else (None, None)
-        one, two = (self.encode(t, m) for t, m in zip(tokens, masks, strict=True))
+        return self.compare(*(self.encode(t, m) for t, m in zip(tokens, masks, strict=True)))
+
+    def compare(self, one: Tensor, two: Tensor) -> Tensor:
+        """Class scores (B, classes) of pairs of encoded documents, each (B, dim).
+
+        No token of one document sees the other's, so a document is encoded once for all its pairs.
+        """
         features = [one, two]
         if self.config.interaction == "NLI":
             features += [one * two, one - two]

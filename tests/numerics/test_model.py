@@ -167,3 +167,18 @@ def test_bfloat16_autocast_is_close_to_float32(name):
         half = model(tokens).float()
     assert half.isfinite().all()
     assert_close(half, model(tokens), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("name", ["transformer", "linear", "sinkhorn"])
+@pytest.mark.parametrize("pooling", ["MEAN", "CLS"])
+def test_a_document_is_encoded_once_for_all_its_pairs(name, pooling):
+    """Two towers, not cross-attention: no document's encoding depends on its partner."""
+    torch.manual_seed(0)
+    sizes = {"attention": name, "towers": 2, "classes": 2, "pooling": pooling}
+    model = Classifier(Encoder(**{**ENCODER, **sizes})).double().eval()
+    documents = torch.randint(1, 17, (5, 40))
+    documents[:, 30:] *= torch.tensor([0, 1, 1, 0, 1])[:, None]  # of two lengths
+    once = model.encode(documents, documents > 0)
+    one, two = torch.triu_indices(5, 5)
+    pairs = documents[one], documents[two]
+    assert_close(model(pairs, tuple(t > 0 for t in pairs)), model.compare(once[one], once[two]))
