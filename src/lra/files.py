@@ -1,4 +1,4 @@
-"""Whole files or none: written beside, then renamed."""
+"""Whole files or none: written beside, then renamed; bad ones are set aside."""
 
 from __future__ import annotations
 
@@ -26,3 +26,16 @@ def write_beside(path: Path, content: bytes) -> None:
         if partial.exists():
             partial.unlink()
         raise LRAError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def set_aside(path: Path, whose: Path | None = None) -> Path:
+    """Rename a bad file to `<path>.bad`, or to that of the file whose part it is; return the name.
+
+    Raises LRAError where the folder cannot be written.
+    """
+    whose = whose or path
+    bad = whose.with_name(whose.name + ".bad")
+    try:
+        return path.replace(bad)
+    except OSError as error:
+        raise LRAError(f"{path}: is bad and cannot be renamed: {error.strerror}") from None

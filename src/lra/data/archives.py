@@ -1,0 +1,133 @@
+"""The files in an archive, streamed: nothing is ever unpacked to disk.
+
+The names in an archive are keys to compare with and never paths to open, so that `../x`, `/etc/x`
+and links in an archive can reach nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import io
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lra.errors import LRAError
+from lra.files import set_aside
+
+GZIPPED = (".tar.gz", ".tgz", ".gz")  # a tar in all of them
+BUFFER = 2**18  # bytes
+DAMAGE = (
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,  # gzip's and bz2's word for bad data, without the number that the system's errors have
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    NotImplementedError,  # zipfile's word for a version or compression that does not exist
+)
+
+
+def members(
+    path: Path, wanted: Collection[str] | Callable[[str], bool]
+) -> Iterator[tuple[str, BinaryIO]]:
+    """(name, file object) of every regular file that is `wanted`, in the archive's order.
+
+    `wanted` is the names, each of which must be there, or a function of a name. The archive (tar in
+    gzip, or zip) is read once from its start to its end, so read a file before asking for the next:
+    it is closed then. A truncated or damaged archive is renamed to `<path>.bad` and raises LRAError
+    here or in the file object's `read`, in one line.
+    """
+    if path.name.endswith(".zip"):
+        opened = _zipped
+    elif path.name.endswith(GZIPPED):
+        opened = _tarred
+    else:
+        raise LRAError(
+            f"{path}: not an archive; its name ends in none of {', '.join(GZIPPED)}, .zip"
+        )
+    missing = set() if callable(wanted) else set(wanted)
+    keep = wanted if callable(wanted) else frozenset(wanted).__contains__
+    with _damage_set_aside(path):
+        for name, inner in opened(path, keep):
+            missing.discard(name)
+            with io.BufferedReader(_Guarded(inner, path)) as file:
+                yield name, file
+    if missing:
+        raise LRAError(f"{path}: holds no file '{min(missing)}'")
+
+
+@contextmanager
+def _damage_set_aside(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        # EINVAL: a damaged zip sends its reader to before the file's start
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise LRAError(f"{path}: {error.strerror}") from None
+        reason = " ".join(str(error).split())
+        raise LRAError(
+            f"{path}: truncated or damaged ({reason}); kept as {set_aside(path)}, "
+            "run again to download it anew"
+        ) from None
+
+
+class _Guarded(io.RawIOBase):
+    """A member whose reader learns of damage as `members` does, since it reads outside of it."""
+
+    def __init__(self, inner: BinaryIO, path: Path) -> None:
+        self._inner, self._path = inner, path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        with _damage_set_aside(self._path):
+            return self._inner.readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _damage_set_aside(self._path):
+            return self._inner.read()
+
+
+def _tarred(path: Path, keep: Callable[[str], bool]) -> Iterator[tuple[str, BinaryIO]]:
+    with (
+        gzip.open(path) as unzipped,
+        io.BufferedReader(unzipped, BUFFER) as stream,  # tarfile asks for 512 bytes at a time
+        tarfile.open(fileobj=stream, mode="r:") as tar,
+    ):
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # it would keep every header until the end
+            if info.isreg() and keep(info.name):
+                yield info.name, tar.extractfile(info)
+        # to the end, where gzip's checksum is; tarfile takes a damaged header for the tar's end
+        while rest := stream.read(BUFFER):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("a damaged header")
+
+
+def _zipped(path: Path, keep: Callable[[str], bool]) -> Iterator[tuple[str, BinaryIO]]:
+    with zipfile.ZipFile(path) as archive:
+        for info in sorted(archive.infolist(), key=_place):
+            if _is_regular(info) and keep(info.filename):
+                if info.flag_bits & 1:
+                    raise zipfile.BadZipFile(f"'{info.filename}' is encrypted")
+                with archive.open(info) as file:
+                    yield info.filename, file
+
+
+def _place(info: zipfile.ZipInfo) -> int:
+    return info.header_offset
+
+
+def _is_regular(info: zipfile.ZipInfo) -> bool:
+    """Archives made on Unix keep the mode, others leave it 0."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    return not info.is_dir() and kind in (0, stat.S_IFREG)
