@@ -92,6 +92,24 @@ def distributions(
 
 
 @app.command()
+def download(
+    archive: Annotated[
+        str, typer.Option(help="file, urls, sha256 and bytes, as YAML file or JSON")
+    ],
+    out: Out,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(envvar="LRA_DATA_MIRROR", help="folder that has the file; no network then"),
+    ] = None,
+) -> None:
+    """Bring an archive of a data set to the disk, verified; run again, it resumes."""
+    from lra.config import Archive
+    from lra.data.download import download as bring
+
+    bring(read(Archive, archive), out, mirror)
+
+
+@app.command()
 def contact_sheet(split: Path, out: Path) -> None:
     """Draw samples of an image split by label, as a PNG."""
     from lra.data.contact_sheet import contact_sheet as draw

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
@@ -22,6 +22,8 @@ from pydantic import (
 
 from lra.cell import Cell, Device, Precision, ProfilePoint, Strict
 from lra.errors import LRAError, nearest
+
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 
 
 class Part(Strict):
@@ -38,12 +40,14 @@ class Task(Part):
 
 
 class Archive(Strict):
-    """A file to download, shared by all data sets that name it: results/data/downloads/<file>"""
+    """One file that data sets are read from, as its authors publish it"""
 
+    # its name below results/data/downloads/ and in the data_mirror: no slash, no leading dot
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    urls: list[str] = Field(min_length=1)  # tried in this order
+    urls: list[HttpAddress] = Field(min_length=1)  # tried in this order
+    # None: what was found is said and not compared
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    bytes: int | None = Field(None, gt=0)
+    bytes: int | None = Field(None, gt=0)  # size of the file; None: what the server says
 
 
 class Recipe(Strict):

@@ -1,4 +1,4 @@
-"""Whole files or none: written beside, then renamed."""
+"""Whole files or none: written beside, then renamed; bad ones are set aside."""
 
 from __future__ import annotations
 
@@ -68,8 +68,14 @@ def sigterm_unwinds() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a bad file to `<path>.bad`, for people to look at."""
-    bad = path.with_name(path.name + ".bad")
-    path.replace(bad)
-    return bad
+def set_aside(path: Path, whose: Path | None = None) -> Path:
+    """Rename a bad file to `<path>.bad`, or to that of the file whose part it is; return the name.
+
+    Raises LRAError where the folder cannot be written.
+    """
+    whose = whose or path
+    bad = whose.with_name(whose.name + ".bad")
+    try:
+        return path.replace(bad)
+    except OSError as error:
+        raise LRAError(f"{path}: is bad and cannot be renamed: {error.strerror}") from None

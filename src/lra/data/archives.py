@@ -6,8 +6,10 @@ and links in an archive can reach nothing.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -22,7 +24,15 @@ from lra.files import set_aside
 
 GZIPPED = (".tar.gz", ".tgz", ".gz")  # a tar in all of them
 BUFFER = 2**18  # bytes
-DAMAGE = (zlib.error, EOFError, tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile)
+DAMAGE = (
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,  # gzip's and bz2's word for bad data, without the number that the system's errors have
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    NotImplementedError,  # zipfile's word for a version or compression that does not exist
+)
 
 
 def members(
@@ -59,13 +69,14 @@ def _damage_set_aside(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
+        # EINVAL: a damaged zip sends its reader to before the file's start
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise LRAError(f"{path}: {error.strerror}") from None
         reason = " ".join(str(error).split())
         raise LRAError(
             f"{path}: truncated or damaged ({reason}); kept as {set_aside(path)}, "
             "run again to download it anew"
         ) from None
-    except OSError as error:
-        raise LRAError(f"{path}: {error.strerror or error}") from None
 
 
 class _Guarded(io.RawIOBase):
@@ -106,6 +117,8 @@ def _zipped(path: Path, keep: Callable[[str], bool]) -> Iterator[tuple[str, Bina
     with zipfile.ZipFile(path) as archive:
         for info in sorted(archive.infolist(), key=_place):
             if _is_regular(info) and keep(info.filename):
+                if info.flag_bits & 1:
+                    raise zipfile.BadZipFile(f"'{info.filename}' is encrypted")
                 with archive.open(info) as file:
                     yield info.filename, file
 

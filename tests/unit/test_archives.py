@@ -1,0 +1,193 @@
+"""Members are streamed in order; damage is one line, and names are never paths."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lra.data.archives import members
+from lra.errors import LRAError
+
+FILES = {
+    f"aclImdb/train/{label}/{i}_7.txt": random.Random(i).randbytes(3000) + b"A fine film.\n" * 40
+    for i in range(20)
+    for label in ("pos", "neg")
+}
+KINDS = [".tar.gz", ".tgz", ".gz", ".zip"]
+
+
+def tar_of(entries: dict[str, bytes | tarfile.TarInfo]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, content in entries.items():
+            if isinstance(content, tarfile.TarInfo):
+                tar.addfile(content)
+                continue
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zip_of(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def packed(kind: str, files: dict[str, bytes]) -> bytes:
+    return zip_of(files) if kind == ".zip" else gzip.compress(tar_of(files), mtime=0)
+
+
+def everything(_name: str) -> bool:
+    return True
+
+
+def contents(path: Path, wanted=everything) -> list[tuple[str, bytes]]:
+    return [(name, file.read()) for name, file in members(path, wanted)]
+
+
+def complaint(path: Path, wanted=everything) -> str:
+    with pytest.raises(LRAError) as error:
+        contents(path, wanted)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture(params=KINDS)
+def archive(request, tmp_path) -> Path:
+    path = tmp_path / f"archive{request.param}"
+    path.write_bytes(packed(request.param, FILES))
+    return path
+
+
+def test_members_come_in_the_order_of_the_archive(archive):
+    assert contents(archive) == list(FILES.items())
+    assert list(archive.parent.iterdir()) == [archive]
+
+
+def test_members_are_chosen_by_name_or_by_a_function(archive):
+    chosen = [name for name in FILES if "/pos/" in name]
+    expected = [(name, FILES[name]) for name in chosen]
+    assert contents(archive, chosen[::-1]) == expected
+    assert contents(archive, lambda name: "/pos/" in name) == expected
+
+
+def test_a_wanted_name_that_is_not_there_is_named_and_the_archive_kept(archive):
+    assert "holds no file 'aclImdb/README'" in complaint(archive, ["aclImdb/README", *FILES])
+    assert archive.exists()
+
+
+def test_members_are_read_by_lines_and_closed_when_the_next_is_asked_for(archive):
+    opened = []
+    for name, file in members(archive, everything):
+        assert b"".join(file) == FILES[name]
+        opened.append(file)
+    assert all(file.closed for file in opened)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_truncated_anywhere_it_is_set_aside_in_one_line(tmp_path_factory, kind, data):
+    content = packed(kind, FILES)
+    cut = data.draw(st.integers(0, len(content) - 1), label="cut")
+    path = tmp_path_factory.mktemp("cut") / f"archive{kind}"
+    path.write_bytes(content[:cut])
+    message = complaint(path)
+    assert message.startswith(f"{path}: truncated or damaged (")
+    assert not path.exists()
+    assert Path(f"{path}.bad").read_bytes() == content[:cut]
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
+def test_no_flipped_bit_changes_what_is_read(tmp_path, kind):
+    files = {"a/b.txt": b"hello " * 20, "a/c.txt": b"world " * 20}
+    content = packed(kind, files)
+    path, damaged = tmp_path / f"archive{kind}", 0
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            read = contents(path)
+        except LRAError as error:
+            assert str(error).startswith(f"{path}: truncated or damaged ("), bit
+            damaged += 1
+            continue
+        if kind == ".zip":  # nothing checks a zip's list of names, kinds and comments
+            assert {text for _, text in read} <= set(files.values()), bit
+        else:
+            assert read == list(files.items()), bit
+    assert damaged > 2 * len(content)
+
+
+@pytest.mark.parametrize("header", [3, 39])
+def test_a_damaged_header_inside_a_sound_gzip_is_no_end(tmp_path, header):
+    content = bytearray(tar_of(FILES))
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        content[tar.getmembers()[header].offset] ^= 1
+    path = tmp_path / "archive.tar.gz"
+    path.write_bytes(gzip.compress(content))
+    assert "a damaged header" in complaint(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", bytes(1000)], ids=len)
+def test_what_is_no_archive_is_set_aside(tmp_path, kind, content):
+    path = tmp_path / f"archive{kind}"
+    path.write_bytes(content)
+    assert str(path) in complaint(path)
+    assert [p.name for p in tmp_path.iterdir()] == [f"archive{kind}.bad"]
+
+
+def test_a_missing_archive_and_one_of_another_kind_are_named(tmp_path):
+    path = tmp_path / "archive.zip"
+    assert complaint(path) == f"{path}: No such file or directory"
+    assert "ends in none of .tar.gz" in complaint(tmp_path / "archive.rar")
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
+def test_evil_names_and_links_reach_nothing(tmp_path, monkeypatch, kind):
+    """`link/x` would be written to `target` by one who unpacks the link first."""
+    room = tmp_path / "room"
+    (room / "target").mkdir(parents=True)
+    monkeypatch.chdir(room)
+    evil = {"../evil": b"up", f"{tmp_path}/evil": b"absolute", "link/x": b"through", "a": b"good"}
+    if kind == ".zip":
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr(link, "target")
+            archive.mkdir("folder")
+            for name, content in evil.items():
+                archive.writestr(name, content)
+        content = stream.getvalue()
+    else:
+        links = {}
+        for name, kind_of in (
+            ("link", tarfile.SYMTYPE),
+            ("hard", tarfile.LNKTYPE),
+            ("folder", tarfile.DIRTYPE),
+            ("pipe", tarfile.FIFOTYPE),
+            ("disk", tarfile.BLKTYPE),
+        ):
+            links[name] = tarfile.TarInfo(name)
+            links[name].type, links[name].linkname = kind_of, "target"
+        content = gzip.compress(tar_of({**links, **evil}))
+    path = room / f"archive{kind}"
+    path.write_bytes(content)
+    before = sorted(tmp_path.rglob("*"))
+    assert contents(path) == list(evil.items())
+    assert sorted(tmp_path.rglob("*")) == before
