@@ -110,6 +110,16 @@ def test_truncated_anywhere_it_is_set_aside_in_one_line(tmp_path_factory, kind, 
     assert Path(f"{path}.bad").read_bytes() == content[:cut]
 
 
+def test_damage_met_while_reading_lines_is_the_same_one_line(tmp_path):
+    path = tmp_path / "archive.tar.gz"
+    content = packed(".tar.gz", {"pairs.tsv": random.Random(0).randbytes(2**20)})
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(LRAError, match="truncated or damaged"):
+        for _, file in members(path, everything):
+            b"".join(file)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
 def test_no_flipped_bit_changes_what_is_read(tmp_path, kind):
     files = {"a/b.txt": b"hello " * 20, "a/c.txt": b"world " * 20}

@@ -218,6 +218,12 @@ def test_a_server_without_ranges_sends_all_again(site, out):
     assert site.sent == [(None, HALF), (f"bytes={HALF}-", SIZE)]
 
 
+def test_a_server_that_calls_the_archive_a_gzipped_file_does_not_have_it_unpacked(site, out):
+    site.headers |= {"Content-Encoding": "gzip"}
+    download(archive(site.url), out)
+    assert out.read_bytes() == CONTENT
+
+
 def test_always_broken_off_is_one_line_and_a_later_run_resumes(site, out):
     site.ranges, site.cut = False, HALF
     message = complaint(archive(site.url), out)
