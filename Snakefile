@@ -25,6 +25,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
+include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
 
 
@@ -33,6 +34,7 @@ rule all:
     default_target: True
     input:
         rules.data.input,
+        rules.span.input,
         rules.tables.input,
         rules.figures.input,
 
