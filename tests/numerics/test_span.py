@@ -105,6 +105,29 @@ def test_a_block_reaches_no_further_than_its_width():
     assert ((found > 0) & (found < 4)).all()
 
 
+def test_weights_are_those_of_the_layer():
+    """They make the layer's output of its values."""
+    module, x = layer("transformer", 2, 4), 5 * tokens(1, 15, 8)
+    q, k, v = module.project(x)
+    weights = (q @ k.mT / 4**0.5).softmax(-1)
+    assert_close(module.merge(weights @ v), module(x))
+    apart = (torch.arange(15)[:, None] - torch.arange(15)).abs()
+    expected = (weights * apart).sum(-1).mean(-1)
+    assert_close(span.by_attention(module, x, everywhere(x)), expected)
+
+
+def test_a_gradients_weight_is_its_length():
+    class Turned(torch.nn.Module):
+        """The token before, and the token itself with its numbers in another order and signs."""
+
+        def forward(self, x, mask=None):
+            return x.roll(1, dims=1) + x.flip(2) * torch.tensor([1.0, -1.0, 1.0, 1.0])
+
+    x = tokens(1, 10, 4)
+    found = span.by_gradient(Turned(), x, None, everywhere(x), torch.tensor([[3, 7]]))
+    assert_close(found, torch.tensor([0.5], dtype=torch.float64))
+
+
 def test_heads_are_told_apart():
     x = tokens(1, 20, 8)
     module = layer("transformer", 2, 4)
@@ -147,6 +170,9 @@ def test_the_cls_token_is_no_position():
     even = span.uniform(torch.tensor(19.0, dtype=torch.float64))
     assert_close(span.by_attention(module, x, real), even.expand(2, 1))
     assert span.by_attention(module, x, everywhere(x)).max() > even + 2
+    module, x = blind(20)
+    found = span.by_gradient(module, x, None, real, every_query(real))
+    assert_close(found, even.expand(2))
     assert set(span.queries_of(real, 100, [0, 1]).flatten().tolist()) == {*range(1, 20), -1}
 
 
@@ -250,6 +276,18 @@ def test_every_mechanism_has_a_span(name, pooling, tiny_listops, tmp_path):
         assert (m.heads is not None) == (m.method == "attention" and m.layer >= 0)
     again = measure(folder, tiny_listops, "--samples", "20", "--queries", "4")
     assert again == result
+
+
+def test_memories_count_in_a_cells_span(tiny_listops, tmp_path):
+    encoder = {"attention": "xl", "options": {"segment": 4}}
+    cell = make_cell(encoder=encoder)
+    weights = Classifier(cell.encoder).state_dict()
+    for name in ("query", "key", "relative.distance"):
+        weights[f"blocks.0.attention.{name}.weight"].zero_()
+    folder = save(cell, tmp_path)
+    save_file(weights, folder / "checkpoint.safetensors")
+    mean = measure(folder, tiny_listops).measures[-1].span
+    assert mean > 1.5  # attention to a segment of four tokens alone has 1.25
 
 
 def test_batches_change_nothing(tiny_listops, tmp_path):
