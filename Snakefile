@@ -31,6 +31,7 @@ shell.prefix(
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
+include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
 
 
@@ -39,6 +40,7 @@ rule all:
     default_target: True
     input:
         rules.data.input,
+        rules.span.input,
         rules.tables.input,
         rules.figures.input,
 

@@ -218,6 +218,51 @@ def evaluate(
 
 
 @app.command()
+def span(
+    folder: Annotated[Path, typer.Option("--cell", help="folder of a trained cell")],
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    out: Out,
+    method: Annotated[
+        list[str] | None, typer.Option(help="attention or gradient; default: all there are")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="validation examples")] = 1000,
+    queries: Annotated[int, typer.Option(min=1, help="of an example, for gradient")] = 16,
+    fingerprint: Planned = None,
+) -> None:
+    """Measure the required attention span of a trained cell on the validation split."""
+    from lra import fingerprint as code
+    from lra import span as measure
+    from lra.data.manifest import verify
+    from lra.provenance import agreed, provenance
+    from lra.records import SpanMeasure, SpanRecord, TrainRecord, read_record, write_record
+
+    cell = read(Cell, str(folder / "config.yaml"))
+    mechanism = cell.encoder.attention
+    found = agreed(fingerprint, code.stage("span", mechanism))
+    trained = read_record(folder / "train.json", TrainRecord)
+    checkpoint, val = folder / "checkpoint.safetensors", data / "val.arrow"
+    verify(val)
+    rows, reasons = [], [trained.reason]
+    for name in method or measure.methods(mechanism):
+        one_of("--method", name, measure.methods(mechanism))
+        if trained.status == "ok":
+            spans, reason = measure.span(cell, checkpoint, val, samples, name, queries)
+        else:
+            spans, reason = measure.unmeasured(cell, val, samples, name, trained.status), None
+        rows += spans
+        reasons.append(reason)
+        mean = spans[-1]
+        figure = f"{mean.span:.1f} tokens" if mean.status == "ok" else mean.status
+        say(f"{cell.name}  span by {name} {figure} (uniform attention {mean.uniform:.1f})")
+    record = SpanRecord(
+        **provenance(found, cell.device),
+        reason=next((reason for reason in reasons if reason), None),
+        measures=[SpanMeasure(**asdict(row)) for row in rows],
+    )
+    write_record(out, record)
+
+
+@app.command()
 def profile(
     what: Annotated[str, typer.Argument(help="speed or memory")],
     point: PointText,
@@ -248,7 +293,7 @@ def profile(
 
 @app.command()
 def collect(
-    what: Annotated[str, typer.Argument(help="scores, history, speed or memory")],
+    what: Annotated[str, typer.Argument(help="scores, history, span, speed or memory")],
     root: Annotated[Path, typer.Option(help="folder of the experiment")],
     out: Out,
     models: Annotated[str, typer.Option(help="comma-separated")],
@@ -260,8 +305,9 @@ def collect(
     """Gather the records of the listed cells or profile points into one Parquet table."""
     from lra import collect as gather
 
-    one_of("lra collect", what, ("scores", "history", "speed", "memory"))
-    rows, columns, name = models.split(","), tasks.split(","), root.name
+    one_of("lra collect", what, ("scores", "history", "span", "speed", "memory"))
+    columns, name = tasks.split(","), root.name
+    rows = models.split(",") if models else []
     if what in ("speed", "memory"):
         counts = [int(length) for length in lengths.split(",")]
         getattr(gather, what)(root, rows, counts, name, out)
@@ -269,6 +315,8 @@ def collect(
     numbers = [int(seed) for seed in seeds.split(",")]
     if what == "scores":
         gather.scores(root, columns, rows, numbers, name, protocol, out)
+    elif what == "span":
+        gather.span(root, columns, rows, numbers, name, out)
     else:
         gather.history(root, columns, rows, numbers, out)
 
@@ -291,7 +339,9 @@ def tables(
 
 @app.command()
 def figure(
-    what: Annotated[str, typer.Argument(help="performance, speed, memory or learning_curves")],
+    what: Annotated[
+        str, typer.Argument(help="performance, speed, memory, learning_curves or span")
+    ],
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
     stem: Annotated[Path, typer.Option(help="where the svg and png go, without ending")],
 ) -> None:

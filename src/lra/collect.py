@@ -22,6 +22,8 @@ from lra.records import (
     MemoryRow,
     ScoreRecord,
     ScoreRow,
+    SpanRecord,
+    SpanRow,
     SpeedRecord,
     SpeedRow,
     TrainRecord,
@@ -91,6 +93,28 @@ def history(
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
             raise LRAError(f"{path}: {error}; delete the file to make it again") from None
     write_table(out, pa.concat_tables(tables).combine_chunks())
+
+
+def span(
+    root: Path,
+    tasks: Iterable[str],
+    models: Iterable[str],
+    seeds: Iterable[int],
+    experiment: str,
+    out: Path,
+) -> None:
+    """Join the span/<task>/<model>/seed<k>.json under `root` to span.parquet.
+
+    Raises LRAError naming the file where one is missing or broken.
+    """
+    rows = []
+    for task, model, seed in product(tasks, models, seeds):
+        path = root / "span" / task / model / f"seed{seed}.json"
+        own = {"experiment": experiment, "task": task, "model": model, "seed": seed}
+        for measure in read_record(path, SpanRecord).measures:
+            _check_figure(path, measure.status, "span", measure.span)
+            rows.append(_shared_fields(measure, SpanRow) | own)
+    write_rows(out, rows, SpanRow)
 
 
 def speed(

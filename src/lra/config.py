@@ -33,6 +33,13 @@ class Part(Strict):
     training: dict[str, Any] = {}
 
 
+def no_twins(values: list) -> list:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
 class Task(Part):
     """config/tasks/<task>.yaml"""
 
@@ -115,6 +122,19 @@ class Profile(Strict):
     encoder: dict[str, Any] = {}
 
 
+class Span(Strict):
+    """The experiment's span section: whose required attention span is measured, and how."""
+
+    models: list[str] | None = Field(None, min_length=1)  # of the experiment's; default: all
+    samples: int = Field(1000, gt=0)  # validation examples of each cell
+    queries: int = Field(16, gt=0)  # of each example, for the method by gradient
+
+    @field_validator("models")
+    @classmethod
+    def no_twins(cls, values: list | None) -> list | None:
+        return values and no_twins(values)
+
+
 class Experiment(Strict):
     """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
 
@@ -129,15 +149,13 @@ class Experiment(Strict):
     data_mirror: str | None = None  # folder of archives, read instead of the network
     generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
     profile: Profile
+    span: Span = Span()
     overrides: Part = Part()  # for every cell, over everything else
 
     @field_validator("tasks", "models", "seeds")
     @classmethod
     def no_twins(cls, values: list) -> list:
-        for value in values:
-            if values.count(value) > 1:
-                raise ValueError(f"{value!r} is listed twice")
-        return values
+        return no_twins(values)
 
     @model_validator(mode="after")
     def overrides_leave_names_alone(self):

@@ -26,18 +26,23 @@ class Score:
     predictions: np.ndarray  # (examples,)
 
 
-def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
+def trained(cell: Cell, checkpoint: Path) -> Classifier:
     """Raises LRAError naming the file where the checkpoint does not fit the cell."""
-    hardware.make_repeatable(cell.threads)
-    device = hardware.choose(cell.device)
     model = Classifier(cell.encoder)
     try:
         model.load_state_dict(load_file(checkpoint))
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise LRAError(f"{checkpoint}: not this cell's checkpoint ({reason})") from None
+    return model
+
+
+def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
+    """Raises LRAError naming the file where the checkpoint does not fit the cell."""
+    hardware.make_repeatable(cell.threads)
+    device = hardware.choose(cell.device)
     batches = Batches(read_split(test), cell, device)
-    predictions, loss = predict(model.to(device), batches, cell)
+    predictions, loss = predict(trained(cell, checkpoint).to(device), batches, cell)
     right = (predictions == batches.labels).double().mean().item()
     return Score(
         accuracy=100 * right,

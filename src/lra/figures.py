@@ -1,4 +1,4 @@
-"""The figures: accuracy against speed and memory, both against length, and learning curves.
+"""The figures: accuracy against speed and memory, both against length, learning curves, spans.
 
 Each function of `FIGURES` takes the paths of the tables that its parameters name and returns a
 figure; `draw` writes it as SVG and PNG. What could not be had is marked or named in the figure.
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from lra import canvas
+from lra import canvas, dots
 from lra.errors import LRAError, nearest
 from lra.files import write_beside
 from lra.records import HistoryRow, MemoryRow, ScoreRow, SpeedRow, read_table
@@ -106,6 +106,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "speed": speed,
     "memory": memory,
     "learning_curves": learning_curves,
+    "span": dots.span,
 }
 
 

@@ -163,6 +163,42 @@ class MemoryRow(Strict):
     process_bytes: int | None
 
 
+class SpanMeasure(Strict):
+    """The required attention span of one layer, by one method"""
+
+    method: Literal["attention", "gradient"]
+    layer: int  # from 0; -1: the mean over layers
+    samples: int  # sequences; of two towers each document is one
+    status: Status
+    span: float | None  # tokens between a query and what it reads, weighted by how much it does
+    relative: float | None  # mean over the samples of span / uniform
+    uniform: float  # tokens: span of attention that weighs all real tokens alike
+    heads: list[float] | None  # span of each head, where the method tells them apart
+
+
+class SpanRecord(Provenance):
+    """span/<task>/<model>/seed<k>.json"""
+
+    reason: str | None
+    measures: list[SpanMeasure]
+
+
+class SpanRow(Strict):
+    """span.parquet, one row per cell, method and layer"""
+
+    experiment: str
+    task: str
+    model: str
+    seed: int
+    method: Literal["attention", "gradient"]
+    layer: int
+    samples: int
+    span: float | None
+    relative: float | None
+    uniform: float
+    status: Status
+
+
 ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 

@@ -69,6 +69,7 @@ class Arena:
         for key, values, choices in (
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
             ("models", experiment.models, _stems(self.root, "models")),
+            ("span.models", experiment.span.models or [], _stems(self.root, "models")),
             ("tasks", experiment.tasks, _stems(self.root, "tasks")),
         ):
             for value in values:
@@ -173,6 +174,11 @@ class Arena:
         }
         cell = validated(Cell, {**fixed, **values}, sources, self.where)
         return cell, {**dict.fromkeys(fixed, self.where), **sources}
+
+    def span_models(self) -> list[str]:
+        """Those whose span is measured: of the experiment's models, the ones that `span` lists."""
+        listed = self.experiment.span.models
+        return [m for m in self.experiment.models if listed is None or m in listed]
 
     def profile_models(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Each profile row's name -> (model, changed options)."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lra.records import HistoryRow, MemoryRow, ScoreRow, SpeedRow, write_rows
+from lra.records import HistoryRow, MemoryRow, ScoreRow, SpanRow, SpeedRow, write_rows
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
 MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
@@ -46,6 +46,13 @@ def memory_row(model="linear", length=1024, **changes) -> dict:
     return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))
 
 
+def span_row(task="text", model="linear", seed=0, layer=-1, **changes) -> dict:
+    row = {"experiment": "demo", "task": task, "model": model, "seed": seed, "layer": layer}
+    row |= {"method": "gradient", "samples": 1000, "span": 80.0, "relative": 0.8}
+    row |= {"uniform": 100.0, "status": "ok"} | changes
+    return row | ({} if row["status"] == "ok" else {"span": None, "relative": None})
+
+
 def experiment(
     folder: Path,
     models=tuple(MODELS),
@@ -55,13 +62,13 @@ def experiment(
     bad=(),
     protocol="official",
 ) -> Path:
-    """Write scores, history, speed and memory of an experiment into `folder`.
+    """Write scores, history, span, speed and memory of an experiment into `folder`.
 
     `bad` names statuses: (task, model, seed) or (model, length) -> status.
     """
     bad = dict(bad)
     random = np.random.default_rng(0)
-    scores, history, speed, memory = [], [], [], []
+    scores, history, spans, speed, memory = [], [], [], [], []
     for m, model in enumerate(models):
         for task in tasks:
             chance = TASKS.get(task, 50.0)
@@ -78,6 +85,17 @@ def experiment(
                     line |= {"task": task, "model": model, "seed": seed}
                     line |= {"accuracy": reached + random.normal() * 0.6}
                     history += [line | {"split": "train"}, line | {"split": "val"}]
+                even = (1 + list(TASKS).index(task)) * 300.0 if task in TASKS else 300.0
+                reach = even * (0.05 + 0.9 * math.sin(m * 1.7) ** 2) * (1 + 0.05 * random.random())
+                for method in (
+                    ("attention", "gradient") if model == "transformer" else ("gradient",)
+                ):
+                    share = {"span": reach, "relative": reach / even, "uniform": even}
+                    layers = (-1,) if status != "ok" else (0, 1, -1)
+                    for layer in layers:
+                        own = {"layer": layer, "method": method, "status": status}
+                        spans.append(span_row(task, model, seed, **share, **own))
+                    reach *= 0.8
         for length in lengths:
             status = bad.get((model, length), "ok")
             power = 2.0 if model in QUADRATIC else 1.05
@@ -87,6 +105,7 @@ def experiment(
             memory.append(memory_row(model, length, peak_bytes=size, status=status))
     write_rows(folder / "scores.parquet", scores, ScoreRow)
     write_rows(folder / "history.parquet", history, HistoryRow)
+    write_rows(folder / "span.parquet", spans, SpanRow)
     write_rows(folder / "speed.parquet", speed, SpeedRow)
     write_rows(folder / "memory.parquet", memory, MemoryRow)
     return folder

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fabricated import memory_row, score_row, speed_row
+from fabricated import memory_row, score_row, span_row, speed_row
 
 from lra import collect
 from lra.errors import LRAError
@@ -14,6 +14,8 @@ from lra.records import (
     MemoryRow,
     ScoreRecord,
     ScoreRow,
+    SpanRecord,
+    SpanRow,
     SpeedRecord,
     SpeedRow,
     TrainRecord,
@@ -144,6 +146,37 @@ def test_a_point_under_another_ones_name_is_an_error(tmp_path):
     path.rename(path.with_name("128.json"))
     with pytest.raises(LRAError, match=r"128\.json: is of linear at 64"):
         collect.speed(tmp_path, ["linear"], [128], "demo", tmp_path / "out.parquet")
+
+
+def write_span(root, measures, seed=0):
+    own = ("experiment", "task", "model", "seed")
+    kept = [{k: v for k, v in m.items() if k not in own} | {"heads": None} for m in measures]
+    path = root / "span" / "text" / "linear" / f"seed{seed}.json"
+    write_record(path, SpanRecord(**PROVENANCE, reason=None, measures=kept))
+
+
+def collect_spans(root, seeds, models=("linear",)):
+    collect.span(root, ["text"], models, seeds, "demo", root / "span.parquet")
+    return read_table(root / "span.parquet", SpanRow).to_pylist()
+
+
+def test_spans_are_rows_by_layer_and_a_status_has_none(tmp_path):
+    write_span(tmp_path, [span_row(layer=0, span=3.0), span_row(span=4.0)], seed=1)
+    write_span(tmp_path, [span_row(status="oom")], seed=0)
+    rows = collect_spans(tmp_path, [1, 0])
+    assert [(r["seed"], r["layer"], r["span"], r["status"]) for r in rows] == [
+        (1, 0, 3.0, "ok"),
+        (1, -1, 4.0, "ok"),
+        (0, -1, None, "oom"),
+    ]
+    assert rows[2]["uniform"] == 100.0
+    assert collect_spans(tmp_path, [0], models=[]) == []
+
+
+def test_a_span_that_is_ok_but_null_is_an_error(tmp_path):
+    write_span(tmp_path, [span_row(span=None)])
+    with pytest.raises(LRAError, match=r"seed0\.json: span is None though status is ok"):
+        collect_spans(tmp_path, [0])
 
 
 def test_the_same_cells_give_the_same_bytes(tmp_path):

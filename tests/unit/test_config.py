@@ -86,6 +86,11 @@ def test_the_page_of_mechanisms_is_what_lra_mechanisms_writes():
         ({"experiment": "../escape"}, "config/config.yaml: experiment: String should match pattern"),
         ({"overrides": {"training": {"stesp": 5}}},
          "config/config.yaml: overrides.training.stesp: unknown key; did you mean 'steps'?"),
+        ({"span": {"modles": ["linear"]}}, "span.modles: unknown key; did you mean 'models'?"),
+        ({"span": {"models": ["liner"]}},
+         "config/config.yaml: span.models: 'liner' is unknown; did you mean 'linear'?"),
+        ({"span": {"models": ["linear"] * 2}}, "config/config.yaml: span.models: 'linear' is listed twice"),
+        ({"span": {"samples": 0}}, "config/config.yaml: span.samples: Input should be greater than 0, not 0"),
         ({"overrides": {"encoder": {"heads": 5}}}, "overrides.encoder: heads: 5 heads do not divide qkv_dim 64"),
         ({"models": ["local"], "overrides": {"encoder": {"options": {"blocksize": 5}}}}, "did you mean 'block_size'?"),
     ],
@@ -145,6 +150,18 @@ def test_mistakes_in_the_other_files(checkout, file, change, said):
 def test_a_file_that_is_not_yaml_is_named(checkout):
     (checkout / "config/protocols/quick.yaml").write_text("a: [1,")
     assert complaint(checkout).startswith("config/protocols/quick.yaml: not YAML")
+
+
+def test_spans_are_of_the_listed_models_that_the_experiment_has():
+    file = ROOT / "config/config.yaml"
+    given = yaml.safe_load(file.read_text()) | {"models": ["linear", "set", "local"]}
+
+    def spanned(**span):
+        return Arena.open(given | {"span": span}, [file], ROOT).span_models()
+
+    assert spanned() == ["linear", "set", "local"]
+    assert spanned(models=["local", "linear", "transformer"]) == ["linear", "local"]
+    assert spanned(models=["xl"]) == []
 
 
 def test_later_layers_win_and_are_named():

@@ -6,13 +6,13 @@ from xml.etree import ElementTree
 import matplotlib
 import matplotlib.pyplot
 import pytest
-from fabricated import MODELS, experiment, memory_row, speed_row
+from fabricated import MODELS, TASKS, experiment, memory_row, span_row, speed_row
 from matplotlib.text import Annotation
 from PIL import Image
 
 from lra import attention, canvas, figures
 from lra.errors import LRAError
-from lra.records import HistoryRow, MemoryRow, SpeedRow, read_table, write_rows
+from lra.records import HistoryRow, MemoryRow, SpanRow, SpeedRow, read_table, write_rows
 
 THREE = ["transformer", "linear", "local"]
 LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
@@ -72,6 +72,54 @@ def test_what_could_not_be_had_is_marked(drawn):
     assert "not comparable: linear (image timeout), local (text 1/2 ok)" in words(
         drawn / "performance.svg"
     )
+
+
+def test_spans_that_could_not_be_had_are_named_and_crossed(tmp_path):
+    bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1)}}
+    experiment(tmp_path, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=bad)
+    figures.draw("span", tmp_path, tmp_path / "span")
+    text = words(tmp_path / "span.svg")
+    assert "linear on image (oom, seed 0, 1)" in text
+    assert "local on text (diverged, seed 1)" in text
+    left, right = figure_of("span", tmp_path).axes
+    crosses = [
+        [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "x"]
+        for axes in (left, right)
+    ]
+    assert crosses == [[], [THREE.index("linear")]]
+
+
+def test_spans_are_means_over_seeds_beside_uniform_attention(tmp_path):
+    rows = [span_row(seed=s, span=v, uniform=50.0) for s, v in enumerate((10.0, 20.0))]
+    rows.append(span_row(layer=0, span=40.0, uniform=50.0))
+    write_rows(tmp_path / "span.parquet", rows, SpanRow)
+    (axes,) = figure_of("span", tmp_path).axes
+    uniform, ends, dot = (list(line.get_xdata()) for line in axes.lines)
+    assert (uniform, ends, dot) == ([50.0, 50.0], [10.0, 20.0], [15.0])
+
+
+@pytest.mark.parametrize("nearest", [1.0, 0.02], ids=["linear", "logarithmic"])
+@pytest.mark.parametrize("tasks", [["text", "image"], list(TASKS)], ids=["column", "page"])
+def test_no_two_labels_of_the_spans_of_every_mechanism_overlap(tmp_path, tasks, nearest):
+    experiment(tmp_path, models=attention.names(), tasks=tasks, seeds=(0, 1))
+    rows = read_table(tmp_path / "span.parquet", SpanRow).to_pylist()
+    rows = [r | {"span": r["span"] * (nearest if r["model"] == "bigbird" else 1)} for r in rows]
+    write_rows(tmp_path / "span.parquet", rows, SpanRow)
+    figure = figure_of("span", tmp_path)
+    renderer = figure.canvas.get_renderer()
+    texts = []
+    for number, axes in enumerate(figure.axes):
+        assert axes.get_xscale() == ("log" if nearest < 1 else "linear")
+        low, high = axes.get_xlim()
+        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        texts += [label for at, label in ticks if low <= at <= high]
+        if number % 3 == 0:
+            texts += axes.get_yticklabels()
+        texts += [text for text in (axes.title, axes.xaxis.label) if text.get_text()]
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    assert len(boxes) > len(attention.names())
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
 
 
 def test_the_fitted_exponent_is_in_the_legend(drawn):

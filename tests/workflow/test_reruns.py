@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy"}
-FIGURES = {f"figure {name}" for name in ("performance", "speed", "memory", "learning_curves")}
+DRAWN = ("performance", "speed", "memory", "learning_curves", "span")
+FIGURES = {f"figure {name}" for name in DRAWN}
 
 
 def cells_of(model):
@@ -19,6 +20,10 @@ def cells_of(model):
         for task in ("listops", "pathfinder")
         for seed in (1, 2)
     }
+
+
+def spans_of(model):
+    return {f"span {task}/{model}/seed{n}" for task in ("listops", "pathfinder") for n in (1, 2)}
 
 
 def points_of(model):
@@ -32,9 +37,23 @@ def test_a_finished_experiment_has_nothing_to_do(checkout):
 
 def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout):
     checkout.edit("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-5")
-    everything_after = {"collect speed", "collect memory", "table of efficiency"}
-    expected = cells_of("linear") | points_of("linear") | AGGREGATES | FIGURES | everything_after
-    assert checkout.plan() == expected
+    everything_after = {"collect span", "collect speed", "collect memory", "table of efficiency"}
+    own = cells_of("linear") | spans_of("linear") | points_of("linear")
+    assert checkout.plan() == own | AGGREGATES | FIGURES | everything_after
+
+
+def test_editing_how_spans_are_measured_runs_the_spans_and_their_figure(checkout):
+    checkout.edit("src/lra/span.py", "SEED = 0", "SEED = 1")
+    spans = spans_of("linear") | spans_of("local")
+    assert checkout.plan() == spans | {"collect span", "figure span"}
+
+
+def test_spans_of_one_model_only(checkout):
+    checkout.edit("config/tiny.yaml", "seeds:", "span:\n  models: [local]\nseeds:")
+    assert checkout.plan() == {"collect span", "figure span"}
+    checkout.run("span")
+    table = pq.read_table(checkout.folder / "results/tiny/span.parquet")
+    assert set(table["model"].to_pylist()) == {"local"}
 
 
 @pytest.mark.parametrize(
@@ -151,12 +170,16 @@ def test_results_are_what_the_design_says(checkout):
         100 * predictions.label.value_counts(normalize=True).max()
     )
     assert (row["steps"], row["n_test"], row["status"]) == (20, 100, "ok")
+    spans = pq.read_table(root / "span.parquet").to_pylist()
+    assert len(spans) == 16  # 8 cells, by gradient: one layer and the mean
+    assert all(0 < r["span"] < 2 * r["uniform"] and r["status"] == "ok" for r in spans)
+    assert {r["samples"] for r in spans if r["task"] == "pathfinder"} == {50}
     for table in ("history", "speed", "memory"):
         assert len(pq.read_table(root / f"{table}.parquet")) > 0
     for name in ("accuracy", "efficiency"):
         for ending in ("csv", "md", "tex", "html"):
             assert (root / f"tables/{name}.{ending}").stat().st_size > 100
-    for name in ("performance", "speed", "memory", "learning_curves"):
+    for name in DRAWN:
         assert (root / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert (checkout.folder / "results/data/pathfinder-tiny/contact_sheet.png").exists()
     manifest = json.loads((checkout.folder / "results/data/listops-tiny/dataset.json").read_text())

@@ -12,6 +12,7 @@ except LRAError as error:
 
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
+SPANNED = arena.span_models()
 PROFILED, LENGTHS = list(arena.profile_models()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
 GENERATED = [
@@ -23,6 +24,7 @@ FIGURES = {  # each figure's tables
     "speed": ["speed"],
     "memory": ["memory"],
     "learning_curves": ["history", "scores"],
+    "span": ["span"],
 }
 
 
@@ -78,6 +80,10 @@ def evaluate_code(wildcards):
     return fingerprint.stage("evaluate", mechanism_of(wildcards.model))
 
 
+def span_code(wildcards):
+    return fingerprint.stage("span", mechanism_of(wildcards.model))
+
+
 def profile_code(wildcards):
     point = arena.profile_point(wildcards.model, int(wildcards.length))
     return fingerprint.stage("profile", point.encoder.attention)
@@ -122,6 +128,12 @@ def every_cell(file):
         task=TASKS,
         model=MODELS,
         seed=SEEDS,
+    )
+
+
+def every_span():
+    return in_results(
+        "span/{task}/{model}/seed{seed}.json", task=TASKS, model=SPANNED, seed=SEEDS
     )
 
 

@@ -20,6 +20,7 @@ class MultiHead(nn.Module):
     reversible = False  # whether the encoder's layers run in reverse for their backward pass
     padding_exempt = False  # whether padding may change real tokens' outputs; if so, say why
     selects = False  # whether later tokens have a say in which earlier ones a causal query may see
+    stops_gradients = True  # at memories, as in training; False shows what they were made of
     auxiliary: Tensor | None = None  # a loss of the last forward, added to the task's in training
 
     def __init__(self, dim: int, heads: int, qkv_dim: int | None, dropout: float) -> None:

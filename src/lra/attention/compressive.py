@@ -78,17 +78,20 @@ class Attention(MultiHead):
         learning = self.training and self.convolution is not None and groups > 1
         q = self.query(x)
         (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
+        if not self.stops_gradients:
+            old_k, old_v = k, v
         parts, seen = [], []
         self.auxiliary = None
         if count or learning:
-            tokens = x.detach() if whole else x.detach().masked_fill(~mask[..., None], 0)
+            tokens = x.detach() if self.stops_gradients else x
+            if not whole:
+                tokens = tokens.masked_fill(~mask[..., None], 0)
             slots = self.compress(tokens, mask)
+            kept = slots.detach() if self.stops_gradients else slots
             real = mask.unflatten(2, (-1, self.rate)).any(dim=3)  # (B, G, S / rate)
             # the first is for the auxiliary loss, the second for the task
             (k_aux, k_slots), (v_aux, v_slots) = (
-                Shared.apply(slots, p.weight, False)
-                if learning
-                else (None, linear(slots.detach(), p.weight))
+                Shared.apply(slots, p.weight, False) if learning else (None, linear(kept, p.weight))
                 for p in (self.key, self.value)
             )
             parts = [Part(k_slots, v_slots, tuple(range(count + 1, 1, -1)))]

@@ -49,6 +49,8 @@ class Attention(MultiHead):
         groups = x.shape[1]
         count = min(self.memory_segments, groups - 1)
         (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
+        if not self.stops_gradients:
+            old_k, old_v = k, v
         parts = [Part(old_k, old_v, tuple(range(count, 0, -1))), Part(k, v, (0,))]
         allowed = None
         if mask is not None:

@@ -1,0 +1,107 @@
+"""Required attention span per task: a dot for each model, beside what uniform attention gives."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from lra import canvas
+from lra.records import SpanRow, read_table
+
+TITLE = "Required attention span"
+LINE = 0.17  # inches: height of a model's row
+UNIFORM = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
+DOT = {"marker": "o", "linestyle": "none"}  # the models' own marks hold one like a cross
+MARKS = {"gradient": {}, "attention": {"markerfacecolor": "white", "markeredgewidth": 1.2}}
+
+
+def span(span: Path) -> Figure:
+    """Mean over layers and seeds, one panel a task; filled by gradient, hollow by attention.
+
+    Models in the order of the table. A model that has no span at all is a cross at the left edge.
+    """
+    rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == -1]
+    if not rows:
+        return canvas.nothing(TITLE)
+    tasks, models = (list(dict.fromkeys(r[column] for r in rows)) for column in ("task", "model"))
+    columns = min(3, len(tasks))
+    lines = math.ceil(len(tasks) / columns)
+    width = canvas.PAGE if columns > 2 else canvas.COLUMN
+    figure = canvas.blank(width, 0.4 + lines * (0.7 + LINE * len(models)))
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    figure.suptitle(TITLE)
+    for number, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
+        below = number + columns >= len(tasks)  # nothing is under this panel
+        axes.set(title=task, xlabel="span (tokens)" if below else "")
+        _panel(axes, [r for r in rows if r["task"] == task], models)
+    for axes in panels.flat[len(tasks) :]:
+        axes.remove()
+    _explain(figure, rows)
+    canvas.settle(figure)
+    return figure
+
+
+def _panel(axes: Axes, rows: list[dict], models: list[str]) -> None:
+    axes.set_yticks(range(len(models)), models)
+    axes.set_ylim(len(models) - 0.4, -0.6)
+    axes.grid(axis="y", linewidth=0.5)
+    known = [r for r in rows if r["status"] == "ok"]
+    even = sum(r["uniform"] for r in rows) / len(rows)
+    axes.axvline(even, **UNIFORM)
+    _limits(axes, [even, *(r["span"] for r in known)])
+    looks = canvas.looks(models)
+    for height, model in enumerate(models):
+        own = [r for r in rows if r["model"] == model]
+        look = looks[model] | DOT
+        if not any(r["status"] == "ok" for r in own):
+            canvas.cross(axes, 0.03, height, axes.get_yaxis_transform(), look["color"])
+        for method, mark in MARKS.items():
+            values = [r["span"] for r in own if (r["method"], r["status"]) == (method, "ok")]
+            if not values:
+                continue
+            axes.plot([min(values), max(values)], [height] * 2, color=look["color"], lw=1)
+            edge = {"markeredgecolor": look["color"]} if mark else {}
+            mean = sum(values) / len(values)
+            axes.plot([mean], [height], **look | mark | edge, zorder=3)
+
+
+def _limits(axes: Axes, values: list[float]) -> None:
+    """A logarithmic axis where the spans differ by more than a factor of 20 and none is 0."""
+    if min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_xscale("log")
+        axes.set_xlim(canvas.log_limits(values))
+        canvas.log_ticks(axes.xaxis)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))  # more would touch each other
+    else:
+        axes.set_xlim(-0.04 * max(values), 1.08 * max(values))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def _explain(figure: Figure, rows: list[dict]) -> None:
+    """Legend of the marks, and notes on the means and on what they lack."""
+    present = [method for method in MARKS if any(r["method"] == method for r in rows)]
+    handles = [Line2D([], [], color="0.2", **DOT | MARKS[method]) for method in present]
+    handles.append(Line2D([], [], **UNIFORM))
+    notes = ["Mean over layers. By attention: by its weights; by gradient: by each input's effect."]
+    if len({r["seed"] for r in rows}) > 1:
+        notes[0] += " Mark: mean over seeds; line: lowest to highest."
+    notes.append(canvas.run_text(rows))
+    lost: dict[tuple[str, str, str], list[int]] = {}
+    for r in rows:
+        if r["status"] != "ok":
+            seeds = lost.setdefault((r["model"], r["task"], r["status"]), [])
+            if r["seed"] not in seeds:
+                seeds.append(r["seed"])
+    missing = [
+        f"{model} on {task} ({status}, seed {', '.join(map(str, seeds))})"
+        for (model, task, status), seeds in lost.items()
+    ]
+    notes += [f"× not measured: {'; '.join(missing)}."] if missing else []
+    names = [f"by {method}" for method in present]
+    canvas.below(figure, handles, [*names, "uniform attention"], None, notes)
