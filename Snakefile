@@ -26,6 +26,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/estimate.smk"
 
 
 rule all:
