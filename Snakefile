@@ -33,6 +33,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
+include: "workflow/rules/estimate.smk"
 
 
 rule all:

@@ -365,6 +365,30 @@ def resolve(
 
 
 @app.command()
+def estimate(
+    configfile: Annotated[Path, typer.Argument(help="the experiment")],
+    write: Annotated[
+        Path | None, typer.Option(help="keep new rows in this csv, which plans read")
+    ] = None,
+) -> None:
+    """Print what each (task, model) of an experiment will cost: memory, hours, disk."""
+    from tqdm import tqdm
+
+    from lra import estimate as plan
+    from lra.footprint import footprint
+    from lra.resolve import Arena
+
+    arena = Arena.read(configfile)
+    cache = plan.read_cache(write or arena.root / plan.CACHE)
+    missing = [load for load in plan.loads(arena) if load.key not in cache]
+    found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]
+    if write and found:
+        plan.add_to_cache(write, found)
+    cache |= {load.key: figures for load, figures in found}
+    print(plan.table(plan.Estimates(arena, cache, Path("results"))))
+
+
+@app.command()
 def schemas(out: Path) -> None:
     """Write the JSON Schema of every kind of file below config/ and of every record."""
     from lra.config import SCHEMAS, schema

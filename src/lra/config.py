@@ -135,6 +135,19 @@ class Span(Strict):
         return values and no_twins(values)
 
 
+class Estimate(Strict):
+    """The experiment's estimate section: the machine that the plan's hours and memory assume.
+
+    The defaults are an H100's as an assumption, not a measurement: a small eager model reaches
+    about half of TF32's and of the memory's peak, and starts a kernel every 10 us.
+    """
+
+    device_memory_gb: float = Field(80, gt=0)  # 1e9 bytes
+    teraflops: float = Field(30, gt=0)  # sustained in matrix products
+    bandwidth_gb_s: float = Field(1500, gt=0)  # sustained in elementwise operators
+    kernel_us: float = Field(10, gt=0)  # from one operator's start to the next
+
+
 class Experiment(Strict):
     """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
 
@@ -150,6 +163,7 @@ class Experiment(Strict):
     generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
     profile: Profile
     span: Span = Span()
+    estimate: Estimate = Estimate()
     overrides: Part = Part()  # for every cell, over everything else
 
     @field_validator("tasks", "models", "seeds")

@@ -42,6 +42,10 @@ class MultiHead(nn.Module):
         """The rate at which attention weights are dropped now."""
         return self.dropout if self.training else 0.0
 
+    def by_head(self, x: Tensor) -> bool:
+        """Whether to take one head at a time, whose tensors then stay near a CPU's cores."""
+        return x.device.type == "cpu"
+
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, N, dim) -> q, k, v, each (B, H, N, D)"""
         return tuple(

@@ -35,7 +35,7 @@ class Attention(MultiHead):
         self.causal = causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if not self.causal and x.device.type == "cpu":
+        if not self.causal and self.by_head(x):
             projections = (self.query, self.key, self.value)
             q, k, v = (rearrange(p(x), "b n (h d) -> b n h d", h=self.heads) for p in projections)
             return self.out(ByHead.apply(q, k, v, mask).flatten(2))

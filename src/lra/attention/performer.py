@@ -56,8 +56,7 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         projection = self.current_projection()
-        # on a CPU one head at a time, whose features, the largest tensors, stay near its cores
-        at_once = 1 if x.device.type == "cpu" else self.heads
+        at_once = 1 if self.by_head(x) else self.heads  # features are the largest tensors
         parts = zip(*(t.split(at_once, dim=1) for t in self.project(x)), strict=True)
         return self.merge(
             torch.cat([self.attend(*part, projection, mask) for part in parts], dim=1)

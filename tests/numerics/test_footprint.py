@@ -1,0 +1,117 @@
+"""What a step is said to cost, against a step that was run, and against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from lra import attention, profile
+from lra.cell import Encoder, ProfilePoint
+from lra.estimate import Load
+from lra.footprint import footprint
+
+# Between the estimate and the profiler's peak of the same two steps on a CPU. What an operator
+# allocates inside itself is not seen: logsumexp of sinkhorn's matrices a copy of them.
+FACTOR = {"sinkhorn": 1.05}
+
+
+def point(name: str, **encoder) -> ProfilePoint:
+    sizes = {
+        "attention": name, "options": attention.resolve_options(name, {}), "vocab_size": 257,
+        "classes": 2, "max_len": 512, "dim": 64, "qkv_dim": 64, "heads": 4, "layers": 2,
+        "mlp_dim": 128, "dropout": 0.1, "attention_dropout": 0.0,
+    }  # fmt: skip
+    for key in ("qkv_dim", "dropout"):
+        sizes["options"].pop(key, None)
+    joined = Encoder(**{**sizes, **encoder})
+    return ProfilePoint(
+        experiment="test", model=name, length=joined.max_len, batch_size=2, seconds=0.1,
+        device="cpu", encoder=joined,
+    )  # fmt: skip
+
+
+def bytes_beside(name: str, **encoder) -> tuple[float, float]:
+    """The estimate without the copy of the best weights, and the measurement."""
+    load = point(name, **encoder)
+    figures = footprint(Load.of_point(load))
+    measured = profile.memory(load)
+    assert (measured.status, measured.params) == ("ok", figures.params)
+    return figures.train_bytes - 4 * figures.params, measured.peak_bytes
+
+
+@pytest.mark.parametrize("name", attention.names())
+def test_memory_is_what_the_profiler_measures(name):
+    estimated, measured = bytes_beside(name)
+    print(f"{name}: estimated {estimated:,}, measured {measured:,}, {estimated / measured:.3f}")
+    factor = FACTOR.get(name, 1.03)
+    assert measured / factor < estimated < measured * factor
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"attention_dropout": 0.1}, {"towers": 2, "interaction": "NLI"}, {"pooling": "PMA"}],
+    ids=["a CPU drops without a fused kernel", "two towers", "PMA"],
+)
+def test_memory_of_other_shapes(changed):
+    estimated, measured = bytes_beside("transformer", **changed)
+    print(f"estimated {estimated:,}, measured {measured:,}, {estimated / measured:.3f}")
+    assert measured / 1.03 < estimated < measured * 1.03
+
+
+def test_flops_of_the_transformer_are_the_closed_form():
+    """Two for each multiply-add of projections, scores, values, MLP and head; a backward pass
+    costs twice that, and the fused kernel computes its scores a third time."""
+    b, n, d, m, layers = 2, 513, 64, 128, 2  # with CLS
+    encoder = point("transformer").encoder
+    figures = footprint(Load(encoder, b, b, False, "float32", cpu=False))
+    linear = layers * 2 * b * n * (4 * d * d + 2 * d * m)
+    pair = layers * 2 * b * n * n * d
+    head = 2 * b * (d * m + m * 2)
+    assert figures.eval_flops == linear + 2 * pair + head
+    assert figures.train_flops == 3 * linear + 7 * pair + 3 * head
+
+
+def test_dropout_keeps_no_square_on_a_gpu_but_does_on_a_cpu():
+    encoder = point("transformer", attention_dropout=0.1, max_len=2048).encoder
+    gpu, cpu = (footprint(Load(encoder, 2, 2, False, "float32", cpu=cpu)) for cpu in (False, True))
+    square = 2 * 4 * 2049**2 * 4  # bytes: batch, heads, scores
+    assert gpu.train_bytes < square < cpu.train_bytes
+
+
+def test_memory_is_linear_in_the_batch():
+    """Beyond what does not depend on it: equal steps of the batch, equal steps of the bytes."""
+    encoder = point("local").encoder
+    one, two, three = (
+        footprint(Load(encoder, b, b, True, "float32", cpu=True)).train_bytes for b in (8, 16, 24)
+    )
+    assert math.isclose(three - two, two - one, rel_tol=0.01)
+
+
+def test_nothing_is_allocated():
+    """The scores of 2^20 tokens would take 32 TiB."""
+    options = {"kernel": "materialised"}
+    encoder = point("transformer", options=options, max_len=2**20).encoder
+    before = torch.get_rng_state()
+    figures = footprint(Load(encoder, 2, 2, False, "float32", cpu=False))
+    assert figures.train_bytes > 32 * 2**40
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["linear", "performer"])
+def test_a_gpu_takes_all_heads_at_once(name):
+    encoder = point(name, pooling="MEAN").encoder
+    gpu, cpu = (footprint(Load(encoder, 2, 2, False, "float32", cpu=cpu)) for cpu in (False, True))
+    assert gpu.eval_kernels < cpu.eval_kernels
+    assert gpu.eval_bytes > cpu.eval_bytes
+    assert math.isclose(gpu.train_flops, cpu.train_flops, rel_tol=0.01)
+
+
+def test_half_precision_keeps_fewer_bytes():
+    encoder = point("transformer").encoder
+    full, half = (
+        footprint(Load(encoder, 8, 8, False, precision, cpu=False)).train_bytes
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0.5 * full < half < 0.9 * full

@@ -1,0 +1,136 @@
+"""The plan's figures: their cache, how they become hours, what is said of them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from lra import estimate
+from lra.errors import LRAError
+from lra.estimate import CACHE, Estimates, Footprint, Load
+from lra.footprint import footprint
+from lra.records import SpeedRow, write_rows
+from lra.resolve import Arena
+from tiny import ROOT, make_cell
+
+FIGURES = Footprint(1000, 10**13, 10**9, 100, 10**9, 3 * 10**12, 10**9, 30, 5 * 10**8)
+
+
+def arena_of(**changed) -> Arena:
+    given = yaml.safe_load((ROOT / "config/paper.yaml").read_text())
+    return Arena.open({**given, **changed}, [], ROOT)
+
+
+def cells_of(arena: Arena) -> list:
+    e = arena.experiment
+    return [arena.resolve(t, m, s)[0] for t in e.tasks for m in e.models for s in e.seeds]
+
+
+def test_the_committed_figures_are_what_the_code_gives():
+    """A sample of the rows; the seed is printed."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    cache = estimate.read_cache(ROOT / CACHE)
+    files = ("config", "survey", "paper")
+    loads = [x for f in files for x in estimate.loads(Arena.read(ROOT / f"config/{f}.yaml"))]
+    known = [load for load in loads if load.key in cache]
+    assert known, "delete the file and run 'lra estimate' for each experiment"
+    for load in random.Random(seed).sample(known, 3):
+        assert footprint(load) == cache[load.key], (
+            f"{load.encoder.attention}: delete {CACHE}, then 'lra estimate'"
+        )
+
+
+def test_every_field_of_a_load_is_in_its_key():
+    base = Load.of_cell(make_cell())
+    others = [
+        Load.of_cell(make_cell(encoder={"dim": 64, "qkv_dim": 64})),
+        Load.of_cell(make_cell(encoder={"options": {"kernel": "materialised"}})),
+        replace(base, batch_size=17),
+        replace(base, eval_batch_size=17),
+        replace(base, pads=False),
+        replace(base, precision="bfloat16"),
+        replace(base, cpu=False),
+    ]
+    assert len({load.key for load in (base, *others)}) == 8
+    assert Load.of_cell(make_cell(seed=2, training={"steps": 99})).key == base.key
+
+
+def test_rows_come_back_and_are_added_to(tmp_path):
+    path = tmp_path / "estimates.csv"
+    one, two = Load.of_cell(make_cell()), replace(Load.of_cell(make_cell()), batch_size=17)
+    estimate.add_to_cache(path, [(one, FIGURES)])
+    estimate.add_to_cache(path, [(two, replace(FIGURES, params=7))])
+    assert estimate.read_cache(path) == {one.key: FIGURES, two.key: replace(FIGURES, params=7)}
+
+
+@pytest.mark.parametrize("text", ["key,params\nx,1\n", "nothing\nof the sort\n"])
+def test_a_broken_cache_is_named(tmp_path, text):
+    (tmp_path / "estimates.csv").write_text(text)
+    with pytest.raises(LRAError, match=r"estimates\.csv: not a table of estimates"):
+        estimate.read_cache(tmp_path / "estimates.csv")
+
+
+@pytest.mark.parametrize(
+    ("machine", "bound"),
+    [({"teraflops": 1}, 10), ({"bandwidth_gb_s": 0.01}, 100), ({"kernel_us": 1e6}, 100)],
+)
+def test_the_slowest_of_three_counts(machine, bound):
+    """FIGURES: 10 TFLOP, 1 GB and 100 kernels a step."""
+    e = arena_of(estimate=machine).experiment
+    assert estimate.train_seconds(FIGURES, e.estimate) == pytest.approx(bound)
+
+
+def test_hours_are_steps_and_evaluations(tmp_path):
+    arena = arena_of(models=["linear"], tasks=["pathx"], estimate={"teraflops": 1})
+    (cell, *_) = cells_of(arena)
+    cost = Estimates(arena, {Load.of_cell(cell).key: FIGURES}, tmp_path).costs(cell)
+    batches = 200 * 313 + 313  # validations and the test, 20,000 images each, 64 at once
+    assert cost.hours == pytest.approx((500_000 * 10 + batches * 3) / 3600)
+    assert cost.basis is None
+    assert cost.peak_bytes == 10**9 + 180_000 * (16_384 + 24)
+
+
+def test_measured_speed_scales_the_hours(tmp_path):
+    """Profiled at 1,024 and 4,096 tokens; Path-X takes the nearest, 3 times slower than assumed."""
+    arena = arena_of(models=["linear"], tasks=["pathx"])
+    (cell, *_) = cells_of(arena)
+    points = {n: Load.of_point(arena.profile_point("linear", n)) for n in (1024, 4096)}
+    cache = {load.key: FIGURES for load in (Load.of_cell(cell), *points.values())}
+    assumed = Estimates(arena, cache, tmp_path).costs(cell)
+    expected = estimate.train_seconds(FIGURES, arena.experiment.estimate)
+    rows = [
+        {"experiment": "paper", "model": "linear", "length": n, "batch_size": 32, "device": "cuda",
+         "status": "ok", "train_steps_per_s": 1 / (slower * expected), "infer_steps_per_s": 1.0,
+         "tokens_per_s": 1.0}
+        for n, slower in ((1024, 5), (4096, 3))
+    ]  # fmt: skip
+    write_rows(tmp_path / "paper/speed.parquet", rows, SpeedRow)
+    measured = Estimates(arena, cache, tmp_path).costs(cell)
+    assert measured.hours == pytest.approx(3 * assumed.hours)
+    assert measured.basis == "measured at 4,096 tokens on cuda"
+
+
+def test_the_summary_names_what_does_not_fit_and_what_is_unknown(tmp_path):
+    arena = arena_of(models=["linear", "local", "sparse"], tasks=["pathx"])
+    cells = cells_of(arena)
+    large = replace(FIGURES, train_bytes=310 * 10**9)
+    cache = {Load.of_cell(c).key: large if c.model == "local" else FIGURES
+             for c in cells if c.model != "sparse"}  # fmt: skip
+    estimates = Estimates(arena, cache, tmp_path)
+    said = estimate.summary(estimates, cells)
+    assert "cells      9" in said
+    assert "pathx/local (about 313 GB): of 80 GB; expect status oom" in said
+    assert "unknown    3 cells: lra estimate config/config.yaml --write" in said
+    hours = 3 * estimates.costs(cells[0]).hours
+    assert f"GPU-hours  {hours:,.0f} (30 TFLOP/s" in said
+
+
+def test_data_and_checkpoints_are_the_disk(tmp_path):
+    arena = arena_of(models=["linear"], tasks=["pathx"])
+    cells = cells_of(arena)
+    estimates = Estimates(arena, {Load.of_cell(cells[0]).key: FIGURES}, tmp_path)
+    assert estimates.disk_bytes(["pathx"], cells) == (200_000 * (16_384 + 24), 3 * 4 * 1000)

@@ -1,0 +1,47 @@
+"""What planning says that the cells still to train will cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAD = "Estimate of the cells to train"
+
+
+def streams(checkout, *arguments: str) -> tuple[str, str]:
+    """stdout and stderr of snakemake on the tiny experiment."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml", *arguments]
+    done = subprocess.run(command, cwd=checkout.folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_a_finished_experiment_costs_nothing(checkout):
+    assert HEAD not in checkout.run("-n")
+
+
+def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
+    """Unknown first; after `lra estimate`, hours, of the new seed's two cells alone."""
+    config = ("--config", "seeds=[1,3]", "tasks=[listops]")
+    _, said = streams(checkout, "-n", *config)
+    assert said.count(HEAD) == 1
+    assert "cells      2" in said
+    assert "unknown    2 cells: lra estimate config/tiny.yaml --write" in said
+    subprocess.run(
+        [sys.executable, "-m", "lra.cli", "estimate", "config/tiny.yaml", "--write",
+         "config/reference/estimates.csv"],
+        cwd=checkout.folder, env={"PYTHONPATH": "src"}, check=True, capture_output=True,
+    )  # fmt: skip
+    out, said = streams(checkout, "-n", *config)
+    assert HEAD not in out
+    assert "CPU-hours" in said.split(HEAD)[1]
+    assert "cells by their models' measured speeds" in said
+    assert "unknown" not in said
+
+
+def test_a_run_says_it_once_and_a_summary_never(checkout):
+    out, said = streams(checkout, "--summary")
+    assert HEAD not in out + said
+    said = checkout.run("cells", "--config", "seeds=[3]", "tasks=[listops]", "models=[linear]")
+    assert said.count(HEAD) == 1
+    assert said.index(HEAD) < said.index("train listops/linear/seed3")
