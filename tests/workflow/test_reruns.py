@@ -64,7 +64,7 @@ def test_spans_of_one_model_only(checkout):
         ("src/lra/model.py", "import math\n", "import math\n\n# another comment\n"),
         ("src/lra/train.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
         (
-            "src/lra/cli.py",
+            "src/lra/verbs/cells.py",
             "import json\n",
             "import json\n\n# the commands are no part of a result\n",
         ),

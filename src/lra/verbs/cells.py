@@ -1,0 +1,193 @@
+"""Verbs that train, score and measure models."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lra.cell import Cell, ProfilePoint, read, to_yaml
+from lra.errors import one_of
+from lra.verbs import Out, Planned, say
+
+app = typer.Typer()
+CellText = Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")]
+PointText = Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")]
+
+
+@app.command()
+def train(
+    cell: CellText,
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    out: Out,
+    work: Annotated[Path, typer.Option(help="folder of unfinished work, removed at the end")],
+    fingerprint: Planned = None,
+    save_seconds: Annotated[
+        float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
+    ] = 30.0,
+) -> None:
+    """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
+
+    Run again after a kill, it goes on from the last saved step and ends with the same bits.
+    """
+    from safetensors.torch import save
+
+    from lra import fingerprint as code
+    from lra.data.manifest import verify
+    from lra.files import write_beside
+    from lra.provenance import agreed, provenance
+    from lra.records import CurveRow, TrainRecord, write_record, write_rows
+    from lra.resume import Work
+    from lra.train import train as run
+
+    resolved = read(Cell, cell)
+    found = agreed(fingerprint, code.stage("train", resolved.encoder.attention))
+    for split in ("train", "val"):
+        verify(data / f"{split}.arrow")
+    key = json.dumps([resolved.model_dump(mode="json"), found])
+    unfinished = Work(work, key, say)
+    outcome = run(resolved, data, unfinished, say, save_seconds)
+    write_beside(out / "config.yaml", to_yaml(resolved).encode())
+    # one key only: safetensors writes several in an order that changes from run to run
+    facts = {"step": str(outcome.chosen_step)}
+    write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
+    write_rows(out / "history.parquet", outcome.history, CurveRow)
+    record = TrainRecord(
+        **provenance(found, resolved.device),
+        status=outcome.status,
+        reason=outcome.reason,
+        params=outcome.params,
+        steps=outcome.steps,
+        chosen_step=outcome.chosen_step,
+        train_seconds=outcome.seconds,
+        val_accuracy=outcome.val_accuracy,
+    )
+    write_record(out / "train.json", record)
+    unfinished.remove()
+    if outcome.status != "ok":
+        say(f"{resolved.name}  status {outcome.status}: {outcome.reason}")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Option("--cell", help="folder of a trained cell")],
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    fingerprint: Planned = None,
+) -> None:
+    """Score a trained cell on the test split: score.json, predictions.parquet."""
+    from lra import fingerprint as code
+    from lra.data.manifest import verify
+    from lra.evaluate import evaluate as score
+    from lra.evaluate import facts
+    from lra.provenance import agreed, provenance
+    from lra.records import (
+        PredictionRow,
+        ScoreRecord,
+        TrainRecord,
+        read_record,
+        write_record,
+        write_rows,
+    )
+
+    cell = read(Cell, str(folder / "config.yaml"))
+    found = agreed(fingerprint, code.stage("evaluate", cell.encoder.attention))
+    trained = read_record(folder / "train.json", TrainRecord)
+    test = data / "test.arrow"
+    verify(test)
+    about = facts(test)
+    result: dict[str, Any] = {"accuracy": None, "loss": None}
+    rows: list[dict[str, int]] = []
+    if trained.status == "ok":
+        scored = score(cell, folder / "checkpoint.safetensors", test)
+        result = {"accuracy": scored.accuracy, "loss": scored.loss}
+        pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
+        rows = [{"label": label, "prediction": prediction} for label, prediction in pairs]
+        majority = f"(majority class {about['chance']:.2f} %)"
+        say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
+    write_rows(folder / "predictions.parquet", rows, PredictionRow)
+    record = ScoreRecord(
+        **provenance(found, cell.device),
+        status=trained.status,
+        reason=trained.reason,
+        **about,
+        **result,
+    )
+    write_record(folder / "score.json", record)
+
+
+@app.command()
+def span(
+    folder: Annotated[Path, typer.Option("--cell", help="folder of a trained cell")],
+    data: Annotated[Path, typer.Option(help="folder of the data set")],
+    out: Out,
+    method: Annotated[
+        list[str] | None, typer.Option(help="attention or gradient; default: all there are")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="validation examples")] = 1000,
+    queries: Annotated[int, typer.Option(min=1, help="of an example, for gradient")] = 16,
+    fingerprint: Planned = None,
+) -> None:
+    """Measure the required attention span of a trained cell on the validation split."""
+    from lra import fingerprint as code
+    from lra import span as measure
+    from lra.data.manifest import verify
+    from lra.provenance import agreed, provenance
+    from lra.records import SpanMeasure, SpanRecord, TrainRecord, read_record, write_record
+
+    cell = read(Cell, str(folder / "config.yaml"))
+    mechanism = cell.encoder.attention
+    found = agreed(fingerprint, code.stage("span", mechanism))
+    trained = read_record(folder / "train.json", TrainRecord)
+    checkpoint, val = folder / "checkpoint.safetensors", data / "val.arrow"
+    verify(val)
+    rows, reasons = [], [trained.reason]
+    for name in method or measure.methods(mechanism):
+        one_of("--method", name, measure.methods(mechanism))
+        if trained.status == "ok":
+            spans, reason = measure.span(cell, checkpoint, val, samples, name, queries)
+        else:
+            spans, reason = measure.unmeasured(cell, val, samples, name, trained.status), None
+        rows += spans
+        reasons.append(reason)
+        mean = spans[-1]
+        figure = f"{mean.span:.1f} tokens" if mean.status == "ok" else mean.status
+        say(f"{cell.name}  span by {name} {figure} (uniform attention {mean.uniform:.1f})")
+    record = SpanRecord(
+        **provenance(found, cell.device),
+        reason=next((reason for reason in reasons if reason), None),
+        measures=[SpanMeasure(**asdict(row)) for row in rows],
+    )
+    write_record(out, record)
+
+
+@app.command()
+def profile(
+    what: Annotated[str, typer.Argument(help="speed or memory")],
+    point: PointText,
+    out: Out,
+    fingerprint: Planned = None,
+) -> None:
+    """Measure the speed or the memory of one model at one length."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler announces itself
+
+    from lra import fingerprint as code
+    from lra import profile as measure
+    from lra.provenance import agreed, provenance
+    from lra.records import MemoryRecord, SpeedRecord, write_record
+
+    kinds = {"speed": (measure.speed, SpeedRecord), "memory": (measure.memory, MemoryRecord)}
+    run, kind = kinds[one_of("lra profile", what, kinds)]
+    resolved = read(ProfilePoint, point)
+    found = agreed(fingerprint, code.stage("profile", resolved.encoder.attention))
+    measured = asdict(run(resolved))
+    known = {key: value for key, value in measured.items() if key in kind.model_fields}
+    keys = ("model", "length", "batch_size", "threads", "precision")
+    asked = {key: getattr(resolved, key) for key in keys}
+    record = kind(**provenance(found, resolved.device), **asked, **known)
+    write_record(out, record)
+    if record.status != "ok":
+        say(f"{resolved.model} at {resolved.length} tokens: {record.status}: {record.reason}")

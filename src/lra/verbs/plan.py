@@ -1,0 +1,77 @@
+"""Verbs that say what would run, and write what is generated from the code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lra import fingerprint
+
+app = typer.Typer()
+
+
+@app.command()
+def resolve(
+    task: str,
+    model: str,
+    seed: int = 0,
+    configfile: Annotated[Path, typer.Option(help="the experiment")] = Path("config/config.yaml"),
+) -> None:
+    """Print a cell, and behind each key where its value is written."""
+    from lra.resolve import Arena, annotated
+
+    print(annotated(Arena.read(configfile), task, model, seed))
+
+
+@app.command()
+def estimate(
+    configfile: Annotated[Path, typer.Argument(help="the experiment")],
+    write: Annotated[
+        Path | None, typer.Option(help="keep new rows in this csv, which plans read")
+    ] = None,
+) -> None:
+    """Print what each (task, model) of an experiment will cost: memory, hours, disk."""
+    from tqdm import tqdm
+
+    from lra import estimate as plan
+    from lra.footprint import footprint
+    from lra.resolve import Arena
+
+    arena = Arena.read(configfile)
+    cache = plan.read_cache(write or arena.root / plan.CACHE)
+    missing = [load for load in plan.loads(arena) if load.key not in cache]
+    found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]
+    if write and found:
+        plan.add_to_cache(write, found)
+    cache |= {load.key: figures for load, figures in found}
+    print(plan.table(plan.Estimates(arena, cache, Path("results"))))
+
+
+@app.command()
+def schemas(out: Path) -> None:
+    """Write the JSON Schema of every kind of file below config/ and of every record."""
+    from lra.config import SCHEMAS, schema
+    from lra.files import write_beside
+
+    for name in SCHEMAS:
+        text = json.dumps(schema(name), indent=2) + "\n"
+        write_beside(out / f"{name}.schema.json", text.encode())
+
+
+@app.command()
+def mechanisms(out: Path) -> None:
+    """Write the page of all attention mechanisms, by family."""
+    from lra.files import write_beside
+    from lra.mechanisms import page
+
+    write_beside(out, page().encode())
+
+
+@app.command()
+def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
+    """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
+    extra = [f"lra.attention.{mechanism}"] if mechanism else []
+    print(*fingerprint.modules(f"lra.{stage}", *extra), sep="\n")
