@@ -24,10 +24,14 @@ def tiny_listops(tmp_path_factory) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items):
-    """`make test` runs two processes: what needs the finished experiment of tests/workflow goes to
-    one of them, first, as it takes longest."""
-    for item in items:
-        if "workflow" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("workflow"))
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`make test` runs two processes: all that needs tests/workflow's finished experiment goes to one
+    of them, and first, as it takes longest. (Its own --dist loadgroup does nothing under pytest 9.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "workflow" if nodeid.startswith("tests/workflow/") else nodeid
+
+    return Scheduling(config, log)
