@@ -1,11 +1,13 @@
 # make        set up .venv, run the quick experiment
 # make test   set up .venv, run the tests
 # make peers  set up .venv, add the other implementations, compare ours with them
-# make lock   resolve envs/requirements.txt anew from pyproject.toml
+# make lock   resolve envs/ anew from pyproject.toml, with the hashes of PyPI
 SHELL := bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
+# With a driver, torch of PyPI and its CUDA libraries, by hash; else what the index has, by version.
+TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-cuda.txt,torch==2.13.0)
 
 .PHONY: all setup test peers lock
 
@@ -14,10 +16,11 @@ all: setup
 
 setup: .venv/.ready
 
-.venv/.ready: envs/requirements.txt pyproject.toml
+.venv/.ready: envs/requirements.txt envs/torch-cuda.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed; set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement envs/requirements.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement envs/requirements.txt
+	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
@@ -25,12 +28,14 @@ test: setup
 	$(BIN)/python -m pytest -n 2
 
 peers: setup
-	$(BIN)/pip install --quiet --constraint envs/requirements.txt --editable ".[peers]"
+	$(BIN)/pip list --format=freeze --exclude-editable > .venv/installed.txt
+	$(BIN)/pip install --quiet --constraint .venv/installed.txt --editable ".[peers]"
 	$(BIN)/python -m pytest tests/peers
 
 lock: setup
 	$(BIN)/pip install --quiet pip-tools
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --extra test --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-emit-options --no-annotate \
-		--output-file envs/requirements.txt pyproject.toml
-	$(BIN)/python envs/environment.py
+	cat envs/requirements.txt envs/torch-cuda.txt > .venv/lock.txt
+	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --generate-hashes \
+		--extra test --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options \
+		--index-url https://pypi.org/simple --output-file .venv/lock.txt pyproject.toml
+	$(BIN)/python envs/environment.py .venv/lock.txt

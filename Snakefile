@@ -21,13 +21,16 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where an archive came from changes nothing.
+# The mirror is no param of a rule, as where an archive came from changes nothing; nor is the share of
+# a GPU.
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
-    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
+    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}"
+    f" LRA_GPU_SHARE={EXPERIMENT.gpu_share}; "
 )
 
 
+include: "workflow/rules/gpu.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"

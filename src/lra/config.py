@@ -22,6 +22,7 @@ from pydantic import (
 
 from lra.cell import Cell, Device, Precision, ProfilePoint, Strict
 from lra.errors import LRAError, nearest
+from lra.gpu import check_share
 
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 
@@ -160,6 +161,7 @@ class Experiment(Strict):
     threads: int = Field(1, gt=0)  # CPU threads of one training
     precision: Precision = "float32"
     data_mirror: str | None = None  # folder of archives, read instead of the network
+    gpu_share: int = Field(1, gt=0)  # trainings that may run on one GPU at once; changes no result
     generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
     profile: Profile
     span: Span = Span()
@@ -170,6 +172,12 @@ class Experiment(Strict):
     @classmethod
     def no_twins(cls, values: list) -> list:
         return no_twins(values)
+
+    @field_validator("gpu_share")
+    @classmethod
+    def can_be_shared(cls, value: int) -> int:
+        check_share(value)
+        return value
 
     @model_validator(mode="after")
     def overrides_leave_names_alone(self):

@@ -33,6 +33,7 @@ class Measured:
     train_steps_per_s: float | None = None
     infer_steps_per_s: float | None = None
     tokens_per_s: float | None = None
+    joules_per_step: float | None = None
     peak_bytes: int | None = None
     process_bytes: int | None = None
 
@@ -50,6 +51,7 @@ class Workload:
         tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
         self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
         self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
+        self.trained = 0  # steps
 
     def scores(self) -> Tensor:
         half = self.point.precision == "bfloat16"
@@ -60,22 +62,34 @@ class Workload:
         self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
         self.optimizer.step(1e-4)
         self.optimizer.zero_grad()
+        self.trained += 1
 
     @torch.no_grad()
     def infer_step(self) -> None:
         self.scores()
 
 
-def speed(point: ProfilePoint) -> Measured:
-    """Median steps per second of training (forward, backward, update) and of inference."""
+def unknown() -> None:
+    """The energy of a device that does not tell."""
 
-    def measure(load: Workload) -> dict[str, float]:
+
+def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown) -> Measured:
+    """Median steps per second of training (forward, backward, update) and of inference.
+
+    joules: used by the device since the process began; their mean over all training steps counts.
+    """
+
+    def measure(load: Workload) -> dict[str, float | None]:
+        before = joules()
         training = seconds_per_step(load.train_step, load.model.train(), point.seconds, load.device)
+        after = joules()
+        known = None not in (before, after)
         inference = seconds_per_step(load.infer_step, load.model.eval(), point.seconds, load.device)
         return {
             "train_steps_per_s": 1 / training,
             "infer_steps_per_s": 1 / inference,
             "tokens_per_s": point.batch_size * point.length / training,
+            "joules_per_step": (after - before) / load.trained if known else None,
         }
 
     return _guarded(point, measure)

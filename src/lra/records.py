@@ -33,6 +33,16 @@ class Provenance(Strict):
     git_commit: str | None  # null outside a git checkout; "-dirty" where the tree had changes
 
 
+class GpuUse(Strict):
+    """What the NVIDIA driver said of the GPU while the job ran; null where it did not say"""
+
+    name: str | None
+    driver: str
+    memory_bytes: int | None  # in use at the peak, of all processes on it
+    utilisation: float | None  # mean percent of the time in which a kernel ran
+    watts: float | None  # mean
+
+
 class TrainRecord(Provenance):
     """train.json"""
 
@@ -43,6 +53,9 @@ class TrainRecord(Provenance):
     chosen_step: int | None  # step of the checkpoint that is scored
     train_seconds: float  # wall clock over all resumptions, evaluation included
     val_accuracy: float | None  # percent, of the chosen checkpoint
+    # of the whole GPU, over all resumptions; null on a CPU, or where others may have used it too
+    energy_joules: float | None = None
+    gpu: GpuUse | None = None  # of the last resumption
 
 
 class ScoreRecord(Provenance):
@@ -68,9 +81,11 @@ class SpeedRecord(Provenance):
     train_steps_per_s: float | None
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
+    joules_per_step: float | None = None  # of training, of the whole GPU
     threads: int
     precision: str
     params: int
+    gpu: GpuUse | None = None
 
 
 class MemoryRecord(Provenance):
@@ -105,6 +120,7 @@ class ScoreRow(Strict):
     params: int
     steps: int
     train_seconds: float
+    energy_joules: float | None = None  # of the training
     fingerprint: str
     device: str
     torch_version: str
@@ -148,6 +164,7 @@ class SpeedRow(Strict):
     train_steps_per_s: float | None
     infer_steps_per_s: float | None
     tokens_per_s: float | None
+    joules_per_step: float | None = None
 
 
 class MemoryRow(Strict):
@@ -244,7 +261,10 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_table(path: Path, row: type[Strict]) -> pa.Table:
-    """Raises LRAError naming the file and column where the table is not of the row class."""
+    """A column that may be null is null where an older table lacks it.
+
+    Raises LRAError naming the file and column where the table is not of the row class.
+    """
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
@@ -252,7 +272,10 @@ def read_table(path: Path, row: type[Strict]) -> pa.Table:
             f"{path}: not a Parquet file ({error}); delete it to make it again"
         ) from None
     expected = arrow_schema(row)
-    if table.schema.names != expected.names:
-        odd = set(table.schema.names) ^ set(expected.names)
-        raise LRAError(f"{path}: columns {', '.join(sorted(odd))} are missing or unknown")
-    return table
+    for field in expected:
+        if field.nullable and field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    if set(table.schema.names) == set(expected.names):
+        return table.select(expected.names)
+    odd = set(table.schema.names) ^ set(expected.names)
+    raise LRAError(f"{path}: columns {', '.join(sorted(odd))} are missing or unknown")

@@ -41,8 +41,13 @@ class Arena:
     experiment: Experiment
 
     @classmethod
-    def open(cls, given: dict[str, Any], files: list[Path], root: Path) -> Arena:
-        """Check `given`, Snakemake's merged config, which came from `files` or the command line."""
+    def open(
+        cls, given: dict[str, Any], files: list[Path], root: Path, sources: bool = True
+    ) -> Arena:
+        """Check `given`, Snakemake's merged config, which came from `files` or the command line.
+
+        sources: check data sets by the modules that make them, too; their imports take a second.
+        """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
         try:
@@ -51,19 +56,19 @@ class Arena:
             key = error.errors()[0]["loc"][:1]
             source = _source_of(key[0] if key else None, files, root) or where.as_posix()
             raise complain(source, error, Experiment) from None
-        arena.check()
+        arena.check(sources)
         return arena
 
     @classmethod
-    def read(cls, file: Path) -> Arena:
+    def read(cls, file: Path, sources: bool = True) -> Arena:
         """The experiment of one file; config/ is the folder that it lies in."""
         try:
             given = yaml.safe_load(file.read_text())
         except (OSError, yaml.YAMLError) as error:
             raise LRAError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-        return cls.open(given, [file.resolve()], file.resolve().parent.parent)
+        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
 
-    def check(self) -> None:
+    def check(self, sources: bool) -> None:
         """Resolve everything once, so that a mistake stops the plan and not a job."""
         experiment = self.experiment
         for key, values, choices in (
@@ -83,7 +88,7 @@ class Arena:
                 self.resolve(task, model, experiment.seeds[0])
         for model in self.profile_models():
             self.profile_point(model, min(experiment.profile.lengths))
-        for name in self.datasets():
+        for name in self.datasets() if sources else ():
             _check_source(name, self.dataset(name))
 
     @property

@@ -204,6 +204,7 @@ def _efficiency_lines(speeds: list[dict], memories: list[dict], paper: dict) -> 
                 "factor": own / base_speed if own and base_speed else None,
             }
             line |= {key: s.get(key) for key in ("infer_steps_per_s", "tokens_per_s")}
+            line |= {"joules_per_step": s.get("joules_per_step")}
             line |= {"memory_status": m.get("status", "-")}
             line |= {key: m.get(key) for key in ("peak_bytes", "process_bytes")}
             for key in ("steps_per_s", "speedup", "peak_memory_gb"):
@@ -219,6 +220,8 @@ def _efficiency_sheet(lines: list[dict]) -> Sheet:
     compared = any(line["paper_speedup"] is not None for line in lines)
     columns = ["training\nsteps/s", "\nspeed-up", "inference\nsteps/s", "training\ntokens/s"]
     columns += [f"tensors\n{unit}", f"process\n{unit}"]
+    metered = any(line["joules_per_step"] is not None for line in lines)
+    columns += ["training\nJ/step"] if metered else []
     columns += ["paper's\nspeed-up", "paper's\nGB"] if compared else []
     table = []
     for line in lines:
@@ -227,6 +230,8 @@ def _efficiency_sheet(lines: list[dict]) -> Sheet:
         texts += [
             _measured(line, "memory_status", k, size) for k in ("peak_bytes", "process_bytes")
         ]
+        if metered:
+            texts.append(_measured(line, "speed_status", "joules_per_step"))
         if compared:
             gigabytes = line["paper_peak_memory_gb"]
             speedup = line["paper_speedup"]
@@ -245,6 +250,8 @@ def _efficiency_sheet(lines: list[dict]) -> Sheet:
         kind = "materialised, like" if base == MATERIALISED else "fused, unlike"
         caption += f" Speed-up is over {base}, whose attention is {kind} the paper's."
     notes = []
+    if metered:
+        notes.append("J/step: energy of the whole GPU, by its driver, over the steps of training.")
     if compared:
         notes.append(
             f"Paper's: {PAPER}, Table 2; byte-level text, batch size 32, 4x4 TPU v3. Sizes and "

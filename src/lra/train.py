@@ -28,6 +28,14 @@ from lra.resume import Work
 PROGRESS_SECONDS = 10
 
 
+def unknown() -> None:
+    """The energy of a device that does not tell."""
+
+
+def nobody(history: list[dict[str, Any]]) -> None:
+    """Watches a training."""
+
+
 @dataclass
 class Outcome:
     """What training a cell gave; without weights where the status is not ok."""
@@ -38,6 +46,7 @@ class Outcome:
     steps: int
     chosen_step: int | None
     seconds: float
+    joules: float | None  # None where the device does not tell
     val_accuracy: float | None
     history: list[dict[str, Any]]
     weights: dict[str, Tensor]
@@ -89,7 +98,7 @@ def forward(model: nn.Module, batch: Any, cell: Cell) -> Tensor:
 class Run:
     """The state of one training: model, optimiser, history, best checkpoint so far."""
 
-    def __init__(self, cell: Cell, data: Path) -> None:
+    def __init__(self, cell: Cell, data: Path, joules: Callable[[], float | None]) -> None:
         hardware.make_repeatable(cell.threads)
         self.cell = cell
         self.device = hardware.choose(cell.device)
@@ -107,6 +116,8 @@ class Run:
             weight_decay=training.weight_decay,
         )
         self.step, self.seconds = 0, 0.0
+        self.joules = joules  # of this process
+        self.joules_before: float | None = 0.0  # of the processes that it resumes
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}  # step, accuracy and weights of the chosen checkpoint
         # loss and correct answers since the last history row, summed on the device
@@ -122,6 +133,7 @@ class Run:
             "cuda_rng": cuda,
             "step": self.step,
             "seconds": self.seconds,
+            "joules": self.all_joules(),
             "history": self.history,
             "best": self.best,
             "sums": self.sums,
@@ -135,8 +147,14 @@ class Run:
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.joules_before = state["joules"]
         self.history, self.best = state["history"], state["best"]
         self.sums, self.summed = state["sums"].to(self.device), state["summed"]
+
+    def all_joules(self) -> float | None:
+        """Of the device, over all resumptions; None where a part is unknown."""
+        own = self.joules()
+        return None if None in (own, self.joules_before) else self.joules_before + own
 
     def update(self) -> None:
         """One optimiser step."""
@@ -207,22 +225,31 @@ def train(
     work: Work,
     say: Callable[[str], None] = print,
     save_seconds: float = 30.0,
+    joules: Callable[[], float | None] = unknown,
+    watch: Callable[[list[dict[str, Any]]], None] = nobody,
 ) -> Outcome:
     """Train a cell to its end, resuming from `work`; the caller removes `work` when all is written.
 
     data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
+    joules: used by this process so far. watch: is given the history at every evaluation.
     """
     run = None
     try:
-        run = Run(cell, data)
-        return _optimise(run, work, say, save_seconds)
+        run = Run(cell, data, joules)
+        return _optimise(run, work, say, save_seconds, watch)
     except (RuntimeError, MemoryError) as error:
         if not hardware.is_out_of_memory(error):
             raise
         return outcome_of(cell, run, "oom", str(error).splitlines()[0])
 
 
-def _optimise(run: Run, work: Work, say: Callable[[str], None], save_seconds: float) -> Outcome:
+def _optimise(
+    run: Run,
+    work: Work,
+    say: Callable[[str], None],
+    save_seconds: float,
+    watch: Callable[[list[dict[str, Any]]], None],
+) -> Outcome:
     cell, training = run.cell, run.cell.training
     saved = work.load()
     if saved:
@@ -241,6 +268,7 @@ def _optimise(run: Run, work: Work, say: Callable[[str], None], save_seconds: fl
             return outcome_of(cell, run, "diverged", f"the loss was not finite by step {run.step}")
         if evaluates:
             run.validate()
+            watch(run.history)
         if ends or now - told > PROGRESS_SECONDS:
             say(run.progress(run.step - first, now - started))
             told = now
@@ -261,6 +289,7 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
         steps=run.step if run else 0,
         chosen_step=best.get("step"),
         seconds=run.seconds if run else 0.0,
+        joules=run.all_joules() if run else None,
         val_accuracy=best.get("accuracy"),
         history=run.history if run else [],
         weights=best.get("weights", {}),

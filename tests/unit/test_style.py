@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,8 +34,34 @@ def test_linters_find_nothing(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_conda_environment_is_made_from_the_lock():
+@pytest.fixture
+def environment():
+    """envs/environment.py"""
     spec = importlib.util.spec_from_file_location("environment", ROOT / "envs/environment.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "envs/environment.yaml").read_text() == module.environment(), "run 'make lock'"
+    return module
+
+
+def test_the_environments_are_made_from_the_lock(environment):
+    texts = [(ROOT / "envs" / name).read_text() for name in ("requirements.txt", "torch-cuda.txt")]
+    for name, made in (("environment.yaml", "environment"), ("lra.def", "definition")):
+        assert (ROOT / "envs" / name).read_text() == getattr(environment, made)(*texts), name
+    assert environment.divided("".join(texts)) == tuple(texts)
+
+
+def test_the_lock_has_a_hash_of_every_package_and_every_dependency_of_ours(environment):
+    locked = {}
+    for name in ("requirements.txt", "torch-cuda.txt"):
+        text = (ROOT / "envs" / name).read_text()
+        locked |= environment.pins(text)
+        blocks = re.split(r"\n(?=[a-z])", text, flags=re.IGNORECASE)[1:]
+        assert len(blocks) == len(environment.pins(text))
+        assert all("--hash=sha256:" in block for block in blocks), name
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    names = {re.match(r"[\w-]+", entry)[0] for entry in wanted}
+    assert names <= set(locked), "run 'make lock'"
+    version = locked["torch"]
+    assert f"torch=={version}" in project["dependencies"]
+    assert f"torch=={version})" in (ROOT / "Makefile").read_text()

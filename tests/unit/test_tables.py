@@ -234,6 +234,16 @@ def test_small_memory_is_in_megabytes(efficiency):
     assert "tensors<br>MB" in forms["md"]
 
 
+def test_energy_is_a_column_where_some_point_has_it(efficiency):
+    speeds = [speed_row(joules_per_step=12.5), speed_row("local")]
+    lines, forms = efficiency(speeds, [memory_row(), memory_row("local")])
+    assert entries(forms["md"], "linear")[6] == "12.5"
+    assert entries(forms["md"], "local")[6] == "-"
+    assert "J/step" in forms["tex"]
+    _, forms = efficiency([speed_row()], [memory_row()])
+    assert "J/step" not in forms["md"]
+
+
 def test_names_with_signs_survive_every_form():
     page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
     assert "a\\|b<br>c" in sheet.markdown(page)

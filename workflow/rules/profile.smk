@@ -20,6 +20,7 @@ rule profile_speed:
         "../../envs/environment.yaml"
     threads: every_core
     resources:
+        gpu=gpus,
         mem_mb=16000,
         runtime=30,
     params:
@@ -44,6 +45,7 @@ rule profile_memory:
         "../../envs/environment.yaml"
     threads: every_core
     resources:
+        gpu=gpus,
         mem_mb=16000,
         runtime=30,
     params:

@@ -25,6 +25,7 @@ rule measure_span:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        gpu=gpus,
         mem_mb=8000,
         runtime=240,
     params:

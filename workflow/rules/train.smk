@@ -24,6 +24,7 @@ rule train:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        gpu=gpus,
         mem_mb=8000,
         runtime=1440,
     params:
@@ -57,6 +58,7 @@ rule evaluate:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        gpu=gpus,
         mem_mb=8000,
         runtime=120,
     params:

@@ -16,6 +16,9 @@ from lra.verbs import Out, Planned, say
 
 app = typer.Typer()
 CellText = Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")]
+Share = Annotated[
+    int, typer.Option(envvar="LRA_GPU_SHARE", help="jobs that may use one GPU at once")
+]
 PointText = Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")]
 
 
@@ -29,6 +32,7 @@ def train(
     save_seconds: Annotated[
         float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
     ] = 30.0,
+    gpu_share: Share = 1,
 ) -> None:
     """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
 
@@ -39,8 +43,10 @@ def train(
     from lra import fingerprint as code
     from lra.data.manifest import verify
     from lra.files import write_beside
+    from lra.gpu import held
+    from lra.meter import Meter
     from lra.provenance import agreed, provenance
-    from lra.records import CurveRow, TrainRecord, write_record, write_rows
+    from lra.records import CurveRow, GpuUse, TrainRecord, write_record, write_rows
     from lra.resume import Work
     from lra.train import train as run
 
@@ -50,14 +56,22 @@ def train(
         verify(data / f"{split}.arrow")
     key = json.dumps([resolved.model_dump(mode="json"), found])
     unfinished = Work(work, key, say)
-    outcome = run(resolved, data, unfinished, say, save_seconds)
+
+    def watch(history: list[dict[str, Any]]) -> None:
+        write_rows(work / "history.parquet", history, CurveRow)
+
+    with held(resolved.device, gpu_share, say) as gpu, Meter(gpu, gpu_share > 1) as meter:
+        outcome = run(
+            resolved, data, unfinished, say, save_seconds, joules=meter.joules, watch=watch
+        )
+        made_with, use = provenance(found, resolved.device), meter.use()
     write_beside(out / "config.yaml", to_yaml(resolved).encode())
     # one key only: safetensors writes several in an order that changes from run to run
     facts = {"step": str(outcome.chosen_step)}
     write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
     write_rows(out / "history.parquet", outcome.history, CurveRow)
     record = TrainRecord(
-        **provenance(found, resolved.device),
+        **made_with,
         status=outcome.status,
         reason=outcome.reason,
         params=outcome.params,
@@ -65,6 +79,8 @@ def train(
         chosen_step=outcome.chosen_step,
         train_seconds=outcome.seconds,
         val_accuracy=outcome.val_accuracy,
+        energy_joules=outcome.joules,
+        gpu=use and GpuUse(**use),
     )
     write_record(out / "train.json", record)
     unfinished.remove()
@@ -77,12 +93,14 @@ def evaluate(
     folder: Annotated[Path, typer.Option("--cell", help="folder of a trained cell")],
     data: Annotated[Path, typer.Option(help="folder of the data set")],
     fingerprint: Planned = None,
+    gpu_share: Share = 1,
 ) -> None:
     """Score a trained cell on the test split: score.json, predictions.parquet."""
     from lra import fingerprint as code
     from lra.data.manifest import verify
     from lra.evaluate import evaluate as score
     from lra.evaluate import facts
+    from lra.gpu import held
     from lra.provenance import agreed, provenance
     from lra.records import (
         PredictionRow,
@@ -101,8 +119,11 @@ def evaluate(
     about = facts(test)
     result: dict[str, Any] = {"accuracy": None, "loss": None}
     rows: list[dict[str, int]] = []
-    if trained.status == "ok":
-        scored = score(cell, folder / "checkpoint.safetensors", test)
+    ok = trained.status == "ok"
+    with held(cell.device, gpu_share, say):
+        made_with = provenance(found, cell.device)
+        scored = score(cell, folder / "checkpoint.safetensors", test) if ok else None
+    if scored:
         result = {"accuracy": scored.accuracy, "loss": scored.loss}
         pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
         rows = [{"label": label, "prediction": prediction} for label, prediction in pairs]
@@ -110,7 +131,7 @@ def evaluate(
         say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
     write_rows(folder / "predictions.parquet", rows, PredictionRow)
     record = ScoreRecord(
-        **provenance(found, cell.device),
+        **made_with,
         status=trained.status,
         reason=trained.reason,
         **about,
@@ -130,11 +151,13 @@ def span(
     samples: Annotated[int, typer.Option(min=1, help="validation examples")] = 1000,
     queries: Annotated[int, typer.Option(min=1, help="of an example, for gradient")] = 16,
     fingerprint: Planned = None,
+    gpu_share: Share = 1,
 ) -> None:
     """Measure the required attention span of a trained cell on the validation split."""
     from lra import fingerprint as code
     from lra import span as measure
     from lra.data.manifest import verify
+    from lra.gpu import held
     from lra.provenance import agreed, provenance
     from lra.records import SpanMeasure, SpanRecord, TrainRecord, read_record, write_record
 
@@ -145,19 +168,23 @@ def span(
     checkpoint, val = folder / "checkpoint.safetensors", data / "val.arrow"
     verify(val)
     rows, reasons = [], [trained.reason]
-    for name in method or measure.methods(mechanism):
+    asked = method or measure.methods(mechanism)
+    for name in asked:
         one_of("--method", name, measure.methods(mechanism))
-        if trained.status == "ok":
-            spans, reason = measure.span(cell, checkpoint, val, samples, name, queries)
-        else:
-            spans, reason = measure.unmeasured(cell, val, samples, name, trained.status), None
-        rows += spans
-        reasons.append(reason)
-        mean = spans[-1]
-        figure = f"{mean.span:.1f} tokens" if mean.status == "ok" else mean.status
-        say(f"{cell.name}  span by {name} {figure} (uniform attention {mean.uniform:.1f})")
+    with held(cell.device, gpu_share, say):
+        made_with = provenance(found, cell.device)
+        for name in asked:
+            if trained.status == "ok":
+                spans, reason = measure.span(cell, checkpoint, val, samples, name, queries)
+            else:
+                spans, reason = measure.unmeasured(cell, val, samples, name, trained.status), None
+            rows += spans
+            reasons.append(reason)
+            mean = spans[-1]
+            figure = f"{mean.span:.1f} tokens" if mean.status == "ok" else mean.status
+            say(f"{cell.name}  span by {name} {figure} (uniform attention {mean.uniform:.1f})")
     record = SpanRecord(
-        **provenance(found, cell.device),
+        **made_with,
         reason=next((reason for reason in reasons if reason), None),
         measures=[SpanMeasure(**asdict(row)) for row in rows],
     )
@@ -171,23 +198,30 @@ def profile(
     out: Out,
     fingerprint: Planned = None,
 ) -> None:
-    """Measure the speed or the memory of one model at one length."""
+    """Measure the speed or the memory of one model at one length, alone on its GPU."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler announces itself
 
     from lra import fingerprint as code
     from lra import profile as measure
+    from lra.gpu import held
+    from lra.meter import Meter
     from lra.provenance import agreed, provenance
-    from lra.records import MemoryRecord, SpeedRecord, write_record
+    from lra.records import GpuUse, MemoryRecord, SpeedRecord, write_record
 
     kinds = {"speed": (measure.speed, SpeedRecord), "memory": (measure.memory, MemoryRecord)}
     run, kind = kinds[one_of("lra profile", what, kinds)]
     resolved = read(ProfilePoint, point)
     found = agreed(fingerprint, code.stage("profile", resolved.encoder.attention))
-    measured = asdict(run(resolved))
+    with held(resolved.device, 1, say) as gpu, Meter(gpu) as meter:
+        made_with = provenance(found, resolved.device)
+        energy = {"joules": meter.joules} if what == "speed" else {}
+        measured = asdict(run(resolved, **energy))
+        use = meter.use()
+    measured["gpu"] = use and GpuUse(**use)
     known = {key: value for key, value in measured.items() if key in kind.model_fields}
     keys = ("model", "length", "batch_size", "threads", "precision")
     asked = {key: getattr(resolved, key) for key in keys}
-    record = kind(**provenance(found, resolved.device), **asked, **known)
+    record = kind(**made_with, **asked, **known)
     write_record(out, record)
     if record.status != "ok":
         say(f"{resolved.model} at {resolved.length} tokens: {record.status}: {record.reason}")

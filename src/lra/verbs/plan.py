@@ -51,6 +51,27 @@ def estimate(
 
 
 @app.command()
+def status(
+    cell: Annotated[
+        str | None, typer.Argument(help="task/model/seed<k>: its learning curve so far")
+    ] = None,
+    configfile: Annotated[Path, typer.Option(help="the experiment")] = Path("config/config.yaml"),
+) -> None:
+    """Print how many cells are done, running, waiting or failed, and the hours that are left."""
+    from lra import status as progress
+    from lra.errors import one_of
+    from lra.resolve import Arena
+
+    arena, results = Arena.read(configfile, sources=False), Path("results")
+    seen = progress.Progress(arena, results)
+    if cell is None:
+        print(progress.report(seen))
+        return
+    one_of("lra status", cell, [each.name for each in seen.cells])
+    print(progress.curve(results / arena.experiment.experiment, cell))
+
+
+@app.command()
 def schemas(out: Path) -> None:
     """Write the JSON Schema of every kind of file below config/ and of every record."""
     from lra.config import SCHEMAS, schema

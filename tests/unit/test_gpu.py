@@ -1,0 +1,171 @@
+"""One GPU for one job, among processes: with pretended devices."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import uuid
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from lra import gpu
+from lra.errors import LRAError
+from tiny import ROOT
+
+# Takes a device, says which it and CUDA would see, holds it until its input closes.
+HOLDER = """
+import os, sys
+from lra.gpu import held
+with held(sys.argv[1], int(sys.argv[2]), print) as device:
+    print(device, os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def machine(monkeypatch) -> list[str]:
+    """Two devices that no other test knows."""
+    names = [f"test-{uuid.uuid4().hex}" for _ in range(2)]
+    monkeypatch.setenv("LRA_PRETEND_GPUS", ",".join(names))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield names
+    for lock in gpu.lock_folder().glob("test-*"):
+        if lock.name.split(".")[0] in names:
+            lock.unlink()
+
+
+@pytest.fixture
+def start():
+    """Starts a job that takes a device, and ends it after the test."""
+    jobs = []
+
+    def job(device: str = "auto", share: int = 1) -> subprocess.Popen:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-c", HOLDER, device, str(share)]
+        jobs.append(
+            subprocess.Popen(
+                command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        )
+        return jobs[-1]
+
+    yield job
+    for each in jobs:
+        each.kill()
+        each.wait()
+        each.stdin.close()
+        each.stdout.close()
+
+
+def device_of(job: subprocess.Popen) -> str:
+    """The device that a job took; waits until it has one."""
+    name, seen = job.stdout.readline().split()
+    assert name == seen  # CUDA sees that one alone
+    return name
+
+
+def waits(job: subprocess.Popen) -> bool:
+    """Whether a job has no device after it looked for one several times."""
+    readable, _, _ = select.select([job.stdout], [], [], 5 * gpu.LOOK_SECONDS)
+    return not readable and job.poll() is None
+
+
+def end(job: subprocess.Popen) -> None:
+    job.stdin.close()
+    assert job.wait(timeout=30) == 0
+
+
+def test_each_job_takes_its_own_device_and_the_third_waits_for_one(machine, start):
+    one, two = start(), start()
+    first = device_of(one)
+    assert sorted([first, device_of(two)]) == sorted(machine)
+    three = start()
+    assert waits(three)
+    end(one)
+    assert device_of(three) == first
+
+
+def test_a_killed_holder_frees_its_device(machine, start):
+    jobs = {device_of(job): job for job in (start(), start())}
+    waiting = start()
+    assert waits(waiting)
+    jobs[machine[1]].send_signal(signal.SIGKILL)
+    assert device_of(waiting) == machine[1]
+
+
+def test_jobs_share_a_device_where_they_may_and_spread_first(machine, start):
+    taken = [device_of(start(share=2)) for _ in range(4)]
+    assert sorted(taken[:2]) == sorted(machine)
+    assert sorted(taken) == sorted(2 * machine)
+    assert waits(start(share=2))
+
+
+def test_a_profile_waits_until_no_one_holds_a_share(machine, start, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    sharers = [start(share=2), start(share=2)]
+    assert {device_of(job) for job in sharers} == {machine[1]}
+    profile = start(share=1)
+    end(sharers[0])
+    assert waits(profile)
+    end(sharers[1])
+    assert device_of(profile) == machine[1]
+    assert waits(start(share=12))  # and then it is alone
+
+
+def test_jobs_of_other_shares_never_make_more_than_one_device(machine, start, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert device_of(start(share=2)) == machine[0]
+    assert device_of(start(share=3)) == machine[0]
+    assert device_of(start(share=6)) == machine[0]
+    assert waits(start(share=6))
+
+
+def test_a_job_on_the_cpu_takes_none(machine, start):
+    assert start("cpu").stdout.readline().split() == ["None", "None"]
+
+
+def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
+    """The real driver where there is none; elsewhere CUDA_VISIBLE_DEVICES hides it."""
+    monkeypatch.delenv("LRA_PRETEND_GPUS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpu.devices() == []
+    with gpu.held("auto", 1, print) as device:
+        assert device is None
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [("1", ["GPU-bb"]), ("1,0", ["GPU-bb", "GPU-aa"]), ("GPU-b", ["GPU-bb"]), ("", []), ("-1", []),
+     ("0,7,1", ["GPU-aa"]), ("MIG-x", ["MIG-x"])],
+)  # fmt: skip
+def test_cuda_visible_devices_is_read_as_cuda_does(monkeypatch, visible, seen):
+    monkeypatch.setenv("LRA_PRETEND_GPUS", "GPU-aa,GPU-bb")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpu.devices() == seen
+
+
+@pytest.mark.parametrize("share", [0, 5, 24])
+def test_a_share_that_slots_do_not_divide_is_refused(machine, share):
+    with (
+        pytest.raises(LRAError, match=f"gpu_share: {share} is not possible; choose from 1, 2, 3"),
+        gpu.held("auto", share, print),
+    ):
+        pass
+
+
+def test_the_lock_folder_of_someone_else_is_refused(monkeypatch):
+    monkeypatch.setattr(os, "getuid", partial(int, 4242424))
+    folder = Path("/tmp/lra-4242424")
+    try:
+        with pytest.raises(LRAError, match=re.escape(f"{folder}: belongs to someone else")):
+            gpu.lock_folder()
+    finally:
+        folder.rmdir()

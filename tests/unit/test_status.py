@@ -1,0 +1,175 @@
+"""`lra status`: cells by their files, and the hours that are left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lra import status
+from lra.cell import Strict
+from lra.records import CurveRow, TrainRecord, write_record, write_rows
+from lra.resolve import Arena
+from tiny import ROOT
+
+CONFIG = ROOT / "config/paper.yaml"
+
+
+def train_record(**changes) -> Strict:
+    made_with = {"fingerprint": "f", "device": "cuda: demo", "torch_version": "2"}
+    known = {"status": "ok", "reason": None, "params": 1, "steps": 5000, "chosen_step": 5000}
+    known |= {"train_seconds": 1000.0, "val_accuracy": 40.0, "git_commit": None}
+    return TrainRecord(**made_with, **known | changes)
+
+
+class Results:
+    """results/paper/, in which cells are put by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.root = folder, folder / "results/paper"
+
+    def done(self, name: str, scored: bool = True, **changes) -> None:
+        write_record(self.root / "cells" / name / "train.json", train_record(**changes))
+        if scored:
+            (self.root / "cells" / name / "score.json").write_text("{}")
+
+    def history(self, name: str, step: int, seconds: float) -> None:
+        row = {"step": step, "split": "val", "loss": 1.5, "accuracy": 25.0, "learning_rate": 1e-3}
+        rows = [row | {"seconds": seconds}]
+        write_rows(self.root / "work" / name / "history.parquet", rows, CurveRow)
+
+    def log(self, name: str, text: str) -> None:
+        path = self.root / "logs/train" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def age(self, seconds: float) -> None:
+        """As if everything had been written so long ago."""
+        then = time.time() - seconds
+        for path in self.root.rglob("*"):
+            os.utime(path, (then, then))
+
+    def progress(self) -> status.Progress:
+        return status.Progress(Arena.read(CONFIG, sources=False), self.folder / "results")
+
+    def seen(self, name: str) -> status.Seen:
+        return next(cell for cell in self.progress().cells if cell.name == name)
+
+
+@pytest.fixture
+def results(tmp_path) -> Results:
+    return Results(tmp_path)
+
+
+NAME = "listops/linear/seed0"
+
+
+def test_nothing_but_a_plan_waits(results):
+    cells = results.progress().cells
+    assert len(cells) == 6 * 11 * 3
+    assert {cell.state for cell in cells} == {"waiting"}
+
+
+def test_a_scored_cell_is_done_and_a_trained_one_waits_for_that(results):
+    results.done(NAME)
+    results.done("listops/linear/seed1", scored=False)
+    assert results.seen(NAME).state == "done"
+    assert results.seen("listops/linear/seed1").state == "waiting"
+    assert results.progress().left(results.seen("listops/linear/seed1")) == (0.0, "done")
+
+
+def test_a_status_is_a_failure_and_is_named(results):
+    results.done(NAME, status="oom", reason="CUDA out of memory", val_accuracy=None)
+    assert results.seen(NAME).state == "failed"
+    assert f"failed   {NAME}  oom: CUDA out of memory" in status.report(results.progress())
+
+
+@pytest.mark.parametrize(
+    "last", ["lra: results/data/x/train.arrow: damaged", "torch.AcceleratorError: no kernel image"]
+)
+def test_a_log_that_ends_in_an_error_is_a_failure(results, last):
+    results.log(NAME, f"{NAME}  resumed at step 20\n{last}\n")
+    assert results.seen(NAME) == status.Seen(NAME, "failed", 0, 0.0, last)
+
+
+def test_a_training_that_was_stopped_waits(results):
+    results.log(NAME, f"lra: {NAME}: stopped by SIGTERM at step 9 of 20; run again to go on\n")
+    assert results.seen(NAME).state == "waiting"
+
+
+def test_what_was_written_lately_runs_and_what_was_not_waits(results):
+    results.log(NAME, f"{NAME}  step 20/5,000\n")
+    results.history(NAME, 1000, 100.0)
+    assert results.seen(NAME) == status.Seen(NAME, "running", 1000, 100.0)
+    results.age(status.RECENT_SECONDS + 10)
+    assert results.seen(NAME).state == "waiting"
+    assert results.seen(NAME).step == 1000  # from which it goes on
+
+
+def test_hours_are_those_of_its_own_speed_then_of_its_seeds_then_estimated(results):
+    results.done("listops/linear/seed1")  # 5 steps/s
+    results.history(NAME, 1000, 100.0)  # 10 steps/s
+    steps = results.progress().resolved(NAME).training.steps
+    progress = results.progress()
+    assert progress.left(results.seen(NAME)) == ((steps - 1000) / 10 / 3600, "measured")
+    hours, how = progress.left(results.seen("listops/linear/seed2"))
+    assert (hours, how) == (pytest.approx(steps * (1 / 5 + 1 / 10) / 2 / 3600), "measured")
+    assert progress.left(results.seen("text/linear/seed0"))[1] == "estimated"
+
+
+def test_the_report_adds_up(results):
+    for task in ("listops", "text"):
+        results.done(f"{task}/linear/seed0")
+    results.history("listops/linear/seed1", 1000, 100.0)
+    lines = status.report(results.progress()).splitlines()
+    assert lines[0] == "paper: 198 cells"
+    assert lines[2].split() == ["listops", "1", "1", "31", "0"]
+    assert any(
+        line.startswith(
+            "running  listops/linear/seed1  step 1,000/5,000  10.0 steps/s  0:06:40 left"
+        )
+        for line in lines
+    )
+    assert lines[-1].endswith("with 1 at once, as now")
+
+
+def test_everything_done_leaves_nothing(results):
+    for cell in results.progress().cells:
+        results.done(cell.name)
+    assert status.report(results.progress()).endswith("nothing left to train")
+
+
+def test_a_learning_curve_is_text(results):
+    results.history(NAME, 1000, 100.0)
+    lines = status.curve(results.root, NAME).splitlines()
+    assert lines[2].split() == ["1,000", "1.5000", "25.00", "%", "##########"]
+    assert status.curve(results.root, "text/linear/seed0").endswith("no evaluation so far")
+
+
+def lra(folder: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "lra.cli", "status", "--configfile", str(CONFIG), *arguments],
+        cwd=folder, env={**os.environ, "PYTHONPATH": f"{path}:{ROOT / 'src'}"}, text=True,
+        capture_output=True,
+    )  # fmt: skip
+
+
+def test_the_verb_imports_no_torch_and_no_data_generator(results, tmp_path):
+    for module in ("torch", "numba", "scipy", "pandas"):
+        (tmp_path / f"{module}.py").write_text(f"raise RuntimeError('{module} was imported')\n")
+    results.done(NAME)
+    done = lra(tmp_path, path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("paper: 198 cells")
+
+
+def test_a_cell_that_is_none_is_said_so(results, tmp_path):
+    done = lra(tmp_path, "listops/liner/seed0")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "lra: lra status: 'listops/liner/seed0' is unknown; did you mean 'listops/linear/seed0'?\n"
+    )

@@ -1,0 +1,10 @@
+# As many GPU jobs at once as this machine's GPUs can hold; each job then takes a free one by a lock.
+from lra import gpu
+
+GPU_JOBS = len(gpu.devices()) * EXPERIMENT.gpu_share
+if GPU_JOBS and workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPU_JOBS)
+
+
+def gpus(wildcards):
+    return 0 if EXPERIMENT.device == "cpu" else 1
