@@ -28,6 +28,7 @@ shell.prefix(
 )
 
 
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
