@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from slurm import Cluster, missing
 
 from checkout import Checkout
-from slurm import Cluster, missing
 
 HERE = Path(__file__).parent
 SITE = {"account": "main", "cpu_partition": "cpu", "gpu_partition": "gpu", "max_memory_gb": 1.0,

@@ -24,7 +24,7 @@ def pid_of_training(remote) -> int:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode().split("\0")
-            here = Path(os.readlink(process / "cwd")) == remote.folder
+            here = (process / "cwd").readlink() == remote.folder
         except OSError:  # it has just ended
             continue
         if here and "train" in words[1:3] and work in words:
