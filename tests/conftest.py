@@ -22,3 +22,12 @@ def tiny_listops(tmp_path_factory) -> Path:
     sizes = {"train": 2000, "val": 200, "test": 400}
     generate_dataset("listops", SMALL_LISTOPS, sizes, 0, folder)
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """`make test` runs two processes: what needs the finished experiment of tests/workflow goes to
+    one of them, first, as it takes longest."""
+    for item in items:
+        if "workflow" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("workflow"))
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
