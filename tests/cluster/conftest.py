@@ -46,11 +46,11 @@ class Remote(Checkout):
                 stdout=log, stderr=log,
             )  # fmt: skip
 
-    def finish(self, process: subprocess.Popen, status: int | None = 0) -> str:
-        """What all runs so far said; status None: the process may end as it likes."""
-        code = process.wait(timeout=400)
+    def finish(self, process: subprocess.Popen, status: int = 0, seconds: float = 400) -> str:
+        """What all runs so far said."""
+        code = process.wait(timeout=seconds)
         said = (self.folder / "run.log").read_text()
-        assert status is None or code == status, said
+        assert code == status, said
         return said
 
     def train(self, *arguments: str, **options) -> subprocess.Popen:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("slurm")  # one Slurm on a host
+
 
 def running(slurm, remote) -> str:
     """The id of the Slurm job that trains, once it has saved a state."""
