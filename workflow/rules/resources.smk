@@ -8,11 +8,6 @@ except LRAError as error:
     raise SystemExit(f"lra: {error}")
 
 
-# A resource of one job. As a global one it would count all jobs of the run.
-resource_scopes:
-    gpu="local",
-
-
 def under_slurm():
     return (
         workflow.executor_plugin is not None
@@ -73,6 +68,7 @@ if EXPERIMENT.device != "cpu":
     GPU_NODE["gres"] = gres
     if SITE.gpu_type and SITE.gpu == "gpus":
         GPU_NODE["gpu_model"] = SITE.gpu_type
+GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
 SEEDS_TOGETHER = "{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake, and SIGUSR1 would end
 # the snakemake inside the job, which waits for its work on SIGTERM
