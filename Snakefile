@@ -22,8 +22,10 @@ include: "workflow/rules/common.smk"
 
 
 # The mirror is no param of a rule, as where an archive came from changes nothing; nor is the share of
-# a GPU.
+# a GPU. A prefix replaces Snakemake's own, and without pipefail a stage that fails would end with the
+# status of its tee.
 shell.prefix(
+    "set -euo pipefail; "
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
     f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}"
     f" LRA_GPU_SHARE={EXPERIMENT.gpu_share}; "
@@ -31,6 +33,7 @@ shell.prefix(
 
 
 include: "workflow/rules/gpu.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -149,6 +149,20 @@ class Estimate(Strict):
     kernel_us: float = Field(10, gt=0)  # from one operator's start to the next
 
 
+class Site(Strict):
+    """config/site.yaml: a cluster's names, and what a job may ask of it"""
+
+    account: str | None = None  # None: the executor asks Slurm
+    cpu_partition: str | None = None  # None: the cluster's default
+    gpu_partition: str | None = None
+    gpu: Literal["gpus", "gres"] = "gpus"  # --gpus=1 or --gres=gpu:1
+    gpu_type: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    max_hours: float = Field(24, gt=0)
+    max_memory_gb: float = Field(128, gt=0)  # 1e9 bytes
+    early_seconds: int = Field(120, ge=0)  # from a training's signal to its time limit
+    seeds_together: bool = False
+
+
 class Experiment(Strict):
     """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
 
@@ -236,6 +250,7 @@ SCHEMAS: dict[str, type[Strict]] = {
     "task": Task,
     "model": Model,
     "dataset": Dataset,
+    "site": Site,
     "cell": Cell,
     "profile_point": ProfilePoint,
 }

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import archives
-from conftest import Checkout
+from checkout import Checkout
 from lra.data.manifest import sha256
 from lra.data.store import read_split
 

@@ -32,8 +32,9 @@ rule collect_scores:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("collect"),
         root=subpath(output.table, parent=True),
@@ -63,8 +64,9 @@ rule collect_history:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("collect"),
         root=subpath(output.table, parent=True),
@@ -94,8 +96,9 @@ rule collect_profile:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("collect"),
         root=subpath(output.table, parent=True),
@@ -123,8 +126,9 @@ rule table_accuracy:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("tables"),
         root=subpath(input.scores, parent=True),
@@ -154,8 +158,9 @@ rule table_efficiency:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("tables"),
         root=subpath(input.speed, parent=True),
@@ -183,8 +188,9 @@ rule figure:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("figures"),
         root=subpath(input[0], parent=True),

@@ -24,8 +24,9 @@ rule download:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=720,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(720),
     params:
         archive=archive_json,
     message:
@@ -53,8 +54,9 @@ rule prepare:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        **CPU_NODE,
+        mem_mb=megabytes(4000),
+        runtime=minutes(60),
     params:
         dataset=dataset_json,
         code=reader_code,
@@ -83,8 +85,10 @@ rule generate:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.generate_workers
     resources:
-        mem_mb=4000,
-        runtime=240,
+        **CPU_NODE,
+        mem_mb=megabytes(4000),
+        runtime=minutes(240),
+        cpus_per_task=EXPERIMENT.generate_workers,
     params:
         dataset=dataset_json,
         code=generator_code,
@@ -110,8 +114,9 @@ rule contact_sheet:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(2000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("data.contact_sheet"),
     message:

@@ -32,4 +32,5 @@ def say_estimate_after_dryrun():
 
 
 onstart:
+    cancel_orphans()
     say_estimate()

@@ -4,7 +4,3 @@ from lra import gpu
 GPU_JOBS = len(gpu.devices()) * EXPERIMENT.gpu_share
 if GPU_JOBS and workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPU_JOBS)
-
-
-def gpus(wildcards):
-    return 0 if EXPERIMENT.device == "cpu" else 1

@@ -20,9 +20,12 @@ rule profile_speed:
         "../../envs/environment.yaml"
     threads: every_core
     resources:
+        **GPU_NODE,
         gpu=gpus,
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=megabytes(16000),
+        runtime=minutes(30),
+        cpus_per_task=EXPERIMENT.profile.threads,
+        slurm_extra=profile_extra,
     params:
         point=point_json,
         code=profile_code,
@@ -45,9 +48,12 @@ rule profile_memory:
         "../../envs/environment.yaml"
     threads: every_core
     resources:
+        **GPU_NODE,
         gpu=gpus,
-        mem_mb=16000,
-        runtime=30,
+        mem_mb=megabytes(16000),
+        runtime=minutes(30),
+        cpus_per_task=EXPERIMENT.profile.threads,
+        slurm_extra=profile_extra,
     params:
         point=point_json,
         code=profile_code,

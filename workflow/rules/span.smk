@@ -25,9 +25,11 @@ rule measure_span:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        **GPU_NODE,
         gpu=gpus,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=cell_memory,
+        runtime=minutes(240),
+        cpus_per_task=EXPERIMENT.threads,
     params:
         code=span_code,
         data=data_folder,
@@ -56,8 +58,9 @@ rule collect_span:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
     params:
         code=fingerprint.stage("collect"),
         root=subpath(output.table, parent=True),

@@ -20,13 +20,18 @@ rule train:
         "results/{experiment}/logs/train/{task}/{model}/seed{seed}.log",
     benchmark:
         "results/{experiment}/benchmarks/train/{task}/{model}/seed{seed}.tsv"
+    group:
+        SEEDS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        **GPU_NODE,
         gpu=gpus,
-        mem_mb=8000,
-        runtime=1440,
+        mem_mb=cell_memory,
+        runtime=train_runtime,
+        cpus_per_task=EXPERIMENT.threads,
+        slurm_extra=EARLY,
     params:
         cell=cell_json,
         code=train_code,
@@ -58,9 +63,11 @@ rule evaluate:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
+        **GPU_NODE,
         gpu=gpus,
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=cell_memory,
+        runtime=minutes(120),
+        cpus_per_task=EXPERIMENT.threads,
     params:
         code=evaluate_code,
         data=data_folder,

@@ -1,0 +1,91 @@
+"""A checkout of its own with a tiny experiment, and snakemake in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tiny import ROOT, SMALL_LISTOPS
+
+TASKS, MODELS, SEEDS, LENGTHS = ["listops", "pathfinder"], ["linear", "local"], [1, 2], [32, 64]
+DATASETS = {
+    "listops-tiny": {
+        "task": "listops", "source": "listops", "max_len": 64, "options": SMALL_LISTOPS,
+        "train": 400, "val": 100, "test": 200, "licence": "test", "citation": "test",
+    },
+    "pathfinder-tiny": {
+        "task": "pathfinder", "source": "pathfinder", "max_len": 256, "options": {"size": 16},
+        "train": 200, "val": 50, "test": 100, "contact_sheet": True, "licence": "test",
+        "citation": "test",
+    },
+}  # fmt: skip
+ENCODER = {"dim": 16, "qkv_dim": 16, "heads": 2, "layers": 1, "mlp_dim": 16, "pooling": "MEAN",
+           "dropout": 0.1}  # fmt: skip
+PROTOCOL = {
+    "title": "tiny",
+    "defaults": {
+        "encoder": ENCODER,
+        "training": {
+            "schedule": "cosine", "learning_rate": 1e-3, "warmup": 5, "checkpoint": "best",
+            "steps": 20, "batch_size": 8, "eval_every": 10,
+        },
+    },
+    "tasks": {task: {"dataset": f"{task}-tiny"} for task in TASKS},
+}  # fmt: skip
+EXPERIMENT = {
+    "experiment": "tiny", "protocol": "tiny", "tasks": TASKS, "models": MODELS, "seeds": SEEDS,
+    "device": "cpu", "threads": 1,
+    "profile": {
+        "lengths": LENGTHS, "batch_size": 1, "seconds": 0.05,
+        "encoder": {**ENCODER, "vocab_size": 257, "classes": 2},
+    },
+}  # fmt: skip
+
+
+class Checkout:
+    """A copy of the repository's files in which snakemake runs the experiment `tiny`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
+        for name in names.decode().split("\0")[:-1]:
+            if (ROOT / name).is_file() or (ROOT / name).is_symlink():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+        datasets = yaml.safe_load((folder / "config/datasets.yaml").read_text())
+        self.write("config/datasets.yaml", yaml.safe_dump({**datasets, **DATASETS}))
+        self.write("config/protocols/tiny.yaml", yaml.safe_dump(PROTOCOL))
+        self.write("config/tiny.yaml", yaml.safe_dump(EXPERIMENT))
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.folder / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new, 1))
+
+    def snakemake(self, *arguments: str, env: dict | None = None) -> subprocess.CompletedProcess:
+        """The finished process; stderr holds both streams."""
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        environment = {**os.environ, "NO_COLOR": "1", **(env or {})}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=580,
+        )  # fmt: skip
+
+    def run(self, *arguments: str) -> str:
+        done = self.snakemake("--configfile", "config/tiny.yaml", "--cores", "2", *arguments)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def plan(self, *arguments: str) -> set[str]:
+        """The messages of all jobs that snakemake would run ("train listops/linear/seed1")."""
+        return set(re.findall(r"^Job \d+: (.*)$", self.run("-n", *arguments), re.MULTILINE))

@@ -1,0 +1,87 @@
+# What jobs ask of a cluster (config/site.yaml); nothing here is a param, so nothing reruns by it.
+from lra import orphans, request
+from lra.config import Site, load
+
+try:
+    SITE = load(ROOT / "config/site.yaml", Site, ROOT)
+except LRAError as error:
+    raise SystemExit(f"lra: {error}")
+
+
+def under_slurm():
+    return (
+        workflow.executor_plugin is not None
+        and workflow.executor_plugin.name.startswith("slurm")
+    )
+
+
+def by_gres():
+    return SITE.gpu == "gres" and under_slurm()
+
+
+def gpus(wildcards):
+    return 0 if EXPERIMENT.device == "cpu" or by_gres() else 1
+
+
+def gres(wildcards):
+    return request.gres(SITE) if EXPERIMENT.device != "cpu" and by_gres() else ""
+
+
+def profile_extra(wildcards):
+    """A GPU is nobody else's; without one, the node is."""
+    return "--exclusive" if EXPERIMENT.device == "cpu" else ""
+
+
+def cell_of(wildcards):
+    return arena.resolve(wildcards.task, wildcards.model, int(wildcards.seed))[0]
+
+
+def cell_memory(wildcards, attempt):
+    return request.memory_mb(cell_of(wildcards), ESTIMATES, attempt, SITE)
+
+
+def train_runtime(wildcards, attempt):
+    return request.train_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE)
+
+
+def minutes(wanted):
+    """A fixed time limit, longer at each attempt."""
+
+    def runtime(wildcards, attempt):
+        return request.capped_minutes(attempt * wanted, SITE)
+
+    return runtime
+
+
+def megabytes(wanted):
+    """Fixed memory, more at each attempt."""
+
+    def memory(wildcards, attempt):
+        return request.capped_mb(attempt * wanted, SITE)
+
+    return memory
+
+
+CPU_NODE = request.node(SITE, gpu=False)
+GPU_NODE = request.node(SITE, gpu=EXPERIMENT.device != "cpu")
+if EXPERIMENT.device != "cpu":
+    GPU_NODE["gres"] = gres
+    if SITE.gpu_type and SITE.gpu == "gpus":
+        GPU_NODE["gpu_model"] = SITE.gpu_type
+GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
+SEEDS_TOGETHER = "{task}-{model}" if SITE.seeds_together else None
+# to the job's steps: `--signal=B:` would reach only the shell around snakemake, and SIGUSR1 would end
+# the snakemake inside the job, which waits for its work on SIGTERM
+EARLY = f"--signal=TERM@{SITE.early_seconds}" if SITE.early_seconds else ""
+
+
+def cancel_orphans():
+    if under_slurm() and workflow.is_main_process:
+        try:
+            orphans.cancel(Path.cwd(), print_error)
+        except LRAError as error:
+            raise SystemExit(f"lra: {error}")
+
+
+def print_error(line):
+    print(line, file=sys.stderr)
