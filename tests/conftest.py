@@ -30,11 +30,13 @@ def tiny_listops(tmp_path_factory) -> Path:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """`make test` runs two processes: all that needs tests/workflow's finished experiment goes to one
-    of them, and first, as it takes longest. (Its own --dist loadgroup does nothing under pytest 9.)"""
+    of them, all that needs the one Slurm to one of them, and both first, as they take longest. (Its
+    own --dist loadgroup does nothing under pytest 9.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            return "workflow" if nodeid.startswith("tests/workflow/") else nodeid
+            folder = nodeid.split("/")[1]
+            return folder if folder in ("workflow", "cluster") else nodeid
 
     return Scheduling(config, log)
