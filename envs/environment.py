@@ -2,7 +2,8 @@
 
 LOCK, of pip-compile with hashes, is divided into requirements.txt (all but torch) and
 torch-cuda.txt (torch of PyPI and the libraries that its Linux build needs); from these two come
-environment.yaml, for `--sdm conda`, and lra.def, for Apptainer. Without LOCK, the last two are written anew.
+environment.yaml, for `--sdm conda`, and lra.def, for Apptainer. Without LOCK, the last two are
+written anew.
 """
 
 import sys
