@@ -2,6 +2,7 @@
 #   snakemake --cores all                                    the quick experiment
 #   snakemake --cores all --configfile config/paper.yaml     the replication
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -21,11 +22,15 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where an archive came from changes nothing.
+# The mirror is no param of a rule, as where an archive came from changes nothing. A scheduler
+# signals every process of a job: its shell and its tee stay until the training has saved its state.
 shell.prefix(
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
-    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
+    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')};"
+    " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
+if not workflow.is_main_process:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # so does the snakemake within a cluster's job
 
 
 include: "workflow/rules/data.smk"

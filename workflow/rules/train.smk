@@ -26,6 +26,7 @@ rule train:
     resources:
         mem_mb=8000,
         runtime=1440,
+        last_attempt=is_last_attempt,
     params:
         cell=cell_json,
         code=train_code,
@@ -35,8 +36,10 @@ rule train:
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
-        "lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
-        " --out {params.out} --work {params.work} 2>&1 | tee {log}"
+        "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
+        "{{ lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
+        " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
+        " 2>&1 | tee {log}"
 
 
 rule evaluate:
