@@ -19,6 +19,9 @@ if not workflow.configfiles:
     configfile: ROOT / "config/config.yaml"
 
 
+from lra import summary
+
+
 include: "workflow/rules/common.smk"
 
 
@@ -30,7 +33,8 @@ shell.prefix(
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
 if not workflow.is_main_process:
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # so does the snakemake within a cluster's job
+    # so does the snakemake within a cluster's job
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 include: "workflow/rules/data.smk"
@@ -51,7 +55,17 @@ rule all:
         rules.figures.input,
 
 
+def say_what_is_not_ok():
+    command = shlex.join(["snakemake", *sys.argv[1:]])
+    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
+
+
 onsuccess:
     table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
     if table.exists():
         print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
+    say_what_is_not_ok()
+
+
+onerror:
+    say_what_is_not_ok()

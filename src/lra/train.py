@@ -260,7 +260,7 @@ def _optimise(
                 reason = f"the loss was not finite by step {run.step}"
                 return outcome_of(cell, run, "diverged", reason)
         if run.unvalidated:
-            before = run.state()  # evaluation draws random numbers too
+            before = run.state()  # a mechanism may draw random numbers in it
             try:
                 run.validate(stop)
             except Interrupted:

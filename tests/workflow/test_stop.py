@@ -75,13 +75,14 @@ def test_a_stopped_training_says_so_in_one_line_and_is_resumed_with_the_same_bit
 
 
 class StopInValidation(Stop):
-    """The signal comes before the n-th batch of a validation."""
+    """The signal comes before the n-th batch of a validation, which draws random numbers."""
 
-    def __init__(self, batches: int) -> None:
+    def __init__(self, batches: int = 10**6) -> None:
         super().__init__()
         self.batches = batches
 
     def check(self) -> None:
+        torch.rand(1)  # as a mechanism may; none of ours does
         self.batches -= 1
         if self.batches == 0:
             self.note(signal.SIGTERM, None)
@@ -92,20 +93,21 @@ def silent(line: str) -> None:
     pass
 
 
-# whose evaluation draws random numbers, and one whose does not
-@pytest.mark.parametrize("model", ["reformer", "performer", "transformer"])
+@pytest.mark.parametrize("model", ["performer", "transformer"])
 @pytest.mark.parametrize("batch", [1, 2, 6, 16], ids="before batch {}".format)
 def test_stopped_in_the_midst_of_a_validation_the_bits_are_the_same(
     tiny_listops, tmp_path, model, batch
 ):
     """Four validations of 4 batches each; the last of them is after the last step."""
     cell = make_cell(model=model, encoder={"attention": model})
-    whole = train(cell, tiny_listops, Work(tmp_path / "whole", "key", silent), silent)
+    whole = train(
+        cell, tiny_listops, Work(tmp_path / "whole", "key", silent), silent, stop=StopInValidation()
+    )
     work = Work(tmp_path / "stopped", "key", silent)
     broken = train(cell, tiny_listops, work, silent, stop=StopInValidation(batch))
     assert broken.status == "stopped"
     assert broken.steps == 10 * (1 + (batch - 1) // 4)
-    resumed = train(cell, tiny_listops, work, silent)
+    resumed = train(cell, tiny_listops, work, silent, stop=StopInValidation())
     assert resumed.status == "ok"
     assert resumed.weights.keys() == whole.weights.keys()
     assert all(torch.equal(resumed.weights[key], whole.weights[key]) for key in whole.weights)
