@@ -2,6 +2,7 @@
 #   snakemake --cores all                                    the quick experiment
 #   snakemake --cores all --configfile config/paper.yaml     the replication
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -18,18 +19,26 @@ if not workflow.configfiles:
     configfile: ROOT / "config/config.yaml"
 
 
+from lra import summary
+
+
 include: "workflow/rules/common.smk"
 
 
 # The mirror is no param of a rule, as where an archive came from changes nothing; nor is the share of
 # a GPU. A prefix replaces Snakemake's own, and without pipefail a stage that fails would end with the
-# status of its tee.
+# status of its tee. A scheduler signals every process of a job: its shell and its tee stay until the
+# training has saved its state.
 shell.prefix(
     "set -euo pipefail; "
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
     f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}"
-    f" LRA_GPU_SHARE={EXPERIMENT.gpu_share}; "
+    f" LRA_GPU_SHARE={EXPERIMENT.gpu_share};"
+    " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
+if not workflow.is_main_process:
+    # so does the snakemake within a cluster's job
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 include: "workflow/rules/gpu.smk"
@@ -52,7 +61,17 @@ rule all:
         rules.figures.input,
 
 
+def say_what_is_not_ok():
+    command = shlex.join(["snakemake", *sys.argv[1:]])
+    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
+
+
 onsuccess:
     table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
     if table.exists():
         print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
+    say_what_is_not_ok()
+
+
+onerror:
+    say_what_is_not_ok()

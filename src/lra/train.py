@@ -24,6 +24,7 @@ from lra.cell import Cell, Training
 from lra.data.store import read_split
 from lra.model import Classifier, parameter_count
 from lra.resume import Work
+from lra.stop import Interrupted, Stop
 
 PROGRESS_SECONDS = 10
 
@@ -40,7 +41,7 @@ def nobody(history: list[dict[str, Any]]) -> None:
 class Outcome:
     """What training a cell gave; without weights where the status is not ok."""
 
-    status: str  # ok, oom or diverged
+    status: str  # ok, oom, diverged, or stopped: the state is saved and this is no result yet
     reason: str | None
     params: int
     steps: int
@@ -70,13 +71,20 @@ def learning_rate(training: Training, step: int) -> float:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batches: Batches, cell: Cell) -> tuple[Tensor, float]:
-    """Predicted class of every example (examples,) in the split's order, and the mean loss."""
+def predict(
+    model: nn.Module, batches: Batches, cell: Cell, stop: Stop | None = None
+) -> tuple[Tensor, float]:
+    """Predicted class of every example (examples,) in the split's order, and the mean loss.
+
+    Raises Interrupted between two batches where `stop` has a signal.
+    """
     model.eval()
     predictions = torch.empty_like(batches.labels)
     loss = torch.zeros((), dtype=torch.float64, device=batches.device)
     order, size = batches.by_length(), cell.training.eval_batch_size
     for start in range(0, len(order), size):
+        if stop is not None:
+            stop.check()
         index = order[start : start + size]
         batch = batches.at(index)
         scores = forward(model, batch, cell)
@@ -118,6 +126,7 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.joules = joules  # of this process
         self.joules_before: float | None = 0.0  # of the processes that it resumes
+        self.unvalidated = False  # a validation is due at this step
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}  # step, accuracy and weights of the chosen checkpoint
         # loss and correct answers since the last history row, summed on the device
@@ -134,6 +143,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "joules": self.all_joules(),
+            "unvalidated": self.unvalidated,
             "history": self.history,
             "best": self.best,
             "sums": self.sums,
@@ -148,6 +158,7 @@ class Run:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
         self.step, self.seconds = state["step"], state["seconds"]
         self.joules_before = state["joules"]
+        self.unvalidated = state["unvalidated"]
         self.history, self.best = state["history"], state["best"]
         self.sums, self.summed = state["sums"].to(self.device), state["summed"]
 
@@ -195,15 +206,16 @@ class Run:
         self.summed = 0
         return True
 
-    def validate(self) -> None:
+    def validate(self, stop: Stop) -> None:
         """Evaluate on the validation split and keep the checkpoint that the protocol wants."""
-        predictions, loss = predict(self.model, self.val, self.cell)
+        predictions, loss = predict(self.model, self.val, self.cell, stop)
         accuracy = 100 * (predictions == self.val.labels).double().mean().item()
         self.record("val", loss, accuracy)
         last = self.cell.training.checkpoint == "last"
         if last or not self.best or accuracy > self.best["accuracy"]:
             weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
             self.best = {"step": self.step, "accuracy": accuracy, "weights": weights}
+        self.unvalidated = False
 
     def progress(self, done: int, seconds: float) -> str:
         """A line for a person; `done` steps took `seconds` in this process."""
@@ -227,16 +239,19 @@ def train(
     save_seconds: float = 30.0,
     joules: Callable[[], float | None] = unknown,
     watch: Callable[[list[dict[str, Any]]], None] = nobody,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Train a cell to its end, resuming from `work`; the caller removes `work` when all is written.
 
     data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
     joules: used by this process so far. watch: is given the history at every evaluation.
+    stop: once it has a signal, the state is saved after the current step, or as it was before the
+    current validation, and the outcome is `stopped`.
     """
     run = None
     try:
         run = Run(cell, data, joules)
-        return _optimise(run, work, say, save_seconds, watch)
+        return _optimise(run, work, say, save_seconds, watch, stop or Stop())
     except (RuntimeError, MemoryError) as error:
         if not hardware.is_out_of_memory(error):
             raise
@@ -249,6 +264,7 @@ def _optimise(
     say: Callable[[str], None],
     save_seconds: float,
     watch: Callable[[list[dict[str, Any]]], None],
+    stop: Stop,
 ) -> Outcome:
     cell, training = run.cell, run.cell.training
     saved = work.load()
@@ -258,18 +274,26 @@ def _optimise(
     row_every = max(1, training.eval_every // 5)
     first, carried = run.step, run.seconds
     started = told = kept = time.monotonic()
-    while run.step < training.steps:
-        run.update()
-        ends = run.step == training.steps
-        evaluates = ends or run.step % training.eval_every == 0
-        now = time.monotonic()
-        run.seconds = carried + now - started
-        if (evaluates or run.step % row_every == 0) and not run.record_training():
-            return outcome_of(cell, run, "diverged", f"the loss was not finite by step {run.step}")
-        if evaluates:
-            run.validate()
+    while run.step < training.steps or run.unvalidated:
+        if stop.signal:
+            return _stopped(run, work, run.state(), stop)
+        if not run.unvalidated:
+            run.update()
+            run.seconds = carried + time.monotonic() - started
+            run.unvalidated = run.step == training.steps or run.step % training.eval_every == 0
+            if (run.unvalidated or run.step % row_every == 0) and not run.record_training():
+                reason = f"the loss was not finite by step {run.step}"
+                return outcome_of(cell, run, "diverged", reason)
+        if run.unvalidated:
+            before = run.state()  # a mechanism may draw random numbers in it
+            try:
+                run.validate(stop)
+            except Interrupted:
+                return _stopped(run, work, before, stop)
             watch(run.history)
-        if ends or now - told > PROGRESS_SECONDS:
+        ends = run.step == training.steps
+        now = time.monotonic()
+        if run.step > first and (ends or now - told > PROGRESS_SECONDS):
             say(run.progress(run.step - first, now - started))
             told = now
         if now - kept > save_seconds and not ends:
@@ -277,6 +301,13 @@ def _optimise(
             kept = time.monotonic()
     run.seconds = carried + time.monotonic() - started
     return outcome_of(cell, run, "ok")
+
+
+def _stopped(run: Run, work: Work, state: dict[str, Any], stop: Stop) -> Outcome:
+    work.save(state)
+    steps = run.cell.training.steps
+    reason = f"stopped by {stop.signal.name} at step {run.step:,} of {steps:,}"
+    return outcome_of(run.cell, run, "stopped", reason)
 
 
 def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = None) -> Outcome:
@@ -293,4 +324,20 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
         val_accuracy=best.get("accuracy"),
         history=run.history if run else [],
         weights=best.get("weights", {}),
+    )
+
+
+def saved_outcome(cell: Cell, state: dict[str, Any] | None, status: str, reason: str) -> Outcome:
+    """What a run gave of which only the saved state is left, or not even that."""
+    state = state or {"step": 0, "seconds": 0.0, "history": []}
+    return Outcome(
+        status=status,
+        reason=reason,
+        params=parameter_count(cell.encoder),
+        steps=state["step"],
+        chosen_step=None,
+        seconds=state["seconds"],
+        val_accuracy=None,
+        history=state["history"],
+        weights={},
     )

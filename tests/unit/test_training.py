@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lra import hardware, profile
 from lra.cell import Cell, ProfilePoint, Training, read, to_yaml
@@ -67,6 +71,39 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_is_used(tmp_path):
     assert work.load()["step"] == 1
     assert "state.pt: broken" in said[0]
     assert (tmp_path / "state.pt.corrupt").exists()
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_damage_of_the_newest_state_is_noticed(data):
+    with TemporaryDirectory() as folder:
+        said = []
+        work = Work(Path(folder), "key", said.append)
+        work.save(state_of(1))
+        work.save(state_of(2))
+        content = bytearray(work.newest.read_bytes())
+        place = data.draw(st.integers(0, len(content) - 1))
+        if data.draw(st.booleans()):
+            content[place] ^= data.draw(st.integers(1, 255))
+        else:
+            del content[place:]
+        work.newest.write_bytes(content)
+        assert work.load()["step"] == 1
+        assert len(said) == 1
+
+
+def test_two_corrupt_states_begin_anew_and_it_is_said(tmp_path):
+    said = []
+    work = Work(tmp_path, "key", said.append)
+    for step in (1, 2):
+        work.save(state_of(step))
+    work.newest.write_bytes(b"")
+    work.previous.write_bytes(b"torn")
+    assert work.load() is None
+    assert said[-1] == f"{tmp_path}: what was saved is broken; training starts anew"
+    assert len(said) == 3
+    work.save(state_of(3))
+    assert work.load()["step"] == 3
 
 
 def test_a_state_of_other_code_or_configuration_is_not_used(tmp_path):

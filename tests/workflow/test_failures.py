@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from lra.errors import LRAError
+from lra.resume import Work
 from tiny import ROOT, make_cell, tmpfs
 
 
@@ -117,6 +120,20 @@ def test_a_full_disk_stops_the_training_in_one_line(data, tmp_path):
         assert "No space left on device" in line
         assert str(full) in line
         assert not [p for p in full.rglob("*") if p.suffix in {".partial", ".json", ".safetensors"}]
+
+
+def test_a_disk_that_fills_up_while_saving_leaves_the_state_before(tmp_path):
+    """A real state, on a disk with room for two and not for a third."""
+    said = []
+    with tmpfs(tmp_path / "full", "size=1m") as full:
+        work = Work(full / "work", "key", said.append)
+        for step in (1, 2):
+            work.save({"weights": torch.full((80_000,), float(step)), "step": step})
+        for _ in range(2):  # also when it happens again
+            with pytest.raises(LRAError, match="state.pt: .*No space left on device"):
+                work.save({"weights": torch.zeros(200_000), "step": 3})
+            assert work.load()["step"] == 2
+    assert not said
 
 
 def test_a_folder_that_cannot_be_written_is_named(data, tmp_path):

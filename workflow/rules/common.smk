@@ -1,5 +1,6 @@
 # The experiment, checked, and what rules ask of it.
 import functools
+import os
 import re
 
 from lra import fingerprint
@@ -46,6 +47,14 @@ stage_code = functools.cache(fingerprint.stage)
 def every_core(wildcards):
     """Nothing runs beside a profile."""
     return workflow.cores or 1
+
+
+def is_last_attempt(wildcards, attempt):
+    """A resource and no param: another attempt is no reason to run again. 1 or 0."""
+    if workflow.is_main_process:
+        # for the snakemake within a cluster's job, which is told of no retries
+        os.environ["LRA_ATTEMPTS"] = str(1 + workflow.execution_settings.retries)
+    return int(attempt >= int(os.environ["LRA_ATTEMPTS"]))
 
 
 def data_folder(wildcards):

@@ -32,6 +32,7 @@ rule train:
         runtime=train_runtime,
         cpus_per_task=EXPERIMENT.threads,
         slurm_extra=EARLY,
+        last_attempt=is_last_attempt,
     params:
         cell=cell_json,
         code=train_code,
@@ -41,8 +42,10 @@ rule train:
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
-        "lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
-        " --out {params.out} --work {params.work} 2>&1 | tee {log}"
+        "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
+        "{{ lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
+        " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
+        " 2>&1 | tee {log}"
 
 
 rule evaluate:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lra.cell import Cell, ProfilePoint, read, to_yaml
-from lra.errors import one_of
+from lra.errors import LRAError, one_of
 from lra.verbs import Out, Planned, say
 
 app = typer.Typer()
 CellText = Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")]
 Share = Annotated[
     int, typer.Option(envvar="LRA_GPU_SHARE", help="jobs that may use one GPU at once")
+]
+LastAttempt = Annotated[
+    bool, typer.Option(envvar="LRA_LAST_ATTEMPT", help="snakemake will not try again")
 ]
 PointText = Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")]
 
@@ -32,40 +35,105 @@ def train(
     save_seconds: Annotated[
         float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
     ] = 30.0,
+    last_attempt: LastAttempt = False,
     gpu_share: Share = 1,
 ) -> None:
     """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
 
     Run again after a kill, it goes on from the last saved step and ends with the same bits.
+    SIGTERM, SIGINT and SIGUSR1 make it save its state and end with an error. SIGUSR1 is a
+    scheduler's warning of the time limit: in the last attempt the cell gets status timeout.
     """
-    from safetensors.torch import save
-
     from lra import fingerprint as code
     from lra.data.manifest import verify
-    from lra.files import write_beside
-    from lra.gpu import held
-    from lra.meter import Meter
-    from lra.provenance import agreed, provenance
-    from lra.records import CurveRow, GpuUse, TrainRecord, write_record, write_rows
-    from lra.resume import Work
-    from lra.train import train as run
+    from lra.locks import alone
+    from lra.provenance import agreed
 
     resolved = read(Cell, cell)
     found = agreed(fingerprint, code.stage("train", resolved.encoder.attention))
     for split in ("train", "val"):
         verify(data / f"{split}.arrow")
-    key = json.dumps([resolved.model_dump(mode="json"), found])
-    unfinished = Work(work, key, say)
+    with alone(work, say) as waited:
+        if waited and _is_trained(resolved, found, out):
+            say(f"{resolved.name}  the other process has trained it")
+            return
+        _train(resolved, found, data, out, work, save_seconds, last_attempt, gpu_share)
+
+
+def _train(
+    cell: Cell,
+    fingerprint: str,
+    data: Path,
+    out: Path,
+    work: Path,
+    save_seconds: float,
+    last_attempt: bool,
+    gpu_share: int,
+) -> None:
+    from lra.attempts import Attempt
+    from lra.gpu import held
+    from lra.meter import Meter
+    from lra.provenance import provenance
+    from lra.records import CurveRow, GpuUse, write_rows
+    from lra.resume import Work
+    from lra.stop import TIME_IS_UP, stop_on_signals
+    from lra.train import train as run
+
+    unfinished = Work(work, _key(cell, fingerprint), say)
+    attempt = Attempt.begin(cell, fingerprint, out, work)
 
     def watch(history: list[dict[str, Any]]) -> None:
         write_rows(work / "history.parquet", history, CurveRow)
 
-    with held(resolved.device, gpu_share, say) as gpu, Meter(gpu, gpu_share > 1) as meter:
-        outcome = run(
-            resolved, data, unfinished, say, save_seconds, joules=meter.joules, watch=watch
-        )
-        made_with, use = provenance(found, resolved.device), meter.use()
-    write_beside(out / "config.yaml", to_yaml(resolved).encode())
+    with (
+        stop_on_signals() as stop,
+        held(cell.device, gpu_share, say) as gpu,
+        Meter(gpu, gpu_share > 1) as meter,
+    ):
+        try:
+            outcome = run(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
+            if outcome.status == "stopped":
+                if stop.signal != TIME_IS_UP or not last_attempt:
+                    raise LRAError(f"{cell.name}: {outcome.reason}; run again to go on")
+                reason = f"{outcome.reason}, its time limit, in the last attempt"
+                outcome = replace(outcome, status="timeout", reason=reason)
+            use = meter.use()
+            made_with = {
+                **provenance(fingerprint, cell.device),
+                "energy_joules": outcome.joules,
+                "gpu": use and GpuUse(**use),
+            }
+            _write_cell(cell, outcome, made_with, out)
+        finally:
+            attempt.end(work)
+    # what a cell without enough time has done is kept for one with more
+    if outcome.status != "timeout":
+        unfinished.remove()
+
+
+def _key(cell: Cell, fingerprint: str) -> str:
+    """What unfinished work belongs to."""
+    return json.dumps([cell.model_dump(mode="json"), fingerprint])
+
+
+def _is_trained(cell: Cell, fingerprint: str, out: Path) -> bool:
+    """Whether the files of this very cell and code are there."""
+    from lra.records import TrainRecord, read_record
+
+    config, record = out / "config.yaml", out / "train.json"
+    if not (config.exists() and record.exists()) or read(Cell, str(config)) != cell:
+        return False
+    return read_record(record, TrainRecord).fingerprint == fingerprint
+
+
+def _write_cell(cell: Cell, outcome: Any, made_with: dict[str, Any], out: Path) -> None:
+    """The files of a cell from an `lra.train.Outcome`; train.json is the last."""
+    from safetensors.torch import save
+
+    from lra.files import write_beside
+    from lra.records import CurveRow, TrainRecord, write_record, write_rows
+
+    write_beside(out / "config.yaml", to_yaml(cell).encode())
     # one key only: safetensors writes several in an order that changes from run to run
     facts = {"step": str(outcome.chosen_step)}
     write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
@@ -79,13 +147,41 @@ def train(
         chosen_step=outcome.chosen_step,
         train_seconds=outcome.seconds,
         val_accuracy=outcome.val_accuracy,
-        energy_joules=outcome.joules,
-        gpu=use and GpuUse(**use),
     )
     write_record(out / "train.json", record)
-    unfinished.remove()
     if outcome.status != "ok":
-        say(f"{resolved.name}  status {outcome.status}: {outcome.reason}")
+        say(f"{cell.name}  status {outcome.status}: {outcome.reason}")
+
+
+@app.command()
+def killed(
+    work: Annotated[Path, typer.Argument(help="folder of unfinished work")],
+    code: Annotated[int, typer.Argument(help="exit status of `lra train`; ours is the same")],
+    last_attempt: LastAttempt = False,
+) -> None:
+    """Say why a training ended by SIGKILL, which it cannot say itself.
+
+    Where the kernel has counted a kill for lack of memory in the cgroup since the training began,
+    and no attempt is left, the cell gets status oom and the exit status is 0.
+    """
+    from lra.attempts import SIGKILLED, Attempt, shortage
+
+    attempt = Attempt.read(work)
+    if code != SIGKILLED or attempt is None:
+        raise typer.Exit(code)
+    cell = read(Cell, attempt.cell)
+    reason = shortage(attempt)
+    if reason and last_attempt:
+        from lra.resume import Work
+        from lra.train import saved_outcome
+
+        state = Work(work, _key(cell, attempt.fingerprint), say).load()
+        outcome = saved_outcome(cell, state, "oom", reason)
+        _write_cell(cell, attempt.fingerprint, outcome, Path(attempt.out))
+        attempt.end(work)
+        return
+    say(f"lra: {cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on")
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import typer
 
 from lra.cell import read
 from lra.errors import one_of
-from lra.verbs import Out, Planned
+from lra.verbs import Out, Planned, say
 
 app = typer.Typer()
 DatasetText = Annotated[
@@ -42,8 +42,10 @@ def download(
     """Bring an archive of a data set to the disk, verified; run again, it resumes."""
     from lra.config import Archive
     from lra.data.download import download as bring
+    from lra.locks import alone
 
-    bring(read(Archive, archive), out, mirror)
+    with alone(out, say):
+        bring(read(Archive, archive), out, mirror)  # keeps a good file that is there
 
 
 @app.command()
@@ -55,28 +57,44 @@ def prepare(
 ) -> None:
     """Make a data set of a downloaded archive: the same files as `lra generate`."""
     from lra import fingerprint as code
+    from lra.data import made
     from lra.data.prepare import prepare_dataset
+    from lra.locks import alone
     from lra.provenance import agreed
     from lra.resolve import READERS
 
     entry = _recipe(dataset)
     module = READERS[one_of("--dataset: source", entry.source, READERS)]
-    agreed(fingerprint, code.reader(module))
-    prepare_dataset(module, entry, archive, out)
+    found = agreed(fingerprint, code.reader(module))
+    with alone(out, say) as waited:
+        if waited and made.holds(out, entry, found):
+            say(f"{out}: the other process has made it")
+            return
+        made.forget(out)
+        prepare_dataset(module, entry, archive, out)
+        made.note(out, entry, found)
 
 
 @app.command()
 def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Planned = None) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra import fingerprint as code
+    from lra.data import made
     from lra.data.generate import generate_dataset
+    from lra.locks import alone
     from lra.provenance import agreed
     from lra.resolve import GENERATORS
 
     entry = _recipe(dataset)
     one_of("--dataset: source", entry.source, GENERATORS)
-    agreed(fingerprint, code.generator(entry.source))
-    generate_dataset(entry.source, entry.options, entry.sizes, entry.seed, out, workers)
+    found = agreed(fingerprint, code.generator(entry.source))
+    with alone(out, say) as waited:
+        if waited and made.holds(out, entry, found):
+            say(f"{out}: the other process has made it")
+            return
+        made.forget(out)
+        generate_dataset(entry.source, entry.options, entry.sizes, entry.seed, out, workers)
+        made.note(out, entry, found)
 
 
 @app.command()

@@ -60,6 +60,18 @@ def tables(
 
 
 @app.command()
+def summary(
+    configfile: Annotated[Path, typer.Option(help="the experiment")] = Path("config/config.yaml"),
+) -> None:
+    """Name every cell that is not ok, with its reason and the line to run it again."""
+    from lra import summary as what
+    from lra.resolve import Arena
+
+    command = f"snakemake --cores all --configfile {configfile}"
+    print(what.text(Path("results"), Arena.read(configfile).experiment, command))
+
+
+@app.command()
 def figure(
     what: Annotated[
         str, typer.Argument(help="performance, speed, memory, learning_curves or span")

@@ -1,0 +1,59 @@
+"""One attempt at a training: what it notes of itself for the case that it is killed without a word.
+
+A process that gets SIGKILL cannot say why. The shell that started it can: by this note and by the
+kernel's count of processes that it killed for lack of memory (`lra killed`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lra.cell import Cell
+from lra.cgroup import oom_kills
+from lra.files import write_beside
+
+SIGKILLED = 128 + 9  # a shell's exit status of a command that SIGKILL ended
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`attempt.json` in the folder of unfinished work; it is there while the training runs."""
+
+    cell: str  # resolved, as JSON
+    fingerprint: str
+    out: str  # the cell's folder
+    oom_kills: int | None  # of this process's cgroup, when the training began
+
+    @staticmethod
+    def file(work: Path) -> Path:
+        return work / "attempt.json"
+
+    @classmethod
+    def begin(cls, cell: Cell, fingerprint: str, out: Path, work: Path) -> Attempt:
+        attempt = cls(cell.model_dump_json(), fingerprint, str(out), oom_kills())
+        write_beside(cls.file(work), json.dumps(asdict(attempt)).encode())
+        return attempt
+
+    @classmethod
+    def read(cls, work: Path) -> Attempt | None:
+        """The attempt that has not ended; None where there is none."""
+        try:
+            return cls(**json.loads(cls.file(work).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def end(self, work: Path) -> None:
+        self.file(work).unlink(missing_ok=True)
+
+
+def shortage(attempt: Attempt) -> str | None:
+    """Why the kernel killed it, as one line; None without evidence that lack of memory was it."""
+    now = oom_kills()
+    if attempt.oom_kills is None or now is None or now <= attempt.oom_kills:
+        return None
+    return (
+        f"killed by the kernel for lack of memory (oom_kill of its cgroup rose from "
+        f"{attempt.oom_kills} to {now})"
+    )

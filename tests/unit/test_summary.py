@@ -1,0 +1,65 @@
+"""The end of a run names what is not ok and how to run it again."""
+
+from __future__ import annotations
+
+import pytest
+
+from lra import summary
+from lra.config import Experiment
+from lra.records import ScoreRecord, TrainRecord, write_record
+
+MADE = {"fingerprint": "f", "device": "cpu: x", "torch_version": "2", "git_commit": None}
+COMMAND = "snakemake --cores all"
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return Experiment(
+        experiment="tiny", protocol="quick", tasks=["listops"], models=["linear", "local"],
+        seeds=[1, 2],
+        profile={"lengths": [32], "batch_size": 1, "encoder": {
+            "dim": 16, "qkv_dim": 16, "heads": 2, "layers": 1, "mlp_dim": 16, "pooling": "MEAN",
+            "vocab_size": 257, "classes": 2}},
+    )  # fmt: skip
+
+
+def finish(root, model, seed, status="ok", reason=None):
+    cell = root / f"tiny/cells/listops/{model}/seed{seed}"
+    train = TrainRecord(**MADE, status=status, reason=reason, params=1, steps=20, chosen_step=None,
+                        train_seconds=1.0, val_accuracy=None)  # fmt: skip
+    score = ScoreRecord(**MADE, status=status, reason=reason, accuracy=None, loss=None, n_test=1,
+                        chance=10.0, validation="held out")  # fmt: skip
+    write_record(cell / "train.json", train)
+    write_record(cell / "score.json", score)
+    return cell
+
+
+def test_nothing_to_say_of_cells_that_are_ok(tmp_path, experiment):
+    for model in experiment.models:
+        for seed in experiment.seeds:
+            finish(tmp_path, model, seed)
+    assert summary.text(tmp_path, experiment, COMMAND) == "All 4 cells are ok."
+
+
+def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experiment):
+    finish(tmp_path, "linear", 1)
+    late = finish(tmp_path, "linear", 2, "timeout", "stopped by SIGUSR1 at step 5 of 20")
+    log = tmp_path / "tiny/logs/train/listops/local/seed1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("step 3\nlra: train.arrow: no such data file\n")
+    assert summary.text(tmp_path, experiment, COMMAND).splitlines() == [
+        "Not ok, of 4 cells:",
+        "  listops/linear/seed2  timeout: stopped by SIGUSR1 at step 5 of 20",
+        f"    snakemake --cores all --forcerun {late}/train.json",
+        f"  listops/local/seed1  failed: lra: train.arrow: no such data file ({log})",
+        "    snakemake --cores all",
+        "  1 not run",
+        "    snakemake --cores all",
+    ]
+
+
+def test_a_damaged_record_is_named(tmp_path, experiment):
+    cell = finish(tmp_path, "linear", 1)
+    (cell / "train.json").write_text("{")
+    said = summary.text(tmp_path, experiment, COMMAND)
+    assert f"listops/linear/seed1  damaged: {cell}/train.json: not JSON" in said
