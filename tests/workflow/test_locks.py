@@ -1,0 +1,80 @@
+"""Two processes that would make the same thing: one waits, or is told; a killed one leaves no lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lra.data.manifest import verify
+from tiny import ROOT, SMALL_LISTOPS
+
+RECIPE = {"source": "listops", "options": SMALL_LISTOPS, "train": 2000, "val": 100, "test": 100,
+          "seed": 0}  # fmt: skip
+
+
+def generate(out, **changed) -> subprocess.Popen:
+    command = [sys.executable, "-m", "lra.cli", "generate", "--dataset",
+               json.dumps({**RECIPE, **changed}), "--out", str(out)]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, process) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline, f"no {path} after two minutes"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 1], ids=["the same", "another recipe"])
+def test_a_second_generator_waits_and_takes_the_same_data_only(tmp_path, seed):
+    """Through a link, as of two folders that share their data."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "shared")
+    out = tmp_path / "shared/listops"
+    first = generate(out)
+    wait_for(out / "train.arrow.partial", first)
+    first.send_signal(signal.SIGSTOP)  # until the second has come, on a machine of any speed
+    second = generate(tmp_path / "link/listops", seed=seed)
+    assert "another process is making it" in second.stderr.readline()
+    first.send_signal(signal.SIGCONT)
+    (_, one), (_, two) = first.communicate(timeout=120), second.communicate(timeout=120)
+    assert (first.returncode, second.returncode) == (0, 0), one + two
+    assert ("the other process has made it" in two) == (seed == 0)
+    for split in ("train", "val", "test"):
+        verify(out / f"{split}.arrow")
+    manifest = json.loads((out / "dataset.json").read_text())
+    assert manifest["info"]["generator"]["seed"] == seed
+
+
+def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
+    asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
+             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 1500}}"]  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "cells", *asked]
+    environment = {**os.environ, "NO_COLOR": "1", "LRA_SAVE_SECONDS": "0.2"}
+    with (checkout.folder / "first.log").open("w") as log:
+        first = subprocess.Popen(
+            command, cwd=checkout.folder, env=environment, stdout=log, stderr=log
+        )
+    wait_for(checkout.folder / "results/tiny/work/listops/linear/seed1/state.pt", first)
+    second = checkout.snakemake("cells", *asked)
+    assert second.returncode != 0
+    said = [line for line in second.stdout.splitlines() if line.startswith("lra: ")]
+    assert len(said) == 1
+    assert f"snakemake is running here already (process {first.pid} on " in said[0]
+    assert checkout.snakemake("-n", "cells", *asked).returncode == 0
+    assert first.poll() is None
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    third = checkout.snakemake("cells", *asked)  # waits for the training that was left alone
+    assert third.returncode == 0, third.stdout
+    record = checkout.folder / "results/tiny/cells/listops/linear/seed1/train.json"
+    assert json.loads(record.read_text())["steps"] == 1500
+    assert "All 1 cells are ok." in third.stdout
