@@ -19,9 +19,6 @@ if not workflow.configfiles:
     configfile: ROOT / "config/config.yaml"
 
 
-from lra import summary
-
-
 include: "workflow/rules/common.smk"
 
 
@@ -49,6 +46,7 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/estimate.smk"
+include: "workflow/rules/summary.smk"
 
 
 rule all:
@@ -59,19 +57,3 @@ rule all:
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
-
-
-def say_what_is_not_ok():
-    command = shlex.join(["snakemake", *sys.argv[1:]])
-    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
-
-
-onsuccess:
-    table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
-    if table.exists():
-        print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
-    say_what_is_not_ok()
-
-
-onerror:
-    say_what_is_not_ok()

@@ -49,12 +49,15 @@ def every_core(wildcards):
     return workflow.cores or 1
 
 
+ATTEMPTS = "LRA_ATTEMPTS"
+
+
 def is_last_attempt(wildcards, attempt):
     """A resource and no param: another attempt is no reason to run again. 1 or 0."""
     if workflow.is_main_process:
         # for the snakemake within a cluster's job, which is told of no retries
-        os.environ["LRA_ATTEMPTS"] = str(1 + workflow.execution_settings.retries)
-    return int(attempt >= int(os.environ["LRA_ATTEMPTS"]))
+        os.environ[ATTEMPTS] = str(1 + workflow.execution_settings.retries)
+    return int(attempt >= int(os.environ[ATTEMPTS]))
 
 
 def data_folder(wildcards):
