@@ -69,7 +69,7 @@ if EXPERIMENT.device != "cpu":
     if SITE.gpu_type and SITE.gpu == "gpus":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
-SEEDS_TOGETHER = "{task}-{model}" if SITE.seeds_together else None
+SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake, and SIGUSR1 would end
 # the snakemake inside the job, which waits for its work on SIGTERM
 EARLY = f"--signal=TERM@{SITE.early_seconds}" if SITE.early_seconds else ""
