@@ -19,9 +19,6 @@ if not workflow.configfiles:
     configfile: ROOT / "config/config.yaml"
 
 
-from lra import summary
-
-
 include: "workflow/rules/common.smk"
 
 
@@ -53,11 +50,6 @@ rule all:
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
-
-
-def say_what_is_not_ok():
-    command = shlex.join(["snakemake", *sys.argv[1:]])
-    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
 
 
 onsuccess:

@@ -1,8 +1,10 @@
 # The experiment, checked, and what rules ask of it.
-import os
 import re
+import shlex
+import sys
 
-from lra import fingerprint
+from lra import fingerprint, summary
+from lra.attempts import allow_attempts, is_last
 from lra.errors import LRAError
 from lra.resolve import GENERATORS, READERS, Arena
 
@@ -46,9 +48,13 @@ def every_core(wildcards):
 def is_last_attempt(wildcards, attempt):
     """A resource and no param: another attempt is no reason to run again. 1 or 0."""
     if workflow.is_main_process:
-        # for the snakemake within a cluster's job, which is told of no retries
-        os.environ["LRA_ATTEMPTS"] = str(1 + workflow.execution_settings.retries)
-    return int(attempt >= int(os.environ["LRA_ATTEMPTS"]))
+        allow_attempts(1 + workflow.execution_settings.retries)
+    return int(is_last(attempt))
+
+
+def say_what_is_not_ok():
+    command = shlex.join(["snakemake", *sys.argv[1:]])
+    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
 
 
 def data_folder(wildcards):
