@@ -21,8 +21,10 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where an archive came from changes nothing.
+# The mirror is no param of a rule, as where an archive came from changes nothing. A prefix replaces
+# Snakemake's own, and without pipefail a stage that fails would end with the status of its tee.
 shell.prefix(
+    "set -euo pipefail; "
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
     f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
 )

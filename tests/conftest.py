@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import settings
 
 from tiny import SMALL_LISTOPS
 
+# two processes of two threads each would wait for one another on two cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("arena", deadline=None)  # this machine's speed is no property of the code
 settings.load_profile("arena")
 
