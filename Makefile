@@ -22,7 +22,7 @@ setup: .venv/.ready
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 peers: setup
 	$(BIN)/pip install --quiet --constraint envs/requirements.txt --editable ".[peers]"

@@ -22,9 +22,11 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where an archive came from changes nothing. A scheduler
-# signals every process of a job: its shell and its tee stay until the training has saved its state.
+# The mirror is no param of a rule, as where an archive came from changes nothing. A prefix replaces
+# Snakemake's own, and without pipefail a stage that fails would end with the status of its tee. A
+# scheduler signals every process of a job: its shell and its tee stay until the state is saved.
 shell.prefix(
+    "set -euo pipefail; "
     f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
     f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')};"
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from lra.cell import Cell
 
@@ -31,3 +35,16 @@ def make_cell(*, encoder: dict | None = None, training: dict | None = None, **fi
         encoder={**ENCODER, **(encoder or {})},
         training={**TRAINING, **(training or {})},
     )
+
+
+@contextmanager
+def tmpfs(folder: Path, options: str):
+    """A file system of its own at `folder`; skips where mounting is not allowed."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

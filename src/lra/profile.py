@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lra import hardware
+from lra.adamw import AdamW
 from lra.cell import ProfilePoint
 from lra.model import Classifier, parameter_count
 
@@ -44,7 +45,7 @@ class Workload:
         torch.manual_seed(0)
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+        self.optimizer = AdamW(self.model.parameters())
         shape = (point.batch_size, point.length)
         tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
         self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
@@ -57,8 +58,8 @@ class Workload:
 
     def train_step(self) -> None:
         self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(1e-4)
+        self.optimizer.zero_grad()
 
     @torch.no_grad()
     def infer_step(self) -> None:

@@ -1,4 +1,4 @@
-"""The paper's published figures (config/reference/), and which of our models they are of."""
+"""Published figures (config/reference/), and which of our models they are of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 from lra.errors import LRAError
 
 PAPER = "Tay et al. 2020"
+WHOSE = {  # accuracy, by file
+    "scores.csv": f"the paper's accuracy ({PAPER}, Table 1)",
+    "standard.csv": "that of reproductions with the same small encoder (mlpen/Nystromformer; of "
+    "bigbird pkuzengqi/Skyformer)",
+}
 AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
 MATERIALISED = "transformer-materialised"
 

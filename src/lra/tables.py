@@ -21,7 +21,7 @@ from lra.stats import outcome
 
 
 def accuracy(scores: Path, reference: Path, stem: Path) -> None:
-    """Test accuracy of every model on every task, beside the paper's where it has one.
+    """Test accuracy of every model on every task, beside a published one where there is one.
 
     A mean counts only where every seed is ok and it is above chance, tested with the test examples
     of one seed (see stats.outcome): ranks, differences and averages use no other. Raises LRAError
@@ -40,7 +40,8 @@ def accuracy(scores: Path, reference: Path, stem: Path) -> None:
             _one_value(scores, ok, column)
     paper = published.scores(reference)
     lines = _accuracy_lines(rows, paper)
-    _write(_accuracy_sheet(lines, rows, paper), lines, stem)
+    whose = published.WHOSE.get(reference.name, reference.name)
+    _write(_accuracy_sheet(lines, rows, paper, whose), lines, stem)
 
 
 def efficiency(speed: Path, memory: Path, reference: Path, stem: Path) -> None:
@@ -101,7 +102,9 @@ def _accuracy_lines(rows: list[dict], paper: dict[str, dict]) -> list[dict]:
     return lines
 
 
-def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict]) -> Sheet:
+def _accuracy_sheet(
+    lines: list[dict], rows: list[dict], paper: dict[str, dict], whose: str
+) -> Sheet:
     at = {(line["model"], line["task"]): line for line in lines}
     models, tasks = _in_order(rows, "model"), _in_order(rows, "task")
     protocol = rows[0]["protocol"]
@@ -122,7 +125,7 @@ def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict])
             mean = published.mean(paper.get(model, {}))
             if None not in (theirs, mean) and abs(theirs - mean) >= 0.01:
                 notes.append(
-                    f"{model}: the paper's average as published; its scores average {mean:.2f}."
+                    f"{model}: the average below is as published; its scores average {mean:.2f}."
                 )
         table.append(Row(model, entries))
 
@@ -142,7 +145,7 @@ def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict])
     if len(tasks) > 1 and None in averages.values():
         notes.append("No average (-) where a task has no accuracy above chance from every seed.")
     if "pathx" in tasks and set(tasks) >= AVERAGED:
-        notes.append("The paper's averages leave out pathx, on which all its models fail.")
+        notes.append("Published averages leave out pathx; all of the paper's models fail on it.")
 
     sure = {r["task"]: r for r in rows} | {r["task"]: r for r in rows if r["status"] == "ok"}
     facts = [f"{t} {r['chance']:.1f} %, n = {r['n_test']:,}" for t, r in sure.items()]
@@ -151,11 +154,11 @@ def _accuracy_sheet(lines: list[dict], rows: list[dict], paper: dict[str, dict])
         f"{_seed_words(rows)}. Chance (the majority class) and test examples: {'; '.join(facts)}."
     )
     if any(line["paper"] is not None for line in lines):
-        caption += f" Second line: the paper's accuracy ({PAPER}, Table 1)"
+        caption += f" Second line: {whose}"
         caption += (
             ", not comparable: the figures here are of small models on small data."
             if protocol == "quick"
-            else ", and in parentheses ours minus the paper's."
+            else ", and in parentheses ours minus that."
         )
     elif protocol == "quick":
         caption += " Small models on small data: not comparable with the paper's figures."

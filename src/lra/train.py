@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lra import hardware
+from lra.adamw import AdamW
 from lra.batches import Batches, training_order
 from lra.cell import Cell, Training
 from lra.data.store import read_split
@@ -107,7 +108,7 @@ class Run:
         torch.manual_seed(cell.seed)
         self.model = Classifier(cell.encoder).to(self.device)
         training = cell.training
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             self.model.parameters(),
             betas=training.betas,
             eps=training.eps,
@@ -156,13 +157,11 @@ class Run:
         batch = self.train.at(index)
         scores = forward(self.model, batch, self.cell)
         loss = cross_entropy(scores, batch.labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self.model.loss(loss).backward()
         if training.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, self.step)
-        self.optimizer.step()
+        self.optimizer.step(learning_rate(training, self.step))
         correct = (scores.detach().argmax(-1) == batch.labels).double().mean()
         self.sums += torch.stack([loss.detach().double(), correct])
         self.summed += 1

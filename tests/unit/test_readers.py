@@ -201,7 +201,7 @@ def broken(number, line):
         (archives.aan({"train": 11, "eval": 6, "test": 4}),
          "gives 11 examples of train, not the 12 that config/datasets.yaml says"),
         (archives.aan({"train": 12, "test": 4}), "has no new_aan_pairs.eval.tsv"),
-        (broken(5, b"1.0\tP\tQ\tonly four"), "new_aan_pairs.train.tsv: CSV parse error: Expected 5 columns, got 4"),
+        (broken(5, b"1.0\tP\tQ\tonly four"), "Expected 5 columns, got 4"),
         (broken(5, b"2.0\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: a label is neither 0 nor 1"),
         (broken(5, b"yes\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: In CSV column #0"),
     ],

@@ -48,7 +48,7 @@ def text(tmp_path, served) -> tuple[Checkout, Path]:
     (tmp_path / "checkout").mkdir()
     checkout = Checkout(tmp_path / "checkout")
     entry = {
-        "task": "text", "source": "imdb", "max_len": 100, "options": {"max_length": 100},
+        "task": "text", "source": "imdb", "max_len": 100, "options": {"max_length": 99},
         "train": 30, "val": 10, "test": 40, "licence": "test", "citation": "test",
         "archive": {"file": archive.name, "urls": [f"{address}/imdb.tar.gz"],
                     "sha256": sha256(archive)},
@@ -74,7 +74,7 @@ def test_an_archive_is_downloaded_once_and_another_mirror_changes_nothing(text, 
     assert "Nothing to be done" in checkout.run("data")
     again = checkout.run("data", "--config", f"data_mirror={tmp_path}/elsewhere")
     assert "Nothing to be done" in again
-    checkout.edit("config/datasets.yaml", "max_length: 100", "max_length: 50")
+    checkout.edit("config/datasets.yaml", "max_length: 99\n", "max_length: 50\n")
     assert checkout.plan("data") == {"prepare text-tiny"}
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ import torch
 
 from lra.errors import LRAError
 from lra.resume import Work
-from tiny import ROOT, make_cell
+from tiny import ROOT, make_cell, tmpfs
 
 
 def lra(*arguments: str) -> subprocess.CompletedProcess:
@@ -43,19 +42,6 @@ def one_line(done: subprocess.CompletedProcess) -> str:
 @pytest.fixture
 def data(tiny_listops, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_listops, tmp_path / "data"))
-
-
-@contextmanager
-def tmpfs(folder: Path, options: str):
-    """A file system of its own at `folder`; skips where mounting is not allowed."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a tmpfs is not allowed here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_missing_data_file_is_named(data, tmp_path):

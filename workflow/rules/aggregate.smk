@@ -109,10 +109,10 @@ rule collect_profile:
 
 
 rule table_accuracy:
-    """Accuracy beside the paper's Table 1."""
+    """Accuracy beside the paper's Table 1, or beside reproductions with the protocol's encoder."""
     input:
         scores="results/{experiment}/scores.parquet",
-        reference="config/reference/scores.csv",
+        reference=PUBLISHED_SCORES,
     output:
         multiext("results/{experiment}/tables/accuracy", ".csv", ".md", ".tex", ".html"),
     log:

@@ -22,6 +22,7 @@ GENERATED = [
     name for name in arena.all_datasets if arena.dataset(name).source in GENERATORS
 ]
 PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
+PUBLISHED_SCORES = f"config/reference/{'standard' if EXPERIMENT.protocol == 'standard' else 'scores'}.csv"
 FIGURES = {  # each figure's tables
     "performance": ["scores", "speed", "memory"],
     "speed": ["speed"],
