@@ -7,6 +7,7 @@ kernel's count of processes that it killed for lack of memory (`lra killed`).
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lra.cell import Cell
 from lra.cgroup import oom_kills
 from lra.files import write_beside
 
+ATTEMPTS = "LRA_ATTEMPTS"
 SIGKILLED = 128 + 9  # a shell's exit status of a command that SIGKILL ended
 
 
@@ -46,6 +48,19 @@ class Attempt:
 
     def end(self, work: Path) -> None:
         self.file(work).unlink(missing_ok=True)
+
+
+def allow_attempts(count: int) -> None:
+    """Say how often a job is tried, also to the snakemake within a cluster's job.
+
+    That one decides on resources anew and is told of no retries; it inherits the environment.
+    """
+    os.environ[ATTEMPTS] = str(count)
+
+
+def is_last(attempt: int) -> bool:
+    """Whether an attempt, counted from 1, is the last that `allow_attempts` allows."""
+    return attempt >= int(os.environ.get(ATTEMPTS, 1))
 
 
 def shortage(attempt: Attempt) -> str | None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from tiny import ROOT, make_cell
@@ -101,7 +102,8 @@ def test_a_killed_job_leaves_the_rest_and_is_resumed_by_the_next_snakemake(check
         while not state.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert state.exists(), (checkout.folder / "killed.log").read_text()
-        subprocess.run(["pkill", "-KILL", "-f", "lra train .*linear/seed1"], check=True)
+        for job in psutil.Process(run.pid).children(recursive=True):
+            job.kill()
         assert run.wait(timeout=120) != 0
     cell = checkout.folder / "results/tiny/cells/listops/linear/seed1"
     assert not (cell / "train.json").exists()

@@ -14,7 +14,7 @@ import pytest
 from lra.data.manifest import verify
 from tiny import ROOT, SMALL_LISTOPS
 
-RECIPE = {"source": "listops", "options": SMALL_LISTOPS, "train": 2000, "val": 100, "test": 100,
+RECIPE = {"source": "listops", "options": SMALL_LISTOPS, "train": 20_000, "val": 100, "test": 100,
           "seed": 0}  # fmt: skip
 
 

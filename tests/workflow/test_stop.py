@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 from test_kill import finish, results, same, start
@@ -246,3 +248,44 @@ def test_the_kernels_count_is_read(tmp_path, monkeypatch, own, file):
     (tmp_path / "mount" / file).parent.mkdir(parents=True)
     (tmp_path / "mount" / file).write_text("low 0\noom 4\noom_kill 3\n")
     assert cgroup.oom_kills() == 3
+
+
+def signal_training(checkout, run: subprocess.Popen, after: int) -> None:
+    """SIGUSR1 to every process of the training's job, as a scheduler does, once `after` came."""
+    attempt = checkout.folder / "results/tiny/work/listops/linear/seed1/attempt.json"
+    deadline = time.monotonic() + 120
+    while not (attempt.exists() and attempt.stat().st_mtime_ns > after):
+        assert run.poll() is None
+        assert time.monotonic() < deadline, "no attempt after two minutes"
+        time.sleep(0.05)
+    time.sleep(1)
+    for job in psutil.Process(run.pid).children(recursive=True):
+        job.send_signal(signal.SIGUSR1)
+
+
+def test_the_time_limit_in_every_retry_is_a_row_and_more_time_finishes_it(checkout):
+    """The whole job is signalled, its shell and tee too; the first attempt fails and is retried."""
+    asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
+             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 3000}}"]  # fmt: skip
+    table = "results/tiny/tables/accuracy.md"
+    command = [sys.executable, "-m", "snakemake", table, "--retries", "1", *asked]
+    log = checkout.folder / "stopped.log"
+    with log.open("w") as said:
+        run = subprocess.Popen(command, cwd=checkout.folder, stdout=said, stderr=said)
+        began = 0
+        for _ in range(2):
+            signal_training(checkout, run, began)
+            began = time.time_ns()
+        assert run.wait(timeout=120) == 0, log.read_text()
+    record = checkout.folder / "results/tiny/cells/listops/linear/seed1/train.json"
+    assert json.loads(record.read_text())["status"] == "timeout"
+    said = log.read_text()
+    assert re.search(r"stopped by SIGUSR1 at step [\d,]+ of 3,000; run again to go on", said)
+    assert "resumed at step" in said
+    assert "timeout" in (checkout.folder / table).read_text()
+    line = re.search(r"listops/linear/seed1  timeout: .*\n    snakemake (.*)", said)[1]
+    again = checkout.snakemake(*shlex.split(line))
+    assert again.returncode == 0, again.stdout
+    assert "resumed at step" in again.stdout
+    assert "All 1 cells are ok." in again.stdout
+    assert "timeout" not in (checkout.folder / table).read_text()

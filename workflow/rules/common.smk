@@ -1,9 +1,9 @@
 # The experiment, checked, and what rules ask of it.
 import functools
-import os
 import re
 
 from lra import fingerprint
+from lra.attempts import allow_attempts, is_last
 from lra.errors import LRAError
 from lra.resolve import GENERATORS, READERS, Arena
 
@@ -49,15 +49,11 @@ def every_core(wildcards):
     return workflow.cores or 1
 
 
-ATTEMPTS = "LRA_ATTEMPTS"
-
-
 def is_last_attempt(wildcards, attempt):
     """A resource and no param: another attempt is no reason to run again. 1 or 0."""
     if workflow.is_main_process:
-        # for the snakemake within a cluster's job, which is told of no retries
-        os.environ[ATTEMPTS] = str(1 + workflow.execution_settings.retries)
-    return int(attempt >= int(os.environ[ATTEMPTS]))
+        allow_attempts(1 + workflow.execution_settings.retries)
+    return int(is_last(attempt))
 
 
 def data_folder(wildcards):
