@@ -1,4 +1,5 @@
 # The experiment, checked, and what rules ask of it.
+import functools
 import re
 
 from lra import fingerprint
@@ -38,6 +39,10 @@ wildcard_constraints:
     length=r"\d+",
 
 
+# The code that a plan was made with; jobs stop where theirs is no longer the same.
+stage_code = functools.cache(fingerprint.stage)
+
+
 def every_core(wildcards):
     """Nothing runs beside a profile."""
     return workflow.cores or 1
@@ -74,20 +79,20 @@ def point_json(wildcards):
 
 
 def train_code(wildcards):
-    return fingerprint.stage("train", mechanism_of(wildcards.model))
+    return stage_code("train", mechanism_of(wildcards.model))
 
 
 def evaluate_code(wildcards):
-    return fingerprint.stage("evaluate", mechanism_of(wildcards.model))
+    return stage_code("evaluate", mechanism_of(wildcards.model))
 
 
 def span_code(wildcards):
-    return fingerprint.stage("span", mechanism_of(wildcards.model))
+    return stage_code("span", mechanism_of(wildcards.model))
 
 
 def profile_code(wildcards):
     point = arena.profile_point(wildcards.model, int(wildcards.length))
-    return fingerprint.stage("profile", point.encoder.attention)
+    return stage_code("profile", point.encoder.attention)
 
 
 def one_of_names(names):
