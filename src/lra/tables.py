@@ -134,11 +134,11 @@ def _accuracy_sheet(
         if any(row["validation"] == "test set" for row in of_task):
             notes.append(f"{task}: validated on the test set itself, as the official code does.")
         sizes = {row["model"]: row["params"] for row in of_task}
-        heavier = _off_size(sizes)
-        if heavier:
+        off_size = _off_size(sizes)
+        if off_size:
             notes.append(
                 f"{task}: parameters more than 10 % from the transformer's "
-                f"{sizes['transformer']:,}, which LRA's rules do not allow: {', '.join(heavier)}."
+                f"{sizes['transformer']:,}, which LRA's rules do not allow: {', '.join(off_size)}."
             )
     if any(line["verdict"] == "FAIL" for line in lines):
         notes.insert(0, "FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")

@@ -293,8 +293,8 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
 )
 def test_a_killed_run_leaves_no_worker_and_nothing_half_written(tmp_path, number, status):
     script = (  # a slow writer, so that the workers are idle when the signal comes
-        "import sys, time; from pathlib import Path; from lra.data import generate;"
-        "generate.tqdm.update = lambda *_: time.sleep(1);"
+        "import sys, time; from pathlib import Path; from lra import progress;"
+        "from lra.data import generate; progress.tqdm.update = lambda *_: time.sleep(1);"
         "sizes = {'train': 10**9, 'val': 1, 'test': 1};"
         "generate.generate_dataset('listops', {}, sizes, 0, Path(sys.argv[1]), workers=2)"
     )

@@ -12,7 +12,15 @@ from torch.nn.functional import conv1d, linear, scaled_dot_product_attention
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
 from lra.attention.blocks import split
-from lra.attention.segments import Part, RelativeAttention, Shared, earlier, per_pair, visible
+from lra.attention.segments import (
+    Part,
+    RelativeAttention,
+    Shared,
+    earlier,
+    per_pair,
+    projected,
+    visible,
+)
 from lra.errors import LRAError
 
 INFO = Info("recurrence", "Rae et al. 2020, arXiv:1911.05507", "O(N segment)", causal=True)
@@ -77,9 +85,9 @@ class Attention(MultiHead):
         count = min(self.compressed_segments, max(groups - 2, 0))
         learning = self.training and self.convolution is not None and groups > 1
         q = self.query(x)
-        (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
-        if not self.stops_gradients:
-            old_k, old_v = k, v
+        (k, old_k), (v, old_v) = (
+            projected(x, p, self.stops_gradients) for p in (self.key, self.value)
+        )
         parts, seen = [], []
         self.auxiliary = None
         if count or learning:

@@ -47,6 +47,12 @@ class Shared(torch.autograd.Function):
         return to_x, to_weight.to(weight.dtype), None
 
 
+def projected(x: Tensor, projection: nn.Linear, stops_gradients: bool) -> tuple[Tensor, Tensor]:
+    """x as a segment's own keys or values, and as a later segment's, where gradients may stop."""
+    own, memory = Shared.apply(x, projection.weight, True)
+    return own, memory if stops_gradients else own
+
+
 def earlier(x: Tensor, segments: int, count: int, skip: int = 0) -> Tensor:
     """What each of `segments` segments sees of `count` earlier ones, having skipped the last few.
 

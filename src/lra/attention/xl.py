@@ -8,7 +8,7 @@ from torch import Tensor
 from lra.attention import Info
 from lra.attention.base import MultiHead
 from lra.attention.blocks import split
-from lra.attention.segments import Part, RelativeAttention, Shared, earlier, per_pair, visible
+from lra.attention.segments import Part, RelativeAttention, earlier, per_pair, projected, visible
 
 INFO = Info("recurrence", "Dai et al. 2019, arXiv:1901.02860", "O(N segment)", causal=True)
 
@@ -48,9 +48,9 @@ class Attention(MultiHead):
         x = split(x, size)  # (B, G, S, dim)
         groups = x.shape[1]
         count = min(self.memory_segments, groups - 1)
-        (k, old_k), (v, old_v) = (Shared.apply(x, p.weight, True) for p in (self.key, self.value))
-        if not self.stops_gradients:
-            old_k, old_v = k, v
+        (k, old_k), (v, old_v) = (
+            projected(x, p, self.stops_gradients) for p in (self.key, self.value)
+        )
         parts = [Part(old_k, old_v, tuple(range(count, 0, -1))), Part(k, v, (0,))]
         allowed = None
         if mask is not None:

@@ -13,18 +13,23 @@ from lra.errors import LRAError
 VOCAB_SIZE = 257
 
 
+def flat(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Documents (n,) binary -> their bytes in a row (total,) uint8 and offsets (n + 1,) int32."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    values = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    return values, offsets - offsets[0]
+
+
 def byte_tokens(texts: pa.Array, max_length: int, source: Path) -> pa.Array:
     """Documents (n,) binary -> tokens (n,) list<uint8> of the first `max_length` bytes.
 
     256 would not fit, but no UTF-8 text has a byte 255. Raises LRAError naming `source` if one has.
     """
-    texts = pc.binary_slice(texts, 0, max_length)
-    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
-    values = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    values, offsets = flat(pc.binary_slice(texts, 0, max_length))
     tokens = values + np.uint8(1)
     if len(tokens) and not tokens.all():
         raise LRAError(f"{source}: not UTF-8 text, a byte is 255")
-    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), pa.array(tokens))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(tokens))
 
 
 def documents(

@@ -20,12 +20,12 @@ from typing import Any
 import pooch
 import requests
 import urllib3
-from tqdm import tqdm
 
 from lra.config import Archive
 from lra.data.manifest import sha256
 from lra.errors import LRAError
 from lra.files import set_aside, write_beside
+from lra.progress import progress
 
 ATTEMPTS = 6  # failures in a row without a new byte before a URL is given up
 FIRST_WAIT = 1.0  # seconds after the first failure; doubles with each further one
@@ -202,26 +202,16 @@ def _ask(url: str, headers: dict[str, str]) -> requests.Response:
 
 def _receive(response: requests.Response, partial: Partial, have: int, size: int | None) -> None:
     """Append the body to `partial`, which has `have` of `size` bytes, with progress on stderr."""
-    interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
     with (
         partial.path.open("ab") as file,
-        tqdm(
-            total=size,
-            initial=have,
-            desc=str(partial.out),
-            unit="B",
-            unit_scale=True,
-            file=sys.stderr,
-            mininterval=interval,
-            maxinterval=interval,
-        ) as progress,
+        progress(partial.out, size, unit="B", unit_scale=True, initial=have) as bar,
     ):
         try:
             # as sent: a server that calls a .gz "Content-Encoding: gzip" would have it unpacked
             for chunk in response.raw.stream(CHUNK, decode_content=False):
                 file.write(chunk)
                 have += len(chunk)
-                progress.update(len(chunk))
+                bar.update(len(chunk))
         except urllib3.exceptions.HTTPError:
             of = f" of {size:,}" if size else ""
             raise Interrupted(f"the connection broke off after {have:,}{of} bytes") from None

@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,13 +26,13 @@ from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel
-from tqdm import tqdm
 
 from lra.data.manifest import MANIFEST, sha256, write_manifest
 from lra.data.options import checked
 from lra.data.store import SPLITS, write_split
 from lra.errors import LRAError
 from lra.files import one_line, sigterm_unwinds
+from lra.progress import progress
 
 AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
 MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted
@@ -163,25 +162,17 @@ def generate_dataset(
     manifest = out / MANIFEST
     with one_line(manifest):
         manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
-    interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
     splits = {}
     with (
         sigterm_unwinds(),
         closing(stream(module_name, settings, seed, workers)) as chunks,
-        tqdm(
-            total=total,
-            desc=str(out),
-            unit=" examples",
-            file=sys.stderr,
-            mininterval=interval,
-            maxinterval=interval,
-        ) as progress,
+        progress(out, total, unit=" examples") as bar,
     ):
 
         def counted(named: Iterable[tuple[str, pa.Table]]) -> Iterator[pa.Table]:
             for _, table in named:
                 yield table
-                progress.update(len(table))
+                bar.update(len(table))
 
         in_order = {split: sizes[split] for split in SPLITS}
         for split, named in groupby(portions(distinct(chunks), in_order), key=lambda pair: pair[0]):

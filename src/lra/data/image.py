@@ -13,7 +13,7 @@ import numpy as np
 
 from lra.data.archives import members
 from lra.data.options import Options
-from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.store import Info, grid_table
 from lra.errors import LRAError
 
@@ -85,9 +85,7 @@ def digits(archive: Path, options: Digits, sizes: Sizes, seed: int) -> Portions:
         if rows.shape[1] != 65:
             raise LRAError(f"{archive}: {name}: {rows.shape[1]} columns, not 65")
         pixels, labels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8), rows[:, -1]
-        drawn = np.random.default_rng(seed).permutation(len(rows))
-        ends = np.cumsum([sizes["test"], sizes["val"]])
-        for split, places in zip(("test", "val", "train"), np.split(drawn, ends), strict=True):
+        for split, places in by_lot(len(rows), sizes, seed):
             yield split, grid_table(pixels[places], labels[places].astype(np.int64))
         return
     raise LRAError(f"{archive}: has no digits.csv.gz")

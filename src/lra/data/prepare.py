@@ -6,21 +6,21 @@ Nothing is unpacked to disk. The same archive, options, sizes and seed give the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from lra.data.manifest import MANIFEST, sha256, write_manifest
 from lra.data.options import Options, checked
 from lra.data.store import SPLITS, Info, SplitWriter
 from lra.errors import LRAError
 from lra.files import one_line, set_aside, sigterm_unwinds
+from lra.progress import progress
 
 Sizes = dict[str, int]  # split -> examples
 Portions = Iterator[tuple[str, pa.Table]]  # (split, some of its examples), splits in any order
@@ -40,6 +40,13 @@ class Reader:
     read: Callable[[Path, Options, Sizes, int], Portions]
 
 
+def by_lot(count: int, sizes: Sizes, seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """(split, places) of `count` examples, in an order drawn by `seed`; the rest is for train."""
+    drawn = np.random.default_rng(seed).permutation(count)
+    ends = np.cumsum([sizes["test"], sizes["val"]])
+    return zip(("test", "val", "train"), np.split(drawn, ends), strict=True)
+
+
 def prepare_dataset(module: str, recipe: Any, archive: Path, out: Path) -> None:
     """Write out/{train,val,test}.arrow and out/dataset.json, all or nothing.
 
@@ -56,9 +63,7 @@ def prepare_dataset(module: str, recipe: Any, archive: Path, out: Path) -> None:
         generator={"name": recipe.source, "config": settings.model_dump(), "seed": recipe.seed},
     )
     manifest = out / MANIFEST
-    interval = 0.5 if sys.stderr.isatty() else 30  # seconds; each update is a line in a log file
-    bar = tqdm(total=sum(recipe.sizes.values()), desc=str(out), unit=" examples", file=sys.stderr,
-               mininterval=interval, maxinterval=interval)  # fmt: skip
+    bar = progress(out, sum(recipe.sizes.values()), unit=" examples")
     with sigterm_unwinds(), one_line(manifest), bar:
         manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
         writers = {split: SplitWriter(out / f"{split}.arrow", info) for split in SPLITS}
@@ -75,7 +80,8 @@ def prepare_dataset(module: str, recipe: Any, archive: Path, out: Path) -> None:
             for writer in writers.values():
                 writer.finish()
         except LRAError as error:
-            if found == recipe.archive.sha256 or not archive.exists():
+            pinned = recipe.archive and recipe.archive.sha256
+            if found == pinned or not archive.exists():
                 raise
             bad = set_aside(archive)
             raise LRAError(f"{error}; the archive is now {bad.name}") from None

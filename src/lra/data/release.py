@@ -14,18 +14,20 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
-from pyarrow import csv
 from pydantic import Field
 
 from lra.data.archives import members
+from lra.data.bytelevel import flat
 from lra.data.listops import CLOSE, MAX, MED, MIN, SM, VOCAB, ZERO
 from lra.data.options import Options
 from lra.data.prepare import Portions, Reader, Sizes
 from lra.data.store import Info, grid_table, table_of
+from lra.data.tsv import tsv_batches
 from lra.errors import LRAError
 
 CHUNK = 2000  # images of a table
 TSV = {f"basic_{split}.tsv": split for split in ("train", "val", "test")}
+COLUMNS = {"Source": pa.binary(), "Target": pa.int64()}
 VARIANTS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9",
             "hard": "curv_contour_length_14"}  # fmt: skip
 
@@ -45,24 +47,10 @@ def lra_release(archive: Path, options: Release, sizes: Sizes, seed: int) -> Por
 
 
 def _listops(archive: Path, options: Release) -> Portions:
-    found = set()
-    parse = csv.ParseOptions(delimiter="\t", quote_char=False)
-    convert = csv.ConvertOptions(column_types={"Source": pa.binary(), "Target": pa.int64()})
-    for name, file in members(archive, lambda name: PurePosixPath(name).name in TSV):
-        base = PurePosixPath(name).name
-        found.add(base)
-        try:
-            for batch in csv.open_csv(file, csv.ReadOptions(block_size=4 << 20), parse, convert):
-                values, offsets = listops_tokens(batch["Source"], f"{archive}: {base}")
-                values, offsets = shortened(values, offsets, options.max_length)
-                yield TSV[base], table_of(values, offsets, batch["Target"])
-        except KeyError as error:
-            raise LRAError(f"{archive}: {base}: has no column {error}") from None
-        except pa.ArrowInvalid as error:
-            raise LRAError(f"{archive}: {base}: {str(error).splitlines()[0]}") from None
-        if found == set(TSV):
-            return
-    raise LRAError(f"{archive}: has no {min(set(TSV) - found)}")
+    for name, batch in tsv_batches(archive, TSV, COLUMNS, header=True):
+        values, offsets = listops_tokens(batch["Source"], f"{archive}: {name}")
+        values, offsets = shortened(values, offsets, options.max_length)
+        yield TSV[name], table_of(values, offsets, batch["Target"])
 
 
 def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +59,7 @@ def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarra
     Parentheses are dropped and `]` is X, as in the official code. Tokens differ in one byte or, for
     operators, in the two after "[", so all are found at once.
     """
-    starts = np.frombuffer(sources.buffers()[1], np.int32)[sources.offset :][: len(sources) + 1]
-    text = np.frombuffer(sources.buffers()[2], np.uint8)[starts[0] : starts[-1]]
+    text, starts = flat(sources)
     ids = np.zeros(len(text), np.uint8)
     digit = (text >= ord("0")) & (text <= ord("9"))
     ids[digit] = text[digit] - ord("0") + ZERO
@@ -88,7 +75,7 @@ def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarra
         raise LRAError(f"{where}: is not ListOps, a token is unknown")
     used = ids > 0
     counts = np.concatenate([[0], used.cumsum()])
-    return ids[used], counts[starts - starts[0]]
+    return ids[used], counts[starts]
 
 
 def shortened(

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lra.data.archives import members
 from lra.data.bytelevel import VOCAB_SIZE, documents
 from lra.data.options import Options
 from lra.data.prepare import Portions, Reader, Sizes
 from lra.data.store import Info
 from lra.data.text import rated
+from lra.data.tsv import tsv_batches
 from lra.errors import LRAError
 
 COLUMNS = {
@@ -26,7 +25,6 @@ COLUMNS = {
 }  # fmt: skip
 PAIRS = {f"new_aan_pairs.{part}.tsv": split
          for part, split in (("train", "train"), ("eval", "val"), ("test", "test"))}  # fmt: skip
-BLOCK = 4 << 20  # bytes of a TSV file at a time
 LONGEST_COMMONPLACE = 20  # bytes; longer snippets in two documents make them one for the splits
 
 
@@ -45,30 +43,12 @@ class Passages(Options):
 
 def aan(archive: Path, options: AAN, sizes: Sizes, seed: int) -> Portions:
     """The three TSV files of lra_release, a block at a time: no quoting, no header."""
-    found = set()
-    parse = csv.ParseOptions(delimiter="\t", quote_char=False)
-    read = csv.ReadOptions(column_names=list(COLUMNS), block_size=BLOCK)
-    convert = csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=False)
-    for name, file in members(archive, lambda name: name.rpartition("/")[2] in PAIRS):
-        base = name.rpartition("/")[2]
-        found.add(base)
-        try:
-            for batch in csv.open_csv(file, read, parse, convert):
-                labels = batch["label"]
-                if not pc.all(pc.is_in(labels, pa.array([0.0, 1.0]))).as_py():
-                    raise LRAError(f"{archive}: {base}: a label is neither 0 nor 1")
-                yield (
-                    PAIRS[base],
-                    documents(
-                        archive, options.max_length, labels.cast(pa.int64()), batch["a"], batch["b"]
-                    ),
-                )
-        except pa.ArrowInvalid as error:
-            raise LRAError(f"{archive}: {base}: {str(error).splitlines()[0]}") from None
-        if found == set(PAIRS):
-            return  # what follows are gigabytes of other tasks
-    missing = sorted(set(PAIRS) - found)
-    raise LRAError(f"{archive}: has no {missing[0]}")
+    for name, batch in tsv_batches(archive, PAIRS, COLUMNS, header=False):
+        labels = batch["label"]
+        if not pc.all(pc.is_in(labels, pa.array([0.0, 1.0]))).as_py():
+            raise LRAError(f"{archive}: {name}: a label is neither 0 nor 1")
+        texts = batch["a"], batch["b"]
+        yield PAIRS[name], documents(archive, options.max_length, labels.cast(pa.int64()), *texts)
 
 
 def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Portions:

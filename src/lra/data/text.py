@@ -14,7 +14,7 @@ from pydantic import Field
 from lra.data.archives import members
 from lra.data.bytelevel import VOCAB_SIZE, documents
 from lra.data.options import Options
-from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.store import Info
 from lra.errors import LRAError
 
@@ -74,9 +74,7 @@ def sentences(archive: Path, options: Sentences, sizes: Sizes, seed: int) -> Por
     rows = rated(archive, "movieReviewSnippets_GroundTruth.txt")
     sides = {text: rating > 0 for _, rating, text in rows if rating}
     texts = sorted(sides)
-    drawn = np.random.default_rng(seed).permutation(len(texts))
-    ends = np.cumsum([sizes["test"], sizes["val"]])
-    for split, places in zip(("test", "val", "train"), np.split(drawn, ends), strict=True):
+    for split, places in by_lot(len(texts), sizes, seed):
         chosen = [texts[place] for place in places]
         labels = np.array([sides[text] for text in chosen])
         yield split, documents(archive, options.max_length, labels, chosen)
