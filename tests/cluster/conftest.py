@@ -30,20 +30,19 @@ class Remote(Checkout):
     def site(self, **changed) -> None:
         self.write("config/site.yaml", yaml.safe_dump({**SITE, **changed}))
 
-    def start(self, *arguments: str, config: list[str] = LONG, env=None) -> subprocess.Popen:
+    def start(self, *arguments: str, targets=(), config: list[str] = LONG) -> subprocess.Popen:
         """snakemake --profile slurm; what it says is in run.log."""
         command = [
             sys.executable, "-m", "snakemake", "--cores", "all", "--profile", "slurm",
             "--configfile", "config/tiny.yaml", "--slurm-init-seconds-before-status-checks", "1",
-            "--seconds-between-status-checks", "1", *arguments, "--config", *config,
+            "--seconds-between-status-checks", "1", *arguments, "--config", *config, "--", *targets,
         ]  # fmt: skip
         path = f"{HERE / 'poll'}:{os.environ.get('PYTHONPATH', '')}"
         environment = {"NO_COLOR": "1", "PYTHONPATH": path, "LRA_TEST_POLL": "0.5",
                        "LRA_SAVE_SECONDS": "0.2"}  # fmt: skip
         with (self.folder / "run.log").open("a") as log:
             return subprocess.Popen(
-                command, cwd=self.folder, env={**os.environ, **environment, **(env or {})},
-                stdout=log, stderr=log,
+                command, cwd=self.folder, env={**os.environ, **environment}, stdout=log, stderr=log,
             )  # fmt: skip
 
     def finish(self, process: subprocess.Popen, status: int = 0, seconds: float = 400) -> str:
@@ -53,8 +52,14 @@ class Remote(Checkout):
         assert code == status, said
         return said
 
-    def train(self, *arguments: str, **options) -> subprocess.Popen:
-        return self.start(*arguments, f"results/tiny/{CELL}/train.json", **options)
+    def train(self, *arguments: str) -> subprocess.Popen:
+        return self.start(*arguments, targets=[self.record_name])
+
+    record_name = f"results/tiny/{CELL}/train.json"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / self.record_name
 
     @property
     def state(self) -> Path:

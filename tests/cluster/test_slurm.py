@@ -32,7 +32,8 @@ def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, rem
     before = set(slurm.jobs())
     config = ["tasks=[listops]", "models=[linear]", "seeds=[1, 2, 3]", "device=auto"]
     folder = "results/tiny/cells/listops/linear"
-    remote.finish(remote.start(*(f"{folder}/seed{n}/train.json" for n in (1, 2, 3)), config=config))
+    targets = [f"{folder}/seed{n}/train.json" for n in (1, 2, 3)]
+    remote.finish(remote.start(targets=targets, config=config))
     (job,) = set(slurm.jobs()) - before
     shown = slurm.show(job)
     assert (shown["TresPerNode"], shown["NumCPUs"]) == ("gres:gpu:1", "1")

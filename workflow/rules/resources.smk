@@ -70,9 +70,8 @@ if EXPERIMENT.device != "cpu":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
-# to the job's steps: `--signal=B:` would reach only the shell around snakemake, and SIGUSR1 would end
-# the snakemake inside the job, which waits for its work on SIGTERM
-EARLY = f"--signal=TERM@{SITE.early_seconds}" if SITE.early_seconds else ""
+# to the job's steps: `--signal=B:` would reach only the shell around snakemake
+EARLY = f"--signal=USR1@{SITE.early_seconds}" if SITE.early_seconds else ""
 
 
 def cancel_orphans():

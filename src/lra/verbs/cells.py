@@ -86,9 +86,9 @@ def _train(
         write_rows(work / "history.parquet", history, CurveRow)
 
     with (
-        stop_on_signals() as stop,
         held(cell.device, gpu_share, say) as gpu,
         Meter(gpu, gpu_share > 1) as meter,
+        stop_on_signals() as stop,  # not before: a signal ends a job that waits for a GPU
     ):
         try:
             outcome = run(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
@@ -172,12 +172,14 @@ def killed(
     cell = read(Cell, attempt.cell)
     reason = shortage(attempt)
     if reason and last_attempt:
+        from lra.provenance import provenance
         from lra.resume import Work
         from lra.train import saved_outcome
 
         state = Work(work, _key(cell, attempt.fingerprint), say).load()
         outcome = saved_outcome(cell, state, "oom", reason)
-        _write_cell(cell, attempt.fingerprint, outcome, Path(attempt.out))
+        made_with = provenance(attempt.fingerprint, cell.device)
+        _write_cell(cell, outcome, made_with, Path(attempt.out))
         attempt.end(work)
         return
     say(f"lra: {cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on")
