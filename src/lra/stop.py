@@ -7,9 +7,6 @@ preempted, the node drained) and SIGINT (Ctrl-C) say nothing about time.
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 TIME_IS_UP = signal.SIGUSR1
 SIGNALS = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
@@ -34,16 +31,13 @@ class Stop:
             raise Interrupted
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Note SIGNALS instead of dying of them; only the main thread may, in others none is noted."""
+def stop_on_signals() -> Stop:
+    """Note SIGNALS instead of dying of them, for the rest of this process.
+
+    To the very end: schedulers signal more than once, and a training that dies of it with all its
+    files written has failed for Snakemake, which deletes them.
+    """
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {signum: signal.signal(signum, stop.note) for signum in SIGNALS}
-    try:
-        yield stop
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    for signum in SIGNALS:
+        signal.signal(signum, stop.note)
+    return stop

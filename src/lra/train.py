@@ -329,7 +329,7 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
 
 def saved_outcome(cell: Cell, state: dict[str, Any] | None, status: str, reason: str) -> Outcome:
     """What a run gave of which only the saved state is left, or not even that."""
-    state = state or {"step": 0, "seconds": 0.0, "history": []}
+    state = state or {"step": 0, "seconds": 0.0, "joules": None, "history": []}
     return Outcome(
         status=status,
         reason=reason,
@@ -337,6 +337,7 @@ def saved_outcome(cell: Cell, state: dict[str, Any] | None, status: str, reason:
         steps=state["step"],
         chosen_step=None,
         seconds=state["seconds"],
+        joules=state["joules"],
         val_accuracy=None,
         history=state["history"],
         weights={},

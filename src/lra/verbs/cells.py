@@ -85,11 +85,8 @@ def _train(
     def watch(history: list[dict[str, Any]]) -> None:
         write_rows(work / "history.parquet", history, CurveRow)
 
-    with (
-        held(cell.device, gpu_share, say) as gpu,
-        Meter(gpu, gpu_share > 1) as meter,
-        stop_on_signals() as stop,  # not before: a signal ends a job that waits for a GPU
-    ):
+    with held(cell.device, gpu_share, say) as gpu, Meter(gpu, gpu_share > 1) as meter:
+        stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
         try:
             outcome = run(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
             if outcome.status == "stopped":
