@@ -62,6 +62,8 @@ rule evaluate:
         "results/{experiment}/logs/evaluate/{task}/{model}/seed{seed}.log",
     benchmark:
         "results/{experiment}/benchmarks/evaluate/{task}/{model}/seed{seed}.tsv"
+    group:
+        SEEDS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
