@@ -41,13 +41,15 @@ def reader(module: str) -> str:
 def modules(*roots: str, source: Path = SOURCE) -> list[str]:
     """The project's modules among the transitive imports of `roots`, with their packages."""
     found: set[str] = set()
+    ours = {path.stem for path in source.iterdir()}
     waiting = list(roots)
     while waiting:
         module = waiting.pop()
         if module in found or _file(module, source) is None:
             continue
         found.add(module)
-        waiting += _imports(_file(module, source))
+        names = _imports(_file(module, source))
+        waiting += [name for name in names if name.partition(".")[0] in ours]
         if "." in module:
             waiting.append(module.rpartition(".")[0])
     missing = [root for root in roots if root not in found]
@@ -65,30 +67,29 @@ def _file(module: str, source: Path) -> Path | None:
 
 
 def _imports(path: Path) -> tuple[str, ...]:
-    return _imports_of(path, path.stat().st_mtime_ns)
+    return _read(path, path.stat().st_mtime_ns)[0]
 
 
 def _syntax(path: Path) -> str:
-    return _syntax_of(path, path.stat().st_mtime_ns)
+    return _read(path, path.stat().st_mtime_ns)[1]
 
 
 @cache
-def _imports_of(path: Path, mtime: int) -> tuple[str, ...]:
-    """Every module that a file may import; `from a import b` may mean the module a.b."""
+def _read(path: Path, mtime: int) -> tuple[tuple[str, ...], str]:
+    """Every module that a file may import, and its syntax.
+
+    `from a import b` may mean the module a.b.
+    """
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    tree = ast.parse(path.read_text(), str(path))
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
                 raise ValueError(f"{path}:{node.lineno}: relative import; write it absolute")
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(names)
-
-
-@cache
-def _syntax_of(path: Path, mtime: int) -> str:
-    return ast.unparse(_Bare().visit(ast.parse(path.read_text(), str(path))))
+    return tuple(names), ast.unparse(_Bare().visit(tree))
 
 
 class _Bare(ast.NodeTransformer):

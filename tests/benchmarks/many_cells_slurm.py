@@ -31,7 +31,7 @@ def train_all(cells: int, folder: Path) -> None:
     try:
         cluster.start()
         start = time.perf_counter()
-        checkout.finish(checkout.start(*targets, config=config), seconds=3600)
+        checkout.finish(checkout.start(targets=targets, config=config), seconds=3600)
         taken = time.perf_counter() - start
         states = Counter(cluster.show(job)["JobState"] for job in cluster.jobs())
     finally:

@@ -40,6 +40,8 @@ wildcard_constraints:
     length=r"\d+",
 
 
+# Rules ask several times for each cell.
+resolved = functools.cache(arena.resolve)
 # The code that a plan was made with; jobs stop where theirs is no longer the same.
 stage_code = functools.cache(fingerprint.stage)
 
@@ -74,11 +76,11 @@ def splits_of(*names):
 
 
 def mechanism_of(model):
-    return arena.resolve(TASKS[0], model, SEEDS[0])[0].encoder.attention
+    return resolved(TASKS[0], model, SEEDS[0])[0].encoder.attention
 
 
 def cell_json(wildcards):
-    cell, _ = arena.resolve(wildcards.task, wildcards.model, int(wildcards.seed))
+    cell, _ = resolved(wildcards.task, wildcards.model, int(wildcards.seed))
     return cell.model_dump_json()
 
 

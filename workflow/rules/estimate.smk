@@ -16,7 +16,7 @@ def say_estimate():
     jobs = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
     trained = {tuple(job.wildcards) for job in jobs if job.rule.name == "train"}
     cells = [
-        arena.resolve(task, model, seed)[0]
+        resolved(task, model, seed)[0]
         for task in TASKS
         for model in MODELS
         for seed in SEEDS

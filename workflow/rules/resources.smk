@@ -33,7 +33,7 @@ def profile_extra(wildcards):
 
 
 def cell_of(wildcards):
-    return arena.resolve(wildcards.task, wildcards.model, int(wildcards.seed))[0]
+    return resolved(wildcards.task, wildcards.model, int(wildcards.seed))[0]
 
 
 def cell_memory(wildcards, attempt):

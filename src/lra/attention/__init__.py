@@ -36,6 +36,7 @@ class Info:
     causal: bool  # whether it can be causal
 
 
+@functools.cache
 def names() -> list[str]:
     """Every mechanism there is."""
     files = Path(__file__).parent.glob("*.py")

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy.ndimage import binary_dilation
 
 from lra.data.snakes import APRON, GRID, SCALE
 
@@ -114,6 +113,8 @@ def brush_tables(
     size: int, length: float, thickness: float, margins: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """The array fields of a `Brush`, for paddles of `length` x `thickness` pixels."""
+    from scipy.ndimage import binary_dilation  # slow; a plan imports this file for its options
+
     reach = math.ceil(SCALE * (length + 0.5)) + 1  # a paddle's length varies by rounding
     half = math.ceil(reach / SCALE) + 4  # room for the margin, and for Lanczos's three pixels
     window, middle = 2 * half + 1, SCALE * half

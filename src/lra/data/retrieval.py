@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lra.data.bytelevel import VOCAB_SIZE, documents
 from lra.data.options import Options
@@ -88,6 +86,10 @@ def _apart(
     together: list[tuple[int, list[bytes]]], sizes: Sizes, rng: np.random.Generator
 ) -> dict[str, list[tuple[int, list[bytes]]]]:
     """Documents to splits, in proportion to their sizes; those that share text stay together."""
+    # slow; a plan imports this file for its options
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     texts = {
         text: place for place, text in enumerate(sorted({t for _, ts in together for t in ts}))
     }
