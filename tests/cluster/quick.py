@@ -1,0 +1,53 @@
+"""The quick experiment through `--profile slurm`, to its tables, on a Slurm of this host.
+
+    python tests/cluster/quick.py FOLDER [ARGUMENT OF SNAKEMAKE ...]
+
+FOLDER is new; the checkout and Slurm's files go there. Expect 173 jobs of Snakemake in 75 of Slurm.
+Wants root, Debian's slurm-wlm and munge. Its profiles are of a machine that does other things.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import yaml  # noqa: E402
+from slurm import Cluster, missing  # noqa: E402
+
+from checkout import Checkout  # noqa: E402
+
+SITE = {"cpu_partition": "cpu", "gpu_partition": "gpu", "account": "main", "max_memory_gb": 4.0,
+        "seeds_together": True}  # fmt: skip
+
+
+def main(folder: Path, arguments: list[str]) -> None:
+    if reason := missing():
+        raise SystemExit(reason)
+    (folder / "checkout").mkdir(parents=True)
+    for part in (folder, *folder.parents[:-1]):
+        part.chmod(part.stat().st_mode | 0o011)  # munge's socket must be reachable
+    checkout = Checkout(folder / "checkout")
+    checkout.write("config/site.yaml", yaml.safe_dump(SITE))
+    cluster = Cluster(folder / "slurm")
+    began = time.monotonic()
+    try:
+        cluster.start()
+        command = [sys.executable, "-m", "snakemake", "--cores", "all", "--profile", "slurm"]
+        subprocess.run([*command, *arguments], cwd=checkout.folder, check=True)
+        jobs = cluster.jobs()
+        left = cluster.jobs("PENDING", "RUNNING", "SUSPENDED")
+        assert not left, left
+    finally:
+        cluster.stop()
+    table = checkout.folder / "results/quick/tables/accuracy.md"
+    assert table.exists()
+    print(f"{len(jobs)} jobs of Slurm in {(time.monotonic() - began) / 60:.1f} min")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), sys.argv[2:])
