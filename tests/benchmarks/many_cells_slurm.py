@@ -16,9 +16,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "cluster"), str(TESTS.parent / "src")]
 
+from remote import Remote  # noqa: E402
 from slurm import Cluster, missing  # noqa: E402
-
-from conftest import Remote  # noqa: E402
 
 
 def train_all(cells: int, folder: Path) -> None:
