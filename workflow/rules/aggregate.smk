@@ -287,8 +287,7 @@ rule table_span:
     message:
         "table of spans"
     shell:
-        "lra tables span --root {params.root}"
-        " --stem {params.stem} 2>&1 | tee {log}"
+        "lra tables span --root {params.root}" " --stem {params.stem} 2>&1 | tee {log}"
 
 
 rule table_shortcomings:
