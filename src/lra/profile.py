@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
 from lra import hardware
 from lra.adamw import AdamW
@@ -23,6 +25,10 @@ from lra.model import Classifier, parameter_count
 
 WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
 FEWEST = 3  # timed steps, however long they take
+COUNTED = flop_registry | {  # torch knows the fused attention of GPUs only
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+}
 
 
 @dataclass
@@ -34,6 +40,7 @@ class Measured:
     infer_steps_per_s: float | None = None
     tokens_per_s: float | None = None
     joules_per_step: float | None = None
+    flops_per_step: int | None = None
     peak_bytes: int | None = None
     process_bytes: int | None = None
 
@@ -58,8 +65,11 @@ class Workload:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
             return self.model(self.tokens).float()
 
-    def train_step(self) -> None:
+    def backward(self) -> None:
         self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
+
+    def train_step(self) -> None:
+        self.backward()
         self.optimizer.step(1e-4)
         self.optimizer.zero_grad()
         self.trained += 1
@@ -90,6 +100,7 @@ def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown) -> 
             "infer_steps_per_s": 1 / inference,
             "tokens_per_s": point.batch_size * point.length / training,
             "joules_per_step": (after - before) / load.trained if known else None,
+            "flops_per_step": step_flops(load),
         }
 
     return _guarded(point, measure)
@@ -149,6 +160,37 @@ def seconds_per_step(
         hardware.synchronise(device)
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+class Operations(TorchDispatchMode):
+    """Adds up what torch's FlopCounterMode does, which would import dynamo: seconds a job."""
+
+    flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if count := COUNTED.get(func._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def step_flops(load: Workload) -> int:
+    """Floating-point operations of one forward and backward pass.
+
+    Counted are matrix products, convolutions and fused attention, a multiply-add as two, with what
+    the backward pass computes again and fused attention as if no key were hidden. Not seen are
+    Fourier transforms, sorting, gathering and scattering, elementwise operators, reductions and
+    the optimiser's update.
+    """
+    with Operations() as counter:
+        load.model.train()
+        load.backward()
+    load.optimizer.zero_grad()
+    return counter.flops
 
 
 def high_water_mark(profiler: torch.autograd.profiler.profile) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import LRAError
@@ -47,11 +48,18 @@ def figure(line: Line, column: str) -> float | str | None:
     return float(text) if text not in (None, "FAIL") else text
 
 
-def mean(line: Line) -> float | None:
-    """Of a model's published scores in percent, which should be its published average."""
-    figures = [figure(line, task) for task in sorted(AVERAGED)]
-    numbers = [f for f in figures if isinstance(f, float)]
-    return sum(numbers) / len(numbers) if len(numbers) == len(AVERAGED) else None
+def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """What remarks.csv beside `path` says of its figures of these models and columns (str).
+
+    A remark without a model or column is of all. Raises LRAError where there is no such file.
+    """
+    known = {"": True} | dict.fromkeys([*models, *columns], True)
+    lines = _lines(path.with_name("remarks.csv"), {"file", "model", "column", "note"})
+    return [
+        line["note"]
+        for line in lines
+        if line["file"] == path.name and line["model"] in known and line["column"] in known
+    ]
 
 
 def _lines(path: Path, columns: set[str]) -> list[Line]:

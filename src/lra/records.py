@@ -82,6 +82,7 @@ class SpeedRecord(Provenance):
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
+    flops_per_step: int | None = None  # of forward and backward: see lra.profile.step_flops
     threads: int
     precision: str
     params: int
@@ -165,6 +166,8 @@ class SpeedRow(Strict):
     infer_steps_per_s: float | None
     tokens_per_s: float | None
     joules_per_step: float | None = None
+    flops_per_step: int | None = None
+    params: int | None = None
 
 
 class MemoryRow(Strict):

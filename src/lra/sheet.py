@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Literal
 
 import pandas as pd
@@ -21,6 +21,11 @@ SIGNS = {
     "−": r"$-$",
     "–": "--",
     "…": r"\dots{}",
+    "≈": r"$\approx$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
 }
 LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"}
 HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
@@ -31,7 +36,7 @@ TEX = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 @dataclass(frozen=True)
 class Entry:
     text: str
-    under: str = ""  # a second, smaller line
+    under: str = ""  # smaller lines below
     mark: Mark = ""  # among the entries of its column
 
 
@@ -50,6 +55,7 @@ class Sheet:
     columns: list[str]  # headings, of one line or two
     rows: list[Row]
     notes: list[str]
+    stub: str = "model"  # what the rows are
 
     @property
     def grouped(self) -> list[tuple[str, list[Row]]]:
@@ -57,7 +63,7 @@ class Sheet:
 
 
 def markdown(sheet: Sheet) -> str:
-    """For GitHub and Pandoc: pipe table, the second line after a `<br>`."""
+    """For GitHub and Pandoc: pipe table, smaller lines after a `<br>`."""
     lines = []
     for group, rows in sheet.grouped:
         if group:
@@ -65,7 +71,7 @@ def markdown(sheet: Sheet) -> str:
         lines += [[_pipes(row.name)] + [_markdown_entry(e) for e in row.entries] for row in rows]
     body = tabulate(
         lines,
-        ["model", *(_pipes(column).strip().replace("\n", "<br>") for column in sheet.columns)],
+        [sheet.stub, *(_pipes(column).strip().replace("\n", "<br>") for column in sheet.columns)],
         tablefmt="pipe",
         disable_numparse=True,
         colalign=["left"] + ["right"] * len(sheet.columns),
@@ -85,12 +91,12 @@ def latex(sheet: Sheet) -> str:
         for row in rows:
             entries = [TEX[e.mark].format(_tex(e.text)) for e in row.entries]
             lines.append(" & ".join([_tex(row.name), *entries]) + r" \\")
-            if any(e.under for e in row.entries):
-                under = [
-                    rf"{{\scriptsize {_tex(e.under)}}}" if e.under else "" for e in row.entries
-                ]
-                lines.append(" & ".join(["", *under]) + r" \\[2pt]")
-    headings = [["", *c.split("\n")][-2:] for c in ["model", *sheet.columns]]
+            under = list(zip_longest(*(e.under.split("\n") for e in row.entries), fillvalue=""))
+            for place, texts in enumerate(under if any(map(any, under)) else ()):
+                small = [rf"{{\scriptsize {_tex(text)}}}" if text else "" for text in texts]
+                space = "[2pt]" if place == len(under) - 1 else ""
+                lines.append(" & ".join(["", *small]) + rf" \\{space}")
+    headings = [["", *c.split("\n")][-2:] for c in [sheet.stub, *sheet.columns]]
     head = "\n".join(
         " & ".join(map(_tex, line)) + r" \\" for line in zip(*headings, strict=True) if any(line)
     )
@@ -130,7 +136,7 @@ def page(sheet: Sheet) -> str:
     )
     table = (
         table.tab_header(sheet.title, raw(html.escape(sheet.caption)))
-        .tab_stubhead("model")
+        .tab_stubhead(sheet.stub)
         .fmt(str, columns=columns)  # as they are: the entries are HTML
         .cols_align("right", columns=columns)
         .cols_label(dict(zip(columns, headings, strict=True)))
@@ -150,14 +156,19 @@ def page(sheet: Sheet) -> str:
 
 def _markdown_entry(entry: Entry) -> str:
     text = MARKDOWN[entry.mark].format(_pipes(entry.text))
-    return f"{text}<br><sub>{_pipes(entry.under)}</sub>" if entry.under else text
+    return text + "".join(f"<br><sub>{_pipes(line)}</sub>" for line in _lines(entry.under))
 
 
 def _html_entry(entry: Entry) -> str:
     text = HTML[entry.mark].format(html.escape(entry.text))
     small = "font-size: 80%; color: #595959"
-    under = f'<br><span style="{small}">{html.escape(entry.under)}</span>' if entry.under else ""
+    lines = _lines(entry.under)
+    under = "".join(f'<br><span style="{small}">{html.escape(line)}</span>' for line in lines)
     return f'<span style="white-space: nowrap">{text}{under}</span>'
+
+
+def _lines(under: str) -> list[str]:
+    return under.split("\n") if under else []
 
 
 def _pipes(text: str) -> str:

@@ -8,10 +8,14 @@ from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra import sheet, tables
+from lra import sheet
 from lra.errors import LRAError
 from lra.records import MemoryRow, ScoreRow, SpeedRow, write_rows
 from lra.sheet import Entry, Row, Sheet
+from lra.tables.accuracy import accuracy as accuracy_table
+from lra.tables.accuracy import rank
+from lra.tables.efficiency import costs
+from lra.tables.efficiency import efficiency as efficiency_table
 
 FIVE = [task for task in TASKS if task != "pathx"]
 
@@ -23,7 +27,7 @@ def accuracy(tmp_path):
     def build(rows):
         write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
         stem = tmp_path / "accuracy"
-        tables.accuracy(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem)
+        accuracy_table(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem)
         lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
         forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
         return {(line["model"], line["task"]): line for line in lines}, forms
@@ -38,7 +42,7 @@ def efficiency(tmp_path):
         write_rows(tmp_path / "memory.parquet", memories, MemoryRow)
         stem = tmp_path / "efficiency"
         inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
-        tables.efficiency(*inputs, REFERENCE / "efficiency.csv", stem)
+        efficiency_table(*inputs, REFERENCE / "efficiency.csv", stem)
         lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
         forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
         return {(line["model"], int(line["length"])): line for line in lines}, forms
@@ -59,10 +63,12 @@ def five(model="linear", **accuracies):
 def test_the_papers_figure_and_the_difference(accuracy):
     lines, forms = accuracy([score_row(seed=0, accuracy=66.0), score_row(seed=1, accuracy=68.0)])
     line = lines["linear", "text"]
-    assert (float(line["mean"]), float(line["paper"])) == (67.0, 65.9)
+    assert (float(line["mean"]), float(line["published"])) == (67.0, 65.9)
     assert float(line["difference"]) == pytest.approx(1.1)
     assert line["n_ok"] == line["n_seeds"] == "2"
-    assert entries(forms["md"], "linear") == ["67.00 ± 1.41<br><sub>65.90 (+1.10)</sub>"]
+    assert entries(forms["md"], "linear") == [
+        "67.00 ± 1.41<br><sub>[54.3, 79.7]</sub><br><sub>65.90 (+1.10) ≈</sub>"
+    ]
 
 
 def test_a_quick_experiment_says_that_it_does_not_compare(accuracy):
@@ -91,7 +97,8 @@ def test_a_status_is_shown_and_never_a_zero(accuracy):
 def test_fail_is_not_above_chance(accuracy):
     lines, forms = accuracy([score_row(accuracy=51.0), score_row(model="local", accuracy=60.0)])
     assert lines["linear", "text"]["verdict"] == "FAIL"
-    assert entries(forms["md"], "linear") == ["FAIL<br><sub>65.90</sub>"]
+    assert entries(forms["md"], "linear") == ["FAIL<br><sub>65.90 ↓</sub>"]
+    assert lines["linear", "text"]["replication"] == "below"
     assert "FAIL: not significantly above chance" in forms["md"]
 
 
@@ -132,13 +139,13 @@ def test_the_papers_average_is_only_beside_one_over_the_same_tasks(accuracy):
     assert entries(forms["md"], "linear")[-1] == "60.00"
     _, forms = accuracy([*five(), score_row("pathx", accuracy=70.0)])
     assert entries(forms["md"], "linear")[-1] == "70.00<br><sub>50.55</sub>"
-    assert "leave out pathx" in forms["md"]
+    assert "averages leave it out" in forms["md"]
 
 
 def test_an_odd_published_average_is_kept_and_said(accuracy):
     _, forms = accuracy([*five("sinkhorn"), *five("bigbird")])
     assert "51.39" in entries(forms["md"], "sinkhorn")[-1]
-    assert "sinkhorn: the average below is as published; its scores average 51.48." in forms["md"]
+    assert "sinkhorn: the published average, 51.39, is not the mean" in forms["md"]
     assert "bigbird: the paper's" not in forms["md"]
 
 
@@ -160,7 +167,7 @@ def test_a_model_alone_is_not_the_best(accuracy):
 
 @given(st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.floats(0, 100)), max_size=6))
 def test_ranks(values):
-    marks = tables.rank(values)
+    marks = rank(values)
     shown = {m: round(v, 2) for m, v in values.items() if v is not None}
     assert set(marks) == set(values)
     best = [m for m, mark in marks.items() if mark == "best"]
@@ -182,7 +189,7 @@ def test_what_does_not_belong_together_is_refused(accuracy, change):
 def test_a_missing_reference_is_one_line(tmp_path):
     write_rows(tmp_path / "scores.parquet", [score_row()], ScoreRow)
     with pytest.raises(LRAError, match=r"none\.csv: No such file"):
-        tables.accuracy(tmp_path / "scores.parquet", tmp_path / "none.csv", tmp_path / "t")
+        accuracy_table(tmp_path / "scores.parquet", tmp_path / "none.csv", tmp_path / "t")
 
 
 def profile(rates, length=1024, **changes):
@@ -194,14 +201,14 @@ def test_factors_are_over_the_materialised_transformer(efficiency):
     rates = {"transformer": 4.0, "transformer-materialised": 2.0, "linear": 5.0}
     lines, forms = efficiency(*profile(rates))
     assert [float(line["factor"]) for line in lines.values()] == [2.0, 1.0, 2.5]
-    assert lines["linear", 1024]["paper_speedup"] == "1.1"
-    assert lines["linear", 1024]["paper_peak_memory_gb"] == "0.37"
+    assert lines["linear", 1024]["published_speedup"] == "1.1"
+    assert lines["linear", 1024]["published_peak_memory_gb"] == "0.37"
     # The paper's Transformer is the materialised one; the fused one has no counterpart.
-    assert lines["transformer-materialised", 1024]["paper_steps_per_s"] == "8.1"
-    assert lines["transformer", 1024]["paper_steps_per_s"] == ""
+    assert lines["transformer-materialised", 1024]["published_steps_per_s"] == "8.1"
+    assert lines["transformer", 1024]["published_steps_per_s"] == ""
     cells = entries(forms["md"], "linear")
-    assert cells == ["5.00", "2.5×", "12.0", "131,072", "0.400", "0.900", "1.1×", "0.37"]
-    assert "Speed-up is over transformer-materialised" in forms["md"]
+    assert cells == ["5.00<br><sub>2.5× [1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
+    assert "the factor over transformer-materialised" in forms["md"]
     assert "no counterpart in the paper" in forms["md"]
 
 
@@ -209,7 +216,7 @@ def test_factors_are_over_the_fused_transformer_where_there_is_no_other(efficien
     lines, forms = efficiency(*profile({"transformer": 4.0, "linear": 5.0}))
     assert float(lines["linear", 1024]["factor"]) == 1.25
     assert (
-        "Speed-up is over transformer, whose attention is fused, unlike the paper's" in forms["md"]
+        "the factor over transformer, whose attention is fused, unlike the paper's" in forms["md"]
     )
 
 
@@ -219,29 +226,30 @@ def test_no_factor_where_the_transformer_has_no_speed(efficiency):
     assert lines["linear", 1024]["factor"] == lines["transformer", 1024]["factor"] == ""
     assert entries(forms["md"], "transformer")[0] == "oom"
     assert lines["transformer", 1024]["train_steps_per_s"] == ""
-    assert "No speed-up at a length" in forms["md"]
+    assert "No factor at a length" in forms["md"]
 
 
 def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
     _, forms = efficiency(*profile({"linear": 5.0}, length=256))
-    assert len(entries(forms["md"], "linear")) == 6
-    assert "paper's" not in forms["md"].split("|", 1)[1]
+    assert entries(forms["md"], "linear") == ["5.00", "0.400"]
+    assert "In brackets" not in forms["md"]
 
 
 def test_small_memory_is_in_megabytes(efficiency):
     _, forms = efficiency([speed_row()], [memory_row(peak_bytes=5_250_000)])
-    assert entries(forms["md"], "linear")[4] == "5.25"
-    assert "tensors<br>MB" in forms["md"]
+    assert entries(forms["md"], "linear")[1] == "5.25<br><sub>[0.37 GB]</sub>"
+    assert "MB<br>1,024" in forms["md"]
 
 
-def test_energy_is_a_column_where_some_point_has_it(efficiency):
-    speeds = [speed_row(joules_per_step=12.5), speed_row("local")]
-    lines, forms = efficiency(speeds, [memory_row(), memory_row("local")])
-    assert entries(forms["md"], "linear")[6] == "12.5"
-    assert entries(forms["md"], "local")[6] == "-"
-    assert "J/step" in forms["tex"]
-    _, forms = efficiency([speed_row()], [memory_row()])
-    assert "J/step" not in forms["md"]
+def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
+    speeds = [speed_row(joules_per_step=12.5, flops_per_step=2 * 10**9), speed_row("local")]
+    write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
+    write_rows(tmp_path / "memory.parquet", [memory_row(), memory_row("local")], MemoryRow)
+    inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
+    costs(*inputs, REFERENCE / "efficiency.csv", tmp_path / "costs")
+    text = (tmp_path / "costs.md").read_text()
+    assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
+    assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
 
 
 def test_names_with_signs_survive_every_form():
@@ -258,9 +266,9 @@ def test_same_input_gives_the_same_bytes_and_a_page_needs_nothing_else(tmp_path,
     written = []
     for name in ("first", "second"):
         stem = tmp_path / name
-        tables.accuracy(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem / "a")
+        accuracy_table(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem / "a")
         inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
-        tables.efficiency(*inputs, REFERENCE / "efficiency.csv", stem / "e")
+        efficiency_table(*inputs, REFERENCE / "efficiency.csv", stem / "e")
         written.append({p.name: p.read_bytes() for p in sorted(stem.iterdir())})
     assert written[0] == written[1] and len(written[0]) == 8
     for name in ("a.html", "e.html"):
@@ -276,7 +284,7 @@ def test_the_reference_is_the_papers():
 def test_standard_is_shown_beside_reproductions_of_its_encoder(tmp_path):
     rows = [score_row(model="transformer", protocol="standard", accuracy=66.02)]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-    tables.accuracy(tmp_path / "scores.parquet", REFERENCE / "standard.csv", tmp_path / "accuracy")
+    accuracy_table(tmp_path / "scores.parquet", REFERENCE / "standard.csv", tmp_path / "accuracy")
     text = (tmp_path / "accuracy.md").read_text()
-    assert entries(text, "transformer") == ["66.02<br><sub>65.02 (+1.00)</sub>"]
+    assert entries(text, "transformer") == ["66.02<br><sub>65.02 (+1.00) ≈</sub>"]
     assert "mlpen/Nystromformer" in text and "the paper's accuracy" not in text

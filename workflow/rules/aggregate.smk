@@ -6,7 +6,7 @@ rule tables:
     input:
         in_results(
             "tables/{table}.{ending}",
-            table=["accuracy", "efficiency"],
+            table=TABLES,
             ending=["csv", "md", "tex", "html"],
         ),
 
@@ -116,8 +116,15 @@ rule table_accuracy:
     input:
         scores="results/{experiment}/scores.parquet",
         reference=PUBLISHED_SCORES,
+        remarks="config/reference/remarks.csv",
     output:
-        multiext("results/{experiment}/tables/accuracy", ".csv", ".md", ".tex", ".html"),
+        multiext("results/{experiment}/tables/accuracy", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/accuracy.html",
+            caption="../report/table_accuracy.rst",
+            category="Tables",
+            labels={"table": "accuracy"},
+        ),
     log:
         "results/{experiment}/logs/table_accuracy.log",
     benchmark:
@@ -130,13 +137,50 @@ rule table_accuracy:
         mem_mb=megabytes(1000),
         runtime=minutes(10),
     params:
-        code=fingerprint.stage("tables"),
+        code=fingerprint.stage("tables.accuracy"),
         root=subpath(input.scores, parent=True),
         stem=subpath(output[0], strip_suffix=".csv"),
+        own_tasks=",".join(OWN_TASKS),
     message:
         "table of accuracy"
     shell:
         "lra tables accuracy --root {params.root} --reference {input.reference}"
+        " --own-tasks {params.own_tasks:q}"
+        " --stem {params.stem} 2>&1 | tee {log}"
+
+
+rule table_significance:
+    """Which models differ from the Transformer, by the cells' predictions."""
+    input:
+        every_cell("predictions.parquet"),
+        scores="results/{experiment}/scores.parquet",
+    output:
+        multiext("results/{experiment}/tables/significance", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/significance.html",
+            caption="../report/table_significance.rst",
+            category="Tables",
+            labels={"table": "significance"},
+        ),
+    log:
+        "results/{experiment}/logs/table_significance.log",
+    benchmark:
+        "results/{experiment}/benchmarks/table_significance.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+    params:
+        code=fingerprint.stage("tables.significance"),
+        root=subpath(input.scores, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
+    message:
+        "table of significance"
+    shell:
+        "lra tables significance --root {params.root}"
         " --stem {params.stem} 2>&1 | tee {log}"
 
 
@@ -146,9 +190,14 @@ rule table_efficiency:
         speed="results/{experiment}/speed.parquet",
         memory="results/{experiment}/memory.parquet",
         reference="config/reference/efficiency.csv",
+        remarks="config/reference/remarks.csv",
     output:
-        multiext(
-            "results/{experiment}/tables/efficiency", ".csv", ".md", ".tex", ".html"
+        multiext("results/{experiment}/tables/efficiency", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/efficiency.html",
+            caption="../report/table_efficiency.rst",
+            category="Tables",
+            labels={"table": "efficiency"},
         ),
     log:
         "results/{experiment}/logs/table_efficiency.log",
@@ -162,13 +211,120 @@ rule table_efficiency:
         mem_mb=megabytes(1000),
         runtime=minutes(10),
     params:
-        code=fingerprint.stage("tables"),
+        code=fingerprint.stage("tables.efficiency"),
         root=subpath(input.speed, parent=True),
         stem=subpath(output[0], strip_suffix=".csv"),
     message:
         "table of efficiency"
     shell:
         "lra tables efficiency --root {params.root} --reference {input.reference}"
+        " --stem {params.stem} 2>&1 | tee {log}"
+
+
+rule table_costs:
+    """What a step costs beside time and tensors."""
+    input:
+        speed="results/{experiment}/speed.parquet",
+        memory="results/{experiment}/memory.parquet",
+        reference="config/reference/efficiency.csv",
+    output:
+        multiext("results/{experiment}/tables/costs", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/costs.html",
+            caption="../report/table_costs.rst",
+            category="Tables",
+            labels={"table": "costs"},
+        ),
+    log:
+        "results/{experiment}/logs/table_costs.log",
+    benchmark:
+        "results/{experiment}/benchmarks/table_costs.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+    params:
+        code=fingerprint.stage("tables.efficiency"),
+        root=subpath(input.speed, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
+    message:
+        "table of costs"
+    shell:
+        "lra tables costs --root {params.root} --reference {input.reference}"
+        " --stem {params.stem} 2>&1 | tee {log}"
+
+
+rule table_span:
+    """Required attention span."""
+    input:
+        span="results/{experiment}/span.parquet",
+    output:
+        multiext("results/{experiment}/tables/span", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/span.html",
+            caption="../report/table_span.rst",
+            category="Tables",
+            labels={"table": "span"},
+        ),
+    log:
+        "results/{experiment}/logs/table_span.log",
+    benchmark:
+        "results/{experiment}/benchmarks/table_span.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+    params:
+        code=fingerprint.stage("tables.span"),
+        root=subpath(input.span, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
+    message:
+        "table of spans"
+    shell:
+        "lra tables span --root {params.root}" " --stem {params.stem} 2>&1 | tee {log}"
+
+
+rule table_shortcomings:
+    """What each family falls short of."""
+    input:
+        scores="results/{experiment}/scores.parquet",
+        speed="results/{experiment}/speed.parquet",
+        memory="results/{experiment}/memory.parquet",
+    output:
+        multiext("results/{experiment}/tables/shortcomings", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/shortcomings.html",
+            caption="../report/table_shortcomings.rst",
+            category="Tables",
+            labels={"table": "shortcomings"},
+        ),
+    log:
+        "results/{experiment}/logs/table_shortcomings.log",
+    benchmark:
+        "results/{experiment}/benchmarks/table_shortcomings.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+    params:
+        code=shortcomings_code(),
+        root=subpath(input.scores, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
+        mechanisms=",".join(f"{m}={mechanism_of(m)}" for m in MODELS),
+    message:
+        "table of shortcomings"
+    shell:
+        "lra tables shortcomings --root {params.root}"
+        " --mechanisms {params.mechanisms:q}"
         " --stem {params.stem} 2>&1 | tee {log}"
 
 

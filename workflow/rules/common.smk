@@ -22,6 +22,13 @@ GENERATED = [
 ]
 PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
 PUBLISHED_SCORES = f"config/reference/{'standard' if EXPERIMENT.protocol == 'standard' else 'scores'}.csv"
+TABLES = ["accuracy", "significance", "efficiency", "costs", "span", "shortcomings"]
+# A data set of another name than the task's own or a published one of it is a variant of ours.
+OWN_TASKS = [
+    task
+    for task in TASKS
+    if arena.dataset_name(task) not in {task, f"{task}-official", f"{task}-release"}
+]
 FIGURES = {  # each figure's tables
     "performance": ["scores", "speed", "memory"],
     "speed": ["speed"],
@@ -103,6 +110,12 @@ def span_code(wildcards):
 def profile_code(wildcards):
     point = arena.profile_point(wildcards.model, int(wildcards.length))
     return stage_code("profile", point.encoder.attention)
+
+
+def shortcomings_code():
+    """With the mechanisms, which it asks for their family by name."""
+    mechanisms = {f"lra.attention.{mechanism_of(model)}" for model in MODELS}
+    return fingerprint.fingerprint("lra.tables.shortcomings", *sorted(mechanisms))
 
 
 def one_of_names(names):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lra.errors import one_of
+from lra.errors import LRAError, one_of
 from lra.verbs import Out
 
 app = typer.Typer()
@@ -45,18 +45,47 @@ def collect(
 
 @app.command()
 def tables(
-    what: Annotated[str, typer.Argument(help="accuracy or efficiency")],
+    what: Annotated[
+        str,
+        typer.Argument(help="accuracy, significance, efficiency, costs, span or shortcomings"),
+    ],
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
-    reference: Annotated[Path, typer.Option(help="the paper's figures, csv")],
     stem: Annotated[Path, typer.Option(help="where the csv, md, tex and html go, without ending")],
+    reference: Annotated[Path | None, typer.Option(help="published figures, csv")] = None,
+    own_tasks: Annotated[
+        str, typer.Option(help="of accuracy: comma-separated tasks that are variants of our own")
+    ] = "",
+    mechanisms: Annotated[
+        str, typer.Option(help="of shortcomings: model=mechanism, comma-separated")
+    ] = "",
 ) -> None:
-    """Our figures beside the paper's, as csv, Markdown, LaTeX and HTML."""
-    from lra import tables as table
+    """One table of what was measured, as csv, Markdown, LaTeX and HTML."""
+    names = ("accuracy", "significance", "efficiency", "costs", "span", "shortcomings")
+    one_of("lra tables", what, names)
+    if what in ("accuracy", "efficiency", "costs") and reference is None:
+        raise LRAError(f"lra tables {what}: --reference is needed, one of config/reference/*.csv")
+    scores, speed, memory = (root / f"{name}.parquet" for name in ("scores", "speed", "memory"))
+    if what == "accuracy":
+        from lra.tables.accuracy import accuracy
 
-    if one_of("lra tables", what, ("accuracy", "efficiency")) == "accuracy":
-        table.accuracy(root / "scores.parquet", reference, stem)
+        accuracy(scores, reference, stem, own_tasks.split(","))
+    elif what == "significance":
+        from lra.tables.significance import significance
+
+        significance(scores, stem)
+    elif what == "span":
+        from lra.tables.span import span
+
+        span(root / "span.parquet", stem)
+    elif what == "shortcomings":
+        from lra.tables.shortcomings import shortcomings
+
+        pairs = (pair.partition("=") for pair in mechanisms.split(",") if pair)
+        shortcomings(root, {model: mechanism for model, _, mechanism in pairs}, stem)
     else:
-        table.efficiency(root / "speed.parquet", root / "memory.parquet", reference, stem)
+        from lra.tables import efficiency
+
+        getattr(efficiency, what)(speed, memory, reference, stem)
 
 
 @app.command()

@@ -1,0 +1,88 @@
+"""The required attention span of every model on every task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lra.records import SpanRow, read_table
+from lra.sheet import Entry, Row, Sheet
+from lra.stats import summary
+from lra.tables.forms import in_order, listed, nothing, number, one_value, write
+
+TITLE = "Required attention span"
+MEAN = -1  # the layer that stands for all
+
+
+def span(span: Path, stem: Path) -> None:
+    """Write the spans of span.parquet: mean over layers and over seeds, in tokens.
+
+    A mean counts only where every seed is ok. Raises LRAError where experiments are mixed.
+    """
+    rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == MEAN]
+    if not rows:
+        write(nothing("span", TITLE), [], stem)
+        return
+    one_value(span, rows, "experiment")
+    lines = []
+    for task in in_order(rows, "task"):
+        for model in in_order(rows, "model"):
+            for method in in_order(rows, "method"):
+                key = (task, model, method)
+                own = [r for r in rows if (r["task"], r["model"], r["method"]) == key]
+                lines += [_line(own)] if own else []
+    write(_sheet(lines, rows), lines, stem)
+
+
+def _line(rows: list[dict]) -> dict:
+    ok = [r for r in rows if r["status"] == "ok"]
+    statuses = in_order(rows, "status")
+    line = {key: rows[0][key] for key in ("experiment", "task", "model", "method")}
+    line |= {"status": statuses[0] if len(statuses) == 1 else f"{len(ok)}/{len(rows)} ok"}
+    line |= dict.fromkeys(("span", "std", "low", "high", "relative"))
+    if ok and len(ok) == len(rows):
+        spans = summary([r["span"] for r in ok])
+        line |= {"span": spans.mean, "std": spans.std, "low": spans.low, "high": spans.high}
+        shares = [r["relative"] for r in ok]
+        line |= {"relative": None if None in shares else summary(shares).mean}
+    line |= {"uniform": summary([r["uniform"] for r in rows]).mean}
+    return line | {"samples": rows[0]["samples"], "n_ok": len(ok), "n_seeds": len(rows)}
+
+
+def _sheet(lines: list[dict], rows: list[dict]) -> Sheet:
+    tasks, models = in_order(rows, "task"), in_order(rows, "model")
+    methods = sorted(in_order(rows, "method"), reverse=True)
+    at = {(x["method"], x["model"], x["task"]): x for x in lines}
+    table = []
+    for method in methods:
+        even = [next((x["uniform"] for x in lines if x["task"] == t), None) for t in tasks]
+        table.append(Row("uniform attention", [Entry(number(x)) for x in even], f"by {method}"))
+        for model in models:
+            own = [at.get((method, model, task)) for task in tasks]
+            if any(own):
+                table.append(Row(model, [_entry(x) for x in own], f"by {method}"))
+    seeds = in_order(rows, "seed")
+    over = (
+        f"seed {seeds[0]}"
+        if len(seeds) == 1
+        else f"mean ± standard deviation over seeds {listed(seeds)}"
+    )
+    caption = (
+        f"Experiment {lines[0]['experiment']}. Tokens between a query and what it reads, mean over "
+        f"layers and {listed(in_order(rows, 'samples'))} validation examples, {over}; below, in "
+        "relation to attention that weighs all tokens alike."
+    )
+    notes = [
+        "By gradient: by each input's effect; by attention: by its weights, where it has some."
+    ]
+    if any(line["n_ok"] < line["n_seeds"] for line in lines):
+        notes.append("No mean where a seed has no span.")
+    return Sheet("span", TITLE, caption, tasks, table, notes)
+
+
+def _entry(line: dict | None) -> Entry:
+    if line is None:
+        return Entry("-")
+    if line["span"] is None:
+        return Entry(line["status"])
+    text = number(line["span"]) + (f" ± {line['std']:.1f}" if line["std"] is not None else "")
+    return Entry(text, "" if line["relative"] is None else f"{line['relative']:.2f}")

@@ -1,0 +1,87 @@
+"""Verdicts against published figures, significance and shortcomings."""
+
+import csv
+
+import numpy as np
+import pytest
+from fabricated import experiment, score_row
+
+from lra.errors import LRAError
+from lra.records import PredictionRow, ScoreRow, write_rows
+from lra.stats import outcome
+from lra.tables.replication import replication
+from lra.tables.shortcomings import shortcomings
+from lra.tables.significance import significance
+
+
+@pytest.mark.parametrize(
+    ("ours", "published", "wanted"),
+    [
+        ([60.0], 61.0, "reproduced"),
+        ([60.0], 61.1, "below"),
+        ([60.0, 64.0], 70.0, "reproduced"),
+        ([70.0, 70.1, 70.2], 60.0, "above"),
+        ([50.0], "FAIL", "reproduced"),
+        ([50.0], 50.4, "reproduced"),
+        ([50.0], 70.0, "below"),
+        ([70.0], "FAIL", "above"),
+        ([None, 70.0], 70.0, "not comparable"),
+        ([70.0], None, None),
+    ],
+)
+def test_the_verdict_on_a_published_figure(ours, published, wanted):
+    rows = [score_row(seed=i, accuracy=a, status="ok" if a else "oom") for i, a in enumerate(ours)]
+    facts = outcome(rows), published, 2000, 50.0
+    assert replication(*facts, "official", False).verdict == wanted
+    if published is not None:
+        assert replication(*facts, "quick", False).verdict == "not comparable"
+        assert replication(*facts, "official", True).verdict == "not comparable"
+
+
+def cells(folder, models, labels):
+    rows = []
+    for model, rights in models.items():
+        for seed, right in enumerate(rights):
+            rows.append(score_row(model=model, seed=seed, accuracy=100 * float(right.mean())))
+            answers = np.where(right, labels, 1 - labels)
+            pairs = zip(labels.tolist(), answers.tolist(), strict=True)
+            lines = [{"label": x, "prediction": y} for x, y in pairs]
+            place = folder / "cells/text" / model / f"seed{seed}"
+            place.mkdir(parents=True, exist_ok=True)
+            write_rows(place / "predictions.parquet", lines, PredictionRow)
+    write_rows(folder / "scores.parquet", rows, ScoreRow)
+
+
+def test_a_difference_is_found_and_none_is_not(tmp_path):
+    random = np.random.default_rng(3)
+    labels = random.integers(0, 2, 600)
+    levels = {"transformer": 0.7, "local": 0.7, "linear": 0.5}
+    models = {m: [random.random(600) < p for _ in range(3)] for m, p in levels.items()}
+    cells(tmp_path, models, labels)
+    significance(tmp_path / "scores.parquet", tmp_path / "s")
+    found = {x["model"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
+    assert float(found["linear"]["holm_examples"]) < 1e-6 < 0.05 < float(found["local"]["p_seeds"])
+    gap = 100 * (np.mean(models["linear"]) - np.mean(models["transformer"]))
+    assert float(found["linear"]["difference"]) == pytest.approx(gap)
+    assert float(found["linear"]["low"]) < gap < float(found["linear"]["high"])
+    assert found["transformer"]["p_examples"] == ""
+    cells(tmp_path, {"local": models["local"]}, 1 - labels)
+    cells_of_all = [score_row(model=m, seed=i) for m in models for i in range(3)]
+    write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)
+    with pytest.raises(LRAError, match="not of the same test examples"):
+        significance(tmp_path / "scores.parquet", tmp_path / "s")
+
+
+def test_shortcomings_by_family(tmp_path):
+    models = ["transformer", "linear", "performer", "local"]
+    experiment(
+        tmp_path, models, ["text"], bad={("text", "local", 0): "oom", ("local", 4096): "oom"}
+    )
+    shortcomings(tmp_path, {m: m for m in models}, tmp_path / "s")
+    found = {x["family"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
+    kernel, fixed = found["kernel"], found["fixed pattern"]
+    assert kernel["models"] == "linear performer" == kernel["causal"]
+    assert float(kernel["time_exponent_high"]) == pytest.approx(1.05)
+    assert float(found["full"]["time_exponent_low"]) == pytest.approx(2)
+    assert kernel["longest"] == "3072" and kernel["difference"] != ""
+    assert fixed["difference"] == "" and (fixed["n_not_ok"], fixed["points_not_ok"]) == ("1", "2")
