@@ -14,7 +14,9 @@ rule tables:
 rule figures:
     """Every figure."""
     input:
-        in_results("figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png"]),
+        in_results(
+            "figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png", "pdf"]
+        ),
 
 
 rule collect_scores:
@@ -177,7 +179,13 @@ rule figure:
     input:
         tables_of,
     output:
-        multiext("results/{experiment}/figures/{figure}", ".svg", ".png"),
+        report(
+            "results/{experiment}/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        multiext("results/{experiment}/figures/{figure}", ".svg", ".pdf"),
     log:
         "results/{experiment}/logs/figure_{figure}.log",
     benchmark:
@@ -194,8 +202,10 @@ rule figure:
     params:
         code=fingerprint.stage("figures"),
         root=subpath(input[0], parent=True),
-        stem=subpath(output[0], strip_suffix=".svg"),
+        stem=subpath(output[0], strip_suffix=".png"),
+        reference=PUBLISHED_SCORES,
     message:
         "figure {wildcards.figure}"
     shell:
-        "lra figure {wildcards.figure} --root {params.root} --stem {params.stem} 2>&1 | tee {log}"
+        "lra figure {wildcards.figure} --root {params.root} --reference {params.reference}"
+        " --stem {params.stem} 2>&1 | tee {log}"

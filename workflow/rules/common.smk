@@ -28,6 +28,10 @@ FIGURES = {  # each figure's tables
     "memory": ["memory"],
     "learning_curves": ["history", "scores"],
     "span": ["span"],
+    "scores": ["scores"],
+    "difference": ["scores", "reference"],  # published figures
+    "ranks": ["scores"],
+    "energy": ["scores"],
 }
 
 
@@ -162,4 +166,11 @@ def points_of(wildcards):
 
 
 def tables_of(wildcards):
-    return in_results("{table}.parquet", table=FIGURES[wildcards.figure])
+    return [
+        (
+            PUBLISHED_SCORES
+            if table == "reference"
+            else f"results/{EXPERIMENT.experiment}/{table}.parquet"
+        )
+        for table in FIGURES[wildcards.figure]
+    ]

@@ -74,12 +74,17 @@ def summary(
 @app.command()
 def figure(
     what: Annotated[
-        str, typer.Argument(help="performance, speed, memory, learning_curves or span")
+        str,
+        typer.Argument(
+            help="performance, speed, memory, learning_curves, span, scores, difference, ranks or "
+            "energy"
+        ),
     ],
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
-    stem: Annotated[Path, typer.Option(help="where the svg and png go, without ending")],
+    reference: Annotated[Path, typer.Option(help="published accuracies, csv")],
+    stem: Annotated[Path, typer.Option(help="where the svg, png and pdf go, without ending")],
 ) -> None:
-    """Draw one figure as svg and png."""
+    """Draw one figure as svg, png and pdf."""
     from lra import figures
 
-    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem)
+    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem, reference)
