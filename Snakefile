@@ -60,3 +60,6 @@ rule all:
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
+
+
+include: "workflow/rules/report.smk"

@@ -1,5 +1,6 @@
 # The experiment, checked, and what rules ask of it.
 import functools
+import os
 import re
 
 from lra import fingerprint
@@ -163,6 +164,16 @@ def every_point(what):
 
 def points_of(wildcards):
     return every_point(wildcards.what)
+
+
+def same_configuration():
+    """The arguments by which another snakemake has the same experiment."""
+    files = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    values = list(workflow.config_settings.config_args or ())
+    return shlex.join(
+        (["--configfile", *files] if files else [])
+        + (["--config", *values] if values else [])
+    )
 
 
 def tables_of(wildcards):

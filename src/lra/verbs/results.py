@@ -60,6 +60,22 @@ def tables(
 
 
 @app.command()
+def page(
+    root: Annotated[Path, typer.Option(help="folder of the experiment")],
+    tables: Annotated[str, typer.Option(help="comma-separated, in order")],
+    figures: Annotated[str, typer.Option(help="comma-separated, in order")],
+    out: Out,
+    texts: Annotated[Path, typer.Option(help="folder of the captions and of page.html")] = Path(
+        "workflow/report"
+    ),
+) -> None:
+    """Put the tables and figures on one HTML page that needs no other file."""
+    from lra import page as sheets
+
+    sheets.write(root, tables.split(","), figures.split(","), texts, out)
+
+
+@app.command()
 def summary(
     configfile: Annotated[Path, typer.Option(help="the experiment")] = Path("config/config.yaml"),
 ) -> None:
