@@ -10,9 +10,9 @@ STYLE = """
   border: 1px solid #8a8a8a; border-radius: 4px; background: transparent; color: inherit; }
 th .sort { all: unset; cursor: pointer; }
 th .sort:focus-visible { outline: 2px solid #0173b2; outline-offset: 2px; }
-th .sort::after { content: " \\2195"; opacity: .45; }
-th[aria-sort=ascending] .sort::after { content: " \\2191"; opacity: 1; }
-th[aria-sort=descending] .sort::after { content: " \\2193"; opacity: 1; }
+th .sort::after { content: "\\a0\\2195"; opacity: .45; }
+th[aria-sort=ascending] .sort::after { content: "\\a0\\2191"; opacity: 1; }
+th[aria-sort=descending] .sort::after { content: "\\a0\\2193"; opacity: 1; }
 .gt_table th.gt_stub, .gt_table th.gt_col_heading:first-child { position: sticky; left: 0; }
 tr[hidden] { display: none; }
 @media (prefers-color-scheme: dark) {
@@ -21,7 +21,7 @@ tr[hidden] { display: none; }
 }
 """
 # Rows are sorted within their group. A figure is the first number of a cell; a cell without one
-# (FAIL, a status, -) comes last either way. The third press gives the order of the file back.
+# (FAIL, a status, 2/3 ok, -) comes last either way. The third press gives the order of the file back.
 SCRIPT = """
 for (const table of document.querySelectorAll("table.gt_table")) {
   const body = table.tBodies[0], rows = [...body.rows];
@@ -33,7 +33,7 @@ for (const table of document.querySelectorAll("table.gt_table")) {
   }
   const number = text => {
     const plain = text.replaceAll(",", "").replaceAll("\\u2212", "-");
-    const found = plain.match(/^\\s*[<>~]?\\s*([-+]?\\d*\\.?\\d+)/);
+    const found = plain.match(/^\\s*[<>~]?\\s*([-+]?\\d*\\.?\\d+)(?![\\d.]*\\/)/);
     return found ? Number(found[1]) : NaN;
   };
   const compare = (a, b, column, sign) => {
