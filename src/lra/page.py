@@ -8,6 +8,7 @@ same bytes. Figures are PNG, for an SVG's text would be set in whatever font a r
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ def write(
     page = templates.from_string(_read(texts / "page.html"))
     content = page.render(
         facts=facts,
-        overview=_caption(texts / "workflow.rst", facts, {}),
+        overview=caption(texts / "workflow.rst", facts, {}),
         tables=[_table(root, name, texts, facts) for name in tables],
         figures=[_figure(root, name, texts, facts) for name in figures],
         head=sortable.HEAD,
@@ -61,9 +62,9 @@ def _table(root: Path, name: str, texts: Path, facts: dict) -> dict[str, str]:
     title = re.search(r"<title>(.*?)</title>", text)
     if not body or not title:
         raise LRAError(f"{path}: not the page of a table; delete it to make it again")
-    caption = texts / f"table_{name}.rst"
-    see = _caption(caption, facts, {"table": name}) if caption.exists() else ""
-    return {"name": name, "title": title[1], "body": body[1], "see": see}
+    own = texts / f"table_{name}.rst"
+    see = caption(own, facts, {"table": name}) if own.exists() else ""
+    return {"name": name, "title": html.unescape(title[1]), "body": body[1], "see": see}
 
 
 def _figure(root: Path, name: str, texts: Path, facts: dict) -> dict[str, object]:
@@ -74,16 +75,13 @@ def _figure(root: Path, name: str, texts: Path, facts: dict) -> dict[str, object
         data = base64.b64encode(path.read_bytes()).decode()
     except OSError as error:
         raise LRAError(f"{path}: cannot be read: {error.strerror or error}") from None
-    see = _caption(texts / "figure.rst", facts, {"figure": name})
+    see = caption(texts / "figure.rst", facts, {"figure": name})
     plain = " ".join(re.sub(r"<[^>]*>", "", see).split())
-    size = {"width": width, "height": height}
-    return {"name": name, "title": name.replace("_", " "), "see": see, "plain": plain} | {
-        "data": data,
-        **size,
-    }
+    own = {"name": name, "title": name.replace("_", " "), "see": see, "plain": html.unescape(plain)}
+    return own | {"data": data, "width": width, "height": height}
 
 
-def _caption(path: Path, facts: dict, wildcards: dict) -> str:
+def caption(path: Path, facts: dict, wildcards: dict) -> str:
     """HTML of a caption as Snakemake's report would have it."""
     snakemake = {"config": facts, "wildcards": wildcards}
     text = Environment().from_string(_read(path)).render(snakemake=snakemake)

@@ -45,7 +45,7 @@ def ranks(scores: Path) -> Figure:
     figure = _diagram(table, models, mean, width)
     verdict = "they differ" if p < ALPHA else "no difference is shown"
     notes = [
-        f"Friedman's test over {len(tasks)} tasks ({', '.join(tasks)}): p = {p:.2g}, {verdict}. "
+        f"Friedman's test over {len(tasks)} tasks ({', '.join(tasks)}): p = {p:.3g}, {verdict}. "
         f"Bars join models that Nemenyi's test does not tell apart (p ≥ {ALPHA:g}); CD = "
         f"{width:.2f}, the least difference of two average ranks that it does."
     ]

@@ -21,7 +21,7 @@ tr[hidden] { display: none; }
 }
 """
 # Rows are sorted within their group. A figure is the first number of a cell; a cell without one
-# (FAIL, a status, 2/3 ok, -) comes last either way. The third press gives the order of the file back.
+# (FAIL, a status, 2/3 ok, -) comes last either way. The third press gives the file's order back.
 SCRIPT = """
 for (const table of document.querySelectorAll("table.gt_table")) {
   const body = table.tBodies[0], rows = [...body.rows];
