@@ -19,7 +19,9 @@ def made(tmp_path_factory):
     experiment(root, models=["linear", "local"], tasks=["text"], seeds=(0, 3))
     for name in ("scores", "energy"):
         figures.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    table = sheet.Sheet("sums", "Sums & more", "a < b", ["x"], [sheet.Row("m", [sheet.Entry("1")])], [])
+    table = sheet.Sheet(
+        "sums", "Sums & more", "a < b", ["x"], [sheet.Row("m", [sheet.Entry("1")])], []
+    )
     (root / "tables").mkdir()
     (root / "tables/sums.html").write_text(sheet.page(table))
     return root
