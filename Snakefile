@@ -49,6 +49,9 @@ include: "workflow/rules/estimate.smk"
 include: "workflow/rules/summary.smk"
 
 
+report: "workflow/report/workflow.rst"
+
+
 rule all:
     """Every table and figure of the experiment."""
     default_target: True
@@ -57,3 +60,6 @@ rule all:
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
+
+
+include: "workflow/rules/report.smk"

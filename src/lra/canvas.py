@@ -69,12 +69,35 @@ def looks(models: Sequence[str]) -> dict[str, dict]:
     }
 
 
-def nothing(title: str) -> Figure:
-    """The figure of a table without rows."""
-    figure = blank(COLUMN, 1.2)
+def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
+    """The figure of what has no data, with the sentence that says why."""
+    figure = blank(COLUMN, 1.3)
     figure.suptitle(title)
-    figure.text(0.5, 0.4, "nothing measured", ha="center", **NOTE)
+    lines = textwrap.fill(why, int(0.9 * COLUMN / NOTE_CHARACTER))
+    figure.text(0.5, 0.42, lines, ha="center", va="center", **NOTE)
     return figure
+
+
+def panels(title: str, names: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of one panel a name, up to three beside each other, of `height` inches each."""
+    columns = min(3, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure = blank(PAGE if columns > 1 else COLUMN, 0.4 + height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    figure.suptitle(title)
+    for panel in axes[len(names) :]:
+        panel.remove()
+    for panel, name in zip(axes, names, strict=False):
+        panel.set_title(name)
+    return figure, axes[: len(names)]
+
+
+def label(panels: Sequence[Axes], x: str, y: str = "") -> None:
+    """Name the axes of the panels at the bottom and at the left."""
+    columns = min(3, len(panels))
+    for number, panel in enumerate(panels):
+        panel.set_xlabel(x if number + columns >= len(panels) else "")
+        panel.set_ylabel("" if number % columns else y)
 
 
 class CentredDisc(HandlerLine2D):

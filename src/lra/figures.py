@@ -1,7 +1,7 @@
-"""The figures: accuracy against speed and memory, both against length, learning curves, spans.
+"""The figures: speed and memory against length, learning curves, and those of other modules.
 
 Each function of `FIGURES` takes the paths of the tables that its parameters name and returns a
-figure; `draw` writes it as SVG and PNG. What could not be had is marked or named in the figure.
+figure; `draw` writes it as SVG, PNG and PDF. What could not be had is marked or named in it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from lra import canvas, dots
+from lra import canvas, difference, dots, energy, heat, ranks
 from lra.errors import LRAError, nearest
 from lra.files import write_beside
 from lra.records import HistoryRow, MemoryRow, ScoreRow, SpeedRow, read_table
@@ -62,19 +62,11 @@ def learning_curves(history: Path, scores: Path) -> Figure:
     tasks, models = _in_order(cells, "task"), _in_order(cells, "model")
     looks = canvas.looks(models)
 
-    columns = min(3, len(tasks))
-    rows = math.ceil(len(tasks) / columns)
-    figure = canvas.blank(
-        *((canvas.PAGE, 0.4 + 2.2 * rows) if columns > 1 else (canvas.COLUMN, 3.2))
-    )
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    figure.suptitle(title)
+    figure, panels = canvas.panels(title, tasks, 2.2 if len(tasks) > 1 else 2.8)
+    canvas.label(panels, "optimiser step", "accuracy (%)")
     lost: dict[tuple[str, str, str], list[int]] = {}
-    for number, (axes, task) in enumerate(zip(panels, tasks, strict=False)):
-        axes.set_xlabel("optimiser step" if number + columns >= len(tasks) else "")
-        axes.set_ylabel("" if number % columns else "accuracy (%)")
+    for axes, task in zip(panels, tasks, strict=True):
         own = [cell for cell in cells if cell["task"] == task]
-        axes.set_title(task)
         axes.axhline(own[0]["chance"], **CHANCE)
         for model in models:
             ok = [c for c in own if c["model"] == model and c["status"] == "ok"]
@@ -84,8 +76,6 @@ def learning_curves(history: Path, scores: Path) -> Figure:
             _draw_lost(axes, curve, looks[cell["model"]])
             lost.setdefault((cell["model"], task, cell["status"]), []).append(cell["seed"])
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    for axes in panels[len(tasks) :]:
-        axes.remove()
     handles = [Line2D([], [], **looks[model]) for model in models]
     handles.append(Line2D([], [], **CHANCE))
     notes = [canvas.run_text(cells)]
@@ -107,22 +97,37 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "memory": memory,
     "learning_curves": learning_curves,
     "span": dots.span,
+    "scores": heat.scores,
+    "difference": difference.difference,
+    "ranks": ranks.ranks,
+    "energy": energy.energy,
+}
+FORMS = {  # without what differs from run to run
+    "svg": {"Date": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None},
 }
 
 
 def tables_of(name: str) -> list[str]:
-    """The tables that a figure is drawn from, without `.parquet`."""
+    """The tables that a figure is drawn from, without `.parquet`; `reference` is published ones."""
     if name not in FIGURES:
         raise LRAError(f"figure {name}: {nearest(name, FIGURES)}")
     return list(inspect.signature(FIGURES[name]).parameters)
 
 
-def draw(name: str, folder: Path, stem: Path) -> None:
-    """Write the figure of the tables in `folder` as STEM.svg and .png; same tables, same bytes."""
-    paths = [folder / f"{table}.parquet" for table in tables_of(name)]
+def draw(name: str, folder: Path, stem: Path, reference: Path) -> None:
+    """Write the figure of the tables in `folder` as STEM.svg, .png and .pdf.
+
+    `reference` is a csv of published accuracies. The same tables give the same bytes.
+    """
+    paths = [
+        reference if table == "reference" else folder / f"{table}.parquet"
+        for table in tables_of(name)
+    ]
     with matplotlib.rc_context(canvas.STYLE):
         figure = FIGURES[name](*paths)
-        for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        for suffix, metadata in FORMS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, metadata=metadata)
             write_beside(stem.with_name(f"{stem.name}.{suffix}"), content.getvalue())

@@ -15,6 +15,7 @@ from lra.records import MemoryRow, ScoreRow, SpeedRow, read_table
 from lra.stats import outcome, summary
 
 TITLE = "Accuracy against training speed"
+FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
 LARGEST = 26.0  # points: diameter of the marker of the largest memory
 
 
@@ -48,6 +49,9 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     looks = canvas.looks(models)
     sizes = [p["bytes"] for p in drawn if p["bytes"] is not None]
     peak = max(sizes, default=None)
+    front = pareto(points)
+    if len(front) > 1:
+        axes.plot([p["x"] for p in front], [p["y"] for p in front], **FRONT)
     for point in drawn:
         _draw(axes, point, looks[point["model"]]["color"], peak)
 
@@ -58,6 +62,16 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     texts = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in drawn]
     labels.place(axes, pixels, radii, texts, fontsize=7.5)
     return figure
+
+
+def pareto(points: list[dict]) -> list[dict]:
+    """Of the models with every run, those that no other equals or beats in both; slowest first."""
+    front: list[dict] = []
+    whole = [p for p in points if None not in (p["x"], p["y"]) and not p["lacks"]]
+    for point in sorted(whole, key=lambda p: (p["x"], p["y"]), reverse=True):
+        if not front or point["y"] > front[-1]["y"]:
+            front.append(point)
+    return front[::-1]
 
 
 def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[float]) -> None:
@@ -75,6 +89,9 @@ def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[f
     notes = [
         f"Mean over {', '.join(dict.fromkeys(r['task'] for r in rows))}. {canvas.run_text(rows)}"
     ]
+    front = [p["model"] for p in pareto(points)]
+    if front:
+        notes.append(f"None is both faster and more accurate (dotted line): {', '.join(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
     if lacking:

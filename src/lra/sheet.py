@@ -12,6 +12,8 @@ from great_tables import GT
 from great_tables import html as raw
 from tabulate import tabulate
 
+from lra import sortable
+
 Mark = Literal["", "best", "second"]
 SIGNS = {
     "<": "$<$",
@@ -29,6 +31,7 @@ SIGNS = {
 }
 LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"}
 HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
+VIEW = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 MARKDOWN = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
 TEX = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 
@@ -120,7 +123,7 @@ def latex(sheet: Sheet) -> str:
 
 
 def page(sheet: Sheet) -> str:
-    """A self-contained HTML page."""
+    """A self-contained HTML page, whose table can be sorted and searched."""
     # Columns by number, so that two of the same name do no harm.
     columns = [f"c{i}" for i in range(len(sheet.columns))]
     headings = [raw(html.escape(c).strip().replace("\n", "<br>")) for c in sheet.columns]
@@ -135,7 +138,7 @@ def page(sheet: Sheet) -> str:
         groupname_col="group" if any(row.group for row in sheet.rows) else None,
     )
     table = (
-        table.tab_header(sheet.title, raw(html.escape(sheet.caption)))
+        table.tab_header(sheet.title, raw(_wrapped(sheet.caption)))
         .tab_stubhead(sheet.stub)
         .fmt(str, columns=columns)  # as they are: the entries are HTML
         .cols_align("right", columns=columns)
@@ -149,9 +152,10 @@ def page(sheet: Sheet) -> str:
         )
     )
     for note in sheet.notes:
-        table = table.tab_source_note(raw(html.escape(note)))
+        table = table.tab_source_note(raw(_wrapped(note)))
     content = table.as_raw_html(make_page=True)
-    return content.replace("<head>", f"<head>\n<title>{html.escape(sheet.title)}</title>", 1)
+    head = f"<head>\n<title>{html.escape(sheet.title)}</title>\n{VIEW}\n"
+    return content.replace("<head>", head + sortable.HEAD, 1)
 
 
 def _markdown_entry(entry: Entry) -> str:
@@ -169,6 +173,11 @@ def _html_entry(entry: Entry) -> str:
 
 def _lines(under: str) -> list[str]:
     return under.split("\n") if under else []
+
+
+def _wrapped(text: str) -> str:
+    """As wide as the screen, and in sight, where the table is wider."""
+    return f'<span class="wrap">{html.escape(text)}</span>'
 
 
 def _pipes(text: str) -> str:

@@ -79,6 +79,14 @@ def outcome(rows: Sequence[dict]) -> Outcome:
     return Outcome(verdict, accuracy, len(rows))
 
 
+def outcomes(rows: Sequence[dict]) -> dict[tuple[str, str], Outcome]:
+    """By (model, task), of the rows of scores.parquet."""
+    cells: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        cells.setdefault((row["model"], row["task"]), []).append(row)
+    return {cell: outcome(seeds) for cell, seeds in cells.items()}
+
+
 def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> float:
     """The b of `value = a * length ** b`, by least squares in log-log.
 

@@ -61,10 +61,12 @@ def experiment(
     lengths=(1024, 2048, 3072, 4096),
     bad=(),
     protocol="official",
+    joules=None,
 ) -> Path:
     """Write scores, history, span, speed and memory of an experiment into `folder`.
 
-    `bad` names statuses: (task, model, seed) or (model, length) -> status.
+    `bad` names statuses: (task, model, seed) or (model, length) -> status. `joules` is the energy of
+    the first model's trainings; those of the others are multiples of it.
     """
     bad = dict(bad)
     random = np.random.default_rng(0)
@@ -76,9 +78,8 @@ def experiment(
                 status = bad.get((task, model, seed), "ok")
                 top = chance + (0.2 if task == "pathx" else 14 + 9 * math.sin(m * 2.3))
                 top += random.normal() * 0.3
-                scores.append(
-                    score_row(task, model, seed, accuracy=top, status=status, protocol=protocol)
-                )
+                row = score_row(task, model, seed, accuracy=top, status=status, protocol=protocol)
+                scores.append(row | {"energy_joules": joules and joules * (1 + m + 0.1 * seed)})
                 for step in range(100, 401 if status != "ok" else 2001, 100):
                     reached = chance + (top - chance) * (1 - math.exp(-step / 600))
                     line = {"step": step, "learning_rate": 1e-3, "seconds": step / 10, "loss": 1.0}

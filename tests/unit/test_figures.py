@@ -1,19 +1,30 @@
 """Figures are valid, complete, legible and the same every time."""
 
 import itertools
+import re
 from xml.etree import ElementTree
 
 import matplotlib
 import matplotlib.pyplot
 import pytest
-from fabricated import MODELS, TASKS, experiment, memory_row, span_row, speed_row
+from fabricated import (
+    MODELS,
+    REFERENCE,
+    TASKS,
+    experiment,
+    memory_row,
+    score_row,
+    span_row,
+    speed_row,
+)
 from matplotlib.text import Annotation
 from PIL import Image
 
-from lra import attention, canvas, figures
+from lra import attention, canvas, figures, ranks, scatter
 from lra.errors import LRAError
-from lra.records import HistoryRow, MemoryRow, SpanRow, SpeedRow, read_table, write_rows
+from lra.records import HistoryRow, MemoryRow, ScoreRow, SpanRow, SpeedRow, read_table, write_rows
 
+PAPER = REFERENCE / "scores.csv"
 THREE = ["transformer", "linear", "local"]
 LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
 LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
@@ -21,8 +32,14 @@ LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
 
 def figure_of(name, folder):
     with matplotlib.rc_context(canvas.STYLE):
-        paths = [folder / f"{table}.parquet" for table in figures.tables_of(name)]
-        return figures.FIGURES[name](*paths)
+        paths = {table: folder / f"{table}.parquet" for table in figures.tables_of(name)}
+        return figures.FIGURES[name](
+            **paths | ({"reference": PAPER} if "reference" in paths else {})
+        )
+
+
+def draw(name, folder, to=None):
+    figures.draw(name, folder, (to or folder) / name, PAPER)
 
 
 def words(path) -> str:
@@ -31,7 +48,7 @@ def words(path) -> str:
 
 
 def words_of_performance(folder) -> str:
-    figures.draw("performance", folder, folder / "performance")
+    draw("performance", folder)
     return words(folder / "performance.svg")
 
 
@@ -39,16 +56,20 @@ def words_of_performance(folder) -> str:
 def drawn(tmp_path_factory):
     """An experiment of three models with losses, and its figures."""
     folder = tmp_path_factory.mktemp("three")
-    experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST)
+    experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST, joules=2e5)
     for name in figures.FIGURES:
-        figures.draw(name, folder, folder / name)
+        draw(name, folder)
     return folder
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
-def test_both_forms_are_valid_and_name_the_models(drawn, name):
+def test_every_form_is_valid_and_names_the_models(drawn, name):
     text = words(drawn / f"{name}.svg")
-    assert all(model in text for model in THREE)
+    if name == "ranks":
+        assert "with every task 1 of the models" in text
+    else:
+        assert all(model in text for model in THREE)
+    assert (drawn / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
     with Image.open(drawn / f"{name}.png") as image:
         image.verify()
         assert image.width >= 900
@@ -57,8 +78,8 @@ def test_both_forms_are_valid_and_name_the_models(drawn, name):
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_same_input_gives_the_same_bytes(drawn, tmp_path, name):
-    figures.draw(name, drawn, tmp_path / name)
-    for suffix in (".svg", ".png"):
+    draw(name, drawn, tmp_path)
+    for suffix in (".svg", ".png", ".pdf"):
         again = (tmp_path / name).with_suffix(suffix).read_bytes()
         assert again == (drawn / name).with_suffix(suffix).read_bytes()
 
@@ -77,7 +98,7 @@ def test_what_could_not_be_had_is_marked(drawn):
 def test_spans_that_could_not_be_had_are_named_and_crossed(tmp_path):
     bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1)}}
     experiment(tmp_path, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=bad)
-    figures.draw("span", tmp_path, tmp_path / "span")
+    draw("span", tmp_path)
     text = words(tmp_path / "span.svg")
     assert "linear on image (oom, seed 0, 1)" in text
     assert "local on text (diverged, seed 1)" in text
@@ -149,7 +170,7 @@ def test_speed_and_memory_are_at_the_longest_common_length(drawn):
 def test_small_and_failed_experiments_have_figures(tmp_path, part):
     experiment(tmp_path, **part)
     for name in figures.FIGURES:
-        figures.draw(name, tmp_path, tmp_path / name)
+        draw(name, tmp_path)
         assert words(tmp_path / f"{name}.svg")
     text = words(tmp_path / "performance.svg")
     if ("text", "new", 0) in part.get("bad", {}):
@@ -197,7 +218,7 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
-    experiment(tmp_path, tasks=["text", "image"], seeds=(0, 1), bad=LOST)
+    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
     renderer = figure.canvas.get_renderer()
     parts = [*figure.axes, *figure.legends, *(text for text in figure.texts if text.get_text())]
@@ -235,7 +256,7 @@ def test_the_area_is_proportional_to_memory(tmp_path):
 
 
 def test_no_state_is_left_behind(drawn, tmp_path):
-    figures.draw("speed", drawn, tmp_path / "speed")
+    draw("speed", drawn, tmp_path)
     assert matplotlib.rcParams["svg.hashsalt"] == matplotlib.rcParamsDefault["svg.hashsalt"]
     assert matplotlib.rcParams["font.family"] == matplotlib.rcParamsDefault["font.family"]
     assert matplotlib.pyplot.get_fignums() == []
@@ -255,4 +276,96 @@ def test_a_line_is_over_all_seeds_or_stops(tmp_path):
 
 def test_an_unknown_figure_is_one_line(tmp_path):
     with pytest.raises(LRAError, match="did you mean 'speed'"):
-        figures.draw("sped", tmp_path, tmp_path / "x")
+        draw("sped", tmp_path)
+
+
+def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
+    places = {
+        "slow": (1, 70),
+        "middle": (2, 60),
+        "beaten": (1.5, 55),
+        "equal": (2, 58),
+        "as slow": (0.5, 70),
+    }
+    places |= {"fast": (3, 50), "partial": (4, 90), "unmeasured": (None, 99)}
+    points = [{"model": m, "x": x, "y": y, "lacks": ""} for m, (x, y) in places.items()]
+    points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
+    assert [p["model"] for p in scatter.pareto(points)] == ["slow", "middle", "fast"]
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
+    assert "(dotted line): " in words_of_performance(tmp_path)
+
+
+def test_the_heat_map_says_in_each_cell_what_it_is(tmp_path):
+    bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1)}}
+    experiment(tmp_path, models=THREE, tasks=["text", "image", "pathx"], seeds=(0, 1), bad=bad)
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    rows = [r for r in rows if (r["task"], r["model"]) != ("image", "local")]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    axes = figure_of("scores", tmp_path).axes[0]
+    at = {(int(t.get_position()[0]), int(t.get_position()[1])): t.get_text() for t in axes.texts}
+    cells = [[at[x, y] for x in range(3)] for y in range(3)]
+    number = re.compile(r"\d\d\.\d")
+    assert [[bool(number.fullmatch(text)) for text in line] for line in cells] == [
+        [True, True, False], [True, False, False], [False, False, False],
+    ]  # fmt: skip
+    assert [line[2] for line in cells] == ["FAIL"] * 3
+    assert (cells[1][1], cells[2][0], cells[2][1]) == ("oom", "1/2 ok", "–")
+    hatched = {(round(p.get_x()), round(p.get_y())) for p in axes.patches if p.get_hatch()}
+    assert hatched == {(1, 1), (0, 2), (1, 2)}
+
+
+def test_a_difference_is_ours_minus_the_published_figure(tmp_path):
+    rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((66.4, 67.4))]
+    rows += [score_row("text", "local", accuracy=50.0), score_row("text", "new", accuracy=60.0)]
+    rows += [score_row("pathx", "linear", accuracy=50.0)]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    figure = figure_of("difference", tmp_path)
+    (axes,) = figure.axes  # nothing was published for pathx but FAIL
+    dots = [line for line in axes.lines if line.get_marker() not in ("", "None")]
+    assert [dot.get_xdata()[0] for dot in dots] == [pytest.approx(1.0)]  # published: 65.90
+    assert [text.get_text() for text in axes.texts] == ["FAIL here"]
+    assert any("Without a published figure: new." in t.get_text() for t in figure.texts)
+
+
+def test_nothing_of_the_quick_protocol_is_compared_with_the_paper(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text"], protocol="quick")
+    draw("difference", tmp_path)
+    assert "No comparison: the protocol quick" in words(tmp_path / "difference.svg")
+
+
+def test_the_critical_difference_is_that_of_the_literature():
+    # Demšar 2006, table 5: q at 0.05 for 2 to 10 models; his example of 4 models on 14 data sets.
+    q = [1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164]
+    for models, value in enumerate(q, start=2):
+        factor = (models * (models + 1) / 6) ** 0.5
+        assert ranks.critical_difference(models, 1) / factor == pytest.approx(value, abs=1e-3)
+    assert ranks.critical_difference(4, 14) == pytest.approx(1.25, abs=0.01)
+
+
+def test_only_models_with_every_task_are_ranked_and_failures_tie(tmp_path):
+    bad = {("text", "sinkhorn", 1): "diverged"}
+    models = [*THREE, "sinkhorn", "bigbird"]
+    experiment(tmp_path, models=models, seeds=(0, 1), bad=bad)
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    for r in rows:
+        if r["task"] == "listops" and r["model"] in ("linear", "local"):
+            r["accuracy"] = r["chance"] + (0.1 if r["model"] == "linear" else 0.0)
+    values, left_out, tied = ranks.blocks(rows)
+    assert left_out == ["sinkhorn"] and tied == ["pathx"]
+    assert list(values) == ["listops", "text", "retrieval", "image", "pathfinder"]
+    assert all(list(own) == [*THREE, "bigbird"] for own in values.values())
+    assert values["listops"]["linear"] == values["listops"]["local"] == TASKS["listops"]
+    draw("ranks", tmp_path)
+    text = words(tmp_path / "ranks.svg")
+    assert "Without every task, not ranked: sinkhorn." in text
+    assert "not counted: pathx" in text and "CD = 2.10" in text
+
+
+def test_energy_is_shown_where_a_driver_told_it(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1))
+    draw("energy", tmp_path)
+    assert "No energy is known." in words(tmp_path / "energy.svg")
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1), joules=2e5)
+    (axes,) = figure_of("energy", tmp_path).axes
+    marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in ("", "None")]
+    assert marks == pytest.approx([210, 410, 610])  # kJ, means over the seeds

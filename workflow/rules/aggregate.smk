@@ -14,7 +14,9 @@ rule tables:
 rule figures:
     """Every figure."""
     input:
-        in_results("figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png"]),
+        in_results(
+            "figures/{figure}.{ending}", figure=FIGURES, ending=["svg", "png", "pdf"]
+        ),
 
 
 rule collect_scores:
@@ -332,8 +334,15 @@ rule figure:
     """One figure."""
     input:
         tables_of,
+        reference=PUBLISHED_SCORES,
     output:
-        multiext("results/{experiment}/figures/{figure}", ".svg", ".png"),
+        report(
+            "results/{experiment}/figures/{figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        multiext("results/{experiment}/figures/{figure}", ".svg", ".pdf"),
     log:
         "results/{experiment}/logs/figure_{figure}.log",
     benchmark:
@@ -350,8 +359,9 @@ rule figure:
     params:
         code=fingerprint.stage("figures"),
         root=subpath(input[0], parent=True),
-        stem=subpath(output[0], strip_suffix=".svg"),
+        stem=subpath(output[0], strip_suffix=".png"),
     message:
         "figure {wildcards.figure}"
     shell:
-        "lra figure {wildcards.figure} --root {params.root} --stem {params.stem} 2>&1 | tee {log}"
+        "lra figure {wildcards.figure} --root {params.root} --reference {input.reference}"
+        " --stem {params.stem} 2>&1 | tee {log}"

@@ -1,5 +1,6 @@
 # The experiment, checked, and what rules ask of it.
 import functools
+import os
 import re
 
 from lra import fingerprint
@@ -35,6 +36,10 @@ FIGURES = {  # each figure's tables
     "memory": ["memory"],
     "learning_curves": ["history", "scores"],
     "span": ["span"],
+    "scores": ["scores"],
+    "difference": ["scores", "reference"],  # published figures
+    "ranks": ["scores"],
+    "energy": ["scores"],
 }
 
 
@@ -176,5 +181,22 @@ def points_of(wildcards):
     return every_point(wildcards.what)
 
 
+def same_configuration():
+    """The arguments by which another snakemake has the same experiment."""
+    files = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
+    values = list(workflow.config_settings.config_args or ())
+    return shlex.join(
+        (["--configfile", *files] if files else [])
+        + (["--config", *values] if values else [])
+    )
+
+
 def tables_of(wildcards):
-    return in_results("{table}.parquet", table=FIGURES[wildcards.figure])
+    return [
+        (
+            PUBLISHED_SCORES
+            if table == "reference"
+            else f"results/{EXPERIMENT.experiment}/{table}.parquet"
+        )
+        for table in FIGURES[wildcards.figure]
+    ]

@@ -89,6 +89,22 @@ def tables(
 
 
 @app.command()
+def page(
+    root: Annotated[Path, typer.Option(help="folder of the experiment")],
+    tables: Annotated[str, typer.Option(help="comma-separated, in order")],
+    figures: Annotated[str, typer.Option(help="comma-separated, in order")],
+    out: Out,
+    texts: Annotated[Path, typer.Option(help="folder of the captions and of page.html")] = Path(
+        "workflow/report"
+    ),
+) -> None:
+    """Put the tables and figures on one HTML page that needs no other file."""
+    from lra import page as sheets
+
+    sheets.write(root, tables.split(","), figures.split(","), texts, out)
+
+
+@app.command()
 def summary(
     configfile: Annotated[Path, typer.Option(help="the experiment")] = Path("config/config.yaml"),
 ) -> None:
@@ -103,12 +119,17 @@ def summary(
 @app.command()
 def figure(
     what: Annotated[
-        str, typer.Argument(help="performance, speed, memory, learning_curves or span")
+        str,
+        typer.Argument(
+            help="performance, speed, memory, learning_curves, span, scores, difference, ranks or "
+            "energy"
+        ),
     ],
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
-    stem: Annotated[Path, typer.Option(help="where the svg and png go, without ending")],
+    reference: Annotated[Path, typer.Option(help="published accuracies, csv")],
+    stem: Annotated[Path, typer.Option(help="where the svg, png and pdf go, without ending")],
 ) -> None:
-    """Draw one figure as svg and png."""
+    """Draw one figure as svg, png and pdf."""
     from lra import figures
 
-    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem)
+    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem, reference)

@@ -1,0 +1,119 @@
+"""Critical-difference diagram: average ranks of the models over the tasks (Demšar 2006).
+
+Friedman's test says whether the models differ at all, Nemenyi's which pairs do.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
+from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+from lra import canvas
+from lra.records import ScoreRow, read_table
+from lra.stats import outcomes
+
+TITLE = "Average rank over the tasks"
+ALPHA = 0.05
+FEWEST = 3  # models, and tasks: with fewer no outcome could be significant
+
+
+def ranks(scores: Path) -> Figure:
+    """Models by average rank, best at the left; bars join those that no test tells apart.
+
+    Blocks are the tasks, of each the mean accuracy over seeds. Only models with every seed of every
+    task take part. What is not above chance counts as chance, so that such models tie.
+    """
+    rows = read_table(scores, ScoreRow).to_pylist()
+    values, left_out, tied = blocks(rows)
+    tasks = list(values)
+    models = [m for m in dict.fromkeys(row["model"] for row in rows) if m not in left_out]
+    if len(models) < FEWEST or len(tasks) < FEWEST:
+        return canvas.nothing(
+            TITLE,
+            f"Too few to rank: with every task {len(models)} of the models; telling these apart "
+            f"{len(tasks)} of the tasks. A test needs {FEWEST} of both.",
+        )
+    table = np.array([[values[task][model] for model in models] for task in tasks])
+    mean = dict(zip(models, rankdata(-table, axis=1).mean(axis=0), strict=True))
+    p = float(friedmanchisquare(*table.T).pvalue)
+    width = critical_difference(len(models), len(tasks))
+    figure = _diagram(table, models, mean, width)
+    verdict = "they differ" if p < ALPHA else "no difference is shown"
+    notes = [
+        f"Friedman's test over {len(tasks)} tasks ({', '.join(tasks)}): p = {p:.3g}, {verdict}. "
+        f"Bars join models that Nemenyi's test does not tell apart (p ≥ {ALPHA:g}); CD = "
+        f"{width:.2f}, the least difference of two average ranks that it does."
+    ]
+    if left_out:
+        notes.append(f"Without every task, not ranked: {', '.join(left_out)}.")
+    if tied:
+        notes.append(f"No model is above chance, not counted: {', '.join(tied)}.")
+    notes.append(canvas.run_text(rows))
+    canvas.below(figure, [], [], None, notes)
+    canvas.settle(figure)
+    return figure
+
+
+def blocks(rows: list[dict]) -> tuple[dict[str, dict[str, float]], list[str], list[str]]:
+    """Accuracy (percent) by task and model; the models left out, and the tasks where all tie."""
+    cells = outcomes(rows)
+    models, tasks = (list(dict.fromkeys(r[column] for r in rows)) for column in ("model", "task"))
+    whole = [
+        m for m in models if all((m, t) in cells and _counts(cells[m, t].verdict) for t in tasks)
+    ]
+    chance = {r["task"]: r["chance"] for r in rows if r["status"] == "ok"}
+    values = {t: {m: cells[m, t].number or chance[t] for m in whole} for t in tasks if whole}
+    tied = [t for t, own in values.items() if len(set(own.values())) == 1]
+    left_out = [m for m in models if m not in whole]
+    return {t: own for t, own in values.items() if t not in tied}, left_out, tied
+
+
+def critical_difference(models: int, tasks: int) -> float:
+    """Of two average ranks, at 5 %, by Nemenyi's test (Demšar 2006, equation for CD)."""
+    q = float(studentized_range.ppf(1 - ALPHA, models, np.inf)) / math.sqrt(2)
+    return q * math.sqrt(models * (models + 1) / (6 * tasks))
+
+
+def _diagram(table: np.ndarray, models: list[str], mean: dict, width: float) -> Figure:
+    # Two seconds to import, which no other figure should pay.
+    import scikit_posthocs
+    from pandas import DataFrame
+
+    p_values = scikit_posthocs.posthoc_nemenyi_friedman(DataFrame(table, columns=models))
+    figure = canvas.blank(canvas.COLUMN, 1.4 + 0.1 * len(models))
+    axes = figure.add_subplot()
+    axes.set_title(TITLE, pad=40)
+    looks = canvas.looks(models)
+    scikit_posthocs.critical_difference_diagram(
+        mean,
+        p_values,
+        alpha=ALPHA,
+        ax=axes,
+        label_fmt_left="{label} ({rank:.1f})",
+        label_fmt_right="({rank:.1f}) {label}",
+        label_props={"fontsize": 7.5},
+        text_h_margin=0.08,
+        marker_props={"s": 14},
+        elbow_props={"linewidth": 0.9},
+        color_palette={model: looks[model]["color"] for model in models},
+    )
+    axes.grid(False)
+    for text in axes.texts:  # the paler colours cannot be read as letters
+        text.set_color("0.1")
+    # scikit-posthocs would draw it across the numbers of the axis.
+    above = offset_copy(axes.transData, figure, y=26, units="points")
+    axes.plot([1, 1 + width], [0, 0], "|-", color="0.1", lw=1.2, transform=above, clip_on=False)
+    axes.annotate(
+        f"CD = {width:.2f}", (1 + width / 2, 0), (0, 3), above, "offset points",
+        ha="center", va="bottom", fontsize=7.5,
+    )  # fmt: skip
+    return figure
+
+
+def _counts(verdict: str) -> bool:
+    return verdict in ("ok", "FAIL")
