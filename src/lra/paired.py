@@ -1,0 +1,119 @@
+"""Whether two models differ: over the examples of one test set, and over seeds.
+
+The first test asks about these trained models on other examples, the second about the same two
+models trained again: neither answers for the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom, binomtest, ttest_rel
+
+RESAMPLES = 10_000  # of a bootstrap
+SEED = 0  # of its random numbers: the same inputs give the same interval
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The first model against the second; percentage points, two-sided p."""
+
+    difference: float
+    low: float  # ends of the 95 % interval
+    high: float
+    p: float
+
+
+def examples(correct_a: np.ndarray, correct_b: np.ndarray) -> Paired:
+    """Compare over test examples: `correct_*` are (seeds, n_test) bool, the same examples in order.
+
+    An example counts once, with its mean over each model's seeds, for answers of several seeds to
+    one question are not independent. Interval: paired bootstrap over examples. p: the exact test
+    that swaps the models at each example, which is McNemar's (1947) exact test for one seed each.
+    Raises ValueError where the shapes do not fit.
+    """
+    a, b = _checked(correct_a), _checked(correct_b)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"{a.shape[1]} and {b.shape[1]} examples: not the same test set")
+    # Whole numbers: differences of the means in units of 1 / (100 * unit) percentage points.
+    unit = math.lcm(len(a), len(b))
+    steps = a.sum(0) * (unit // len(a)) - b.sum(0) * (unit // len(b))
+    low, high = _bootstrap(steps, 100 / unit)
+    return Paired(100 * float(steps.mean()) / unit, low, high, _swapped(steps))
+
+
+def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
+    """Compare accuracies (percent) seed by seed with the paired t test; None under two seeds.
+
+    Where every seed has the same difference there is no t: p is then the exact sign test's, or 1
+    for no difference. Wilcoxon's test is not used: below six seeds it cannot reach p < 0.05.
+    Raises ValueError where one has more seeds than the other, or a value is not finite.
+    """
+    a, b = np.asarray(acc_a, float), np.asarray(acc_b, float)
+    if a.shape != b.shape or not np.isfinite([a, b]).all():
+        raise ValueError(f"{list(acc_a)} against {list(acc_b)}: not pairs of accuracies")
+    if len(a) < 2:
+        return None
+    difference = float(np.mean(a - b))
+    if np.ptp(a - b) < 1e-9:
+        p = 1.0 if abs(difference) < 1e-9 else 2.0 ** (1 - len(a))
+        return Paired(difference, difference, difference, p)
+    test = ttest_rel(a, b)
+    interval = test.confidence_interval(0.95)
+    return Paired(difference, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
+    """95 % interval in percent of an accuracy over test examples; `correct` is (seeds, n_test).
+
+    Of one seed exact (Clopper and Pearson 1934), which a bootstrap only approaches and which is
+    right at 0 and 100 % too; of several a bootstrap over examples, each with its mean over seeds.
+    """
+    right = _checked(correct)
+    if len(right) == 1:
+        interval = binomtest(int(right.sum()), right.shape[1]).proportion_ci(0.95, "exact")
+        return 100 * float(interval.low), 100 * float(interval.high)
+    return _bootstrap(right.sum(0), 100 / len(right))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the order given (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(order))
+    grown = np.asarray(p, float)[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(grown), 1.0) if len(order) else grown
+    return corrected.tolist()
+
+
+def _bootstrap(steps: np.ndarray, size: float) -> tuple[float, float]:
+    """95 % percentile interval of the mean of whole numbers, times `size`.
+
+    To draw how often each of a few values comes is to draw the examples themselves, in a
+    thousandth of the time.
+    """
+    values, counts = np.unique(steps, return_counts=True)
+    draws = np.random.default_rng(SEED).multinomial(len(steps), counts / len(steps), RESAMPLES)
+    low, high = np.percentile(draws @ values / len(steps), [2.5, 97.5]) * size
+    return float(low), float(high)
+
+
+def _swapped(steps: np.ndarray) -> float:
+    """P(|sum| at least as large) where each step has either sign with probability 1/2; exact."""
+    sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
+    chance = np.ones(1)  # of the sum being -reach, -reach + 2, ..., reach
+    for size, count in zip(sizes, counts, strict=True):
+        own = np.zeros(size * count + 1)
+        own[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, own)
+    sums = np.arange(-len(chance) + 1, len(chance), 2)
+    return min(1.0, float(chance[np.abs(sums) >= abs(int(steps.sum()))].sum()))
+
+
+def _checked(correct: np.ndarray) -> np.ndarray:
+    right = np.asarray(correct)
+    if right.ndim != 2 or right.dtype != bool or not right.size:
+        raise ValueError(f"(seeds, examples) of bool wanted, not {right.shape} of {right.dtype}")
+    return right.astype(int)
