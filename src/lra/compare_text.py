@@ -158,9 +158,13 @@ def _entries(change: Change) -> dict[str, str]:
 
 
 def _causes(found: Comparison) -> list[str]:
+    folded: dict[tuple, list[str]] = {}  # files that differ in the same cells are one line
+    for cause in found.causes:
+        alone = "" if cause.kind == "code" else cause.what
+        folded.setdefault((cause.kind, alone, tuple(cause.cells)), []).append(cause.what)
     lines = [
-        f"  {cause.kind:10}{cause.what}, in {where(cause.cells, found.shared)}"
-        for cause in found.causes
+        f"  {kind:10}{', '.join(whats)}, in {where(cells, found.shared)}"
+        for (kind, _, cells), whats in folded.items()
     ]
     if lines:
         lines.insert(0, "What is different:")

@@ -39,7 +39,8 @@ class Finished:
     @property
     def source(self) -> Path:
         """The code in the checkout or archive that the results lie in, if they lie in one."""
-        return self.root.parent.parent / "src"
+        top = self.root.parent.parent
+        return top / "source/src" if (top / "source").is_dir() else top / "src"
 
     def config(self, key: Key) -> dict[str, object] | None:
         """`encoder.dim` -> value; None where the cell has no config.yaml.
@@ -117,9 +118,8 @@ def _unpack(path: Path, folder: Path) -> Path:
                 raise LRAError(f"{path}: not one experiment below results/ but: {found}")
             root = roots[0]
             top = root.parent.parent
-            folders = tuple(
-                f"{each.as_posix()}/" for each in (root, root.parent / "data", top / "src")
-            )
+            parts = (root, root.parent / "data", top / "source/src")
+            folders = tuple(f"{part.as_posix()}/" for part in parts)
             wanted = [n for n in names if n.startswith(folders) and not n.endswith((".arrow", "/"))]
             archive.extractall(folder, wanted)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:

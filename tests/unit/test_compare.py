@@ -311,8 +311,10 @@ def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
     assert [s.where for s in found.statuses] == ["memory of local at 1024 tokens"]
 
 
-def pack(root: Path, target: Path, *, tear: bool = False) -> Path:
+def pack(root: Path, target: Path, *, tear: bool = False, source: Path | None = None) -> Path:
     with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(source.rglob("*.py")) if source else ():
+            archive.write(path, f"source/src/{path.relative_to(source)}")
         for path in sorted(root.rglob("*")):
             archive.write(path, f"results/{root.name}/{path.relative_to(root)}")
     if tear:
@@ -338,6 +340,18 @@ def test_an_archive_is_read_like_its_folder_and_a_script_can_tell_the_outcome(tm
     assert [row["task"] for row in rows] == [change["task"] for change in known["changes"]]
     assert [float(row["p"]) for row in rows] == [change["p"] for change in known["changes"]]
     assert rows[0]["seeds"] == "1 2 3" and rows[0]["significant"] == "True"
+
+
+def test_the_code_in_an_archive_is_read(tmp_path, a, b):
+    packed = []
+    for side in (a, b):
+        source = side.root.parent.parent / "code"
+        shutil.copytree(ROOT / "src", source)
+        if side is b:
+            edit(source, "pooling.py")
+        with_code(side, source, "0" * 40)
+        packed.append(pack(side.write(), side.root.with_suffix(".zip"), source=source))
+    assert reasons(compared(*packed)[0]) == [("code", "src/lra/pooling.py")]
 
 
 def test_mistakes_and_damage_are_one_line_and_status_2(tmp_path, a, b):
