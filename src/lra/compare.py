@@ -86,9 +86,15 @@ class Comparison:
         return [key for key in self.a.rows if key in self.b.rows]
 
     @property
+    def untested(self) -> list[Change]:
+        """Accuracies that differ where no test was possible: one seed, other test examples."""
+        return [c for c in self.changes if c.difference and c.test is None]
+
+    @property
     def agree(self) -> bool:
-        """No status changed and no difference is significant."""
-        return not self.statuses and not any(change.significant for change in self.changes)
+        """No status changed, no difference is significant, and each could be tested."""
+        significant = any(change.significant for change in self.changes)
+        return not (self.statuses or significant or self.untested)
 
 
 def compare(a: Finished, b: Finished) -> Comparison:

@@ -78,7 +78,11 @@ def where(cells: Iterable[Key], among: Iterable[Key]) -> str:
     for column in (1, 0):  # models, tasks
         names = dict.fromkeys(key[column] for key in ordered)
         if cells == {key for key in among if key[column] in names}:
-            return f"all {len(ordered)} of {', '.join(names)}"
+            return (
+                f"all {len(ordered)} of {', '.join(names)}"
+                if len(ordered) > 1
+                else "/".join(ordered[0][:2])
+            )
     whole = {name: [key[2] for key in among if key[:2] == name] for name in (k[:2] for k in among)}
     pairs: dict[tuple[str, str], list[int]] = {}
     for key in ordered:
@@ -200,18 +204,17 @@ def _ratio_entries(each: Ratio) -> dict[str, str]:
 
 def _verdict(found: Comparison) -> str:
     significant = sum(bool(change.significant) for change in found.changes)
-    untested = [change.name for change in found.changes if change.same == "no" and not change.test]
-    but = f" Not tested: {', '.join(untested)}." if untested else ""
     if not found.agree:
         counts = [
             _count(len(found.statuses), "status", "statuses") + " changed",
             _count(significant, "accuracy", "accuracies") + " significantly different",
+            _count(len(found.untested), "accuracy", "accuracies") + " different and not testable",
         ]
         said = [count for count in counts if not count.startswith("0")]
-        return f"They differ: {', '.join(said)}.{but}"
+        return f"They differ: {', '.join(said)}."
     if all(change.same == "bits" for change in found.changes):
         return "They are identical in the cells that both have."
-    return f"They agree: no status changed, and no accuracy is significantly different.{but}"
+    return "They agree: no status changed, and no accuracy is significantly different."
 
 
 def _count(number: int, one: str, several: str) -> str:

@@ -218,6 +218,13 @@ def test_another_test_set_is_a_cause_and_is_not_paired_by_its_examples(a, b):
     assert found.causes[0].cells == [key for key in found.shared if key[0] == "image"]
 
 
+def test_a_difference_that_cannot_be_tested_is_no_agreement(tmp_path):
+    ours, theirs = Made(tmp_path / "a", seeds=[1]), Made(tmp_path / "b", seeds=[1])
+    found, text = compared(ours, theirs.change("labels", (LABELS + 1) % 10, "image", "linear"))
+    assert [change.name for change in found.untested] == ["image/linear"] and not found.agree
+    assert text.endswith("They differ: 1 accuracy different and not testable.")
+
+
 def test_other_checksums_of_the_data_are_a_cause(a, b):
     for side, train in ((a, "1"), (b, "2")):
         splits = {"train": {"rows": 1, "sha256": train}, "test": {"rows": 1, "sha256": "0"}}

@@ -24,8 +24,8 @@ def compare(
 ) -> None:
     """Say which cells of two experiments differ, by how much, whether significantly, and why.
 
-    Exit status 0 where they agree, 1 where a status changed or an accuracy differs significantly,
-    2 where they could not be compared.
+    Exit status 0 where they agree, 1 where a status changed or an accuracy differs significantly
+    or cannot be tested, 2 where they could not be compared.
     """
     from lra import compare_text
     from lra.compare import compare as compared
