@@ -1,7 +1,7 @@
 """`lra <verb>`: one verb per stage of the pipeline, each usable by hand.
 
 A verb reads its inputs, calls its stage's module and writes the records. Mistakes and broken files
-end it with one line and exit status 1.
+end it with one line and exit status 1 (2 from `compare`, whose 1 is "they differ").
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 import typer
 
 from lra.errors import LRAError
-from lra.verbs import cells, data, plan, results, say
+from lra.verbs import cells, compare, data, plan, results, say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-for verbs in (data, cells, results, plan):
+for verbs in (data, cells, results, compare, plan):
     app.add_typer(verbs.app)
 
 

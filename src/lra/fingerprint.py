@@ -23,6 +23,12 @@ def fingerprint(*roots: str, source: Path = SOURCE) -> str:
     return digest.hexdigest()[:16]
 
 
+def parts(*roots: str, source: Path = SOURCE) -> dict[str, str]:
+    """What `fingerprint` hashes, by file below `source`: two codes differ where these do."""
+    files = [_file(module, source) for module in modules(*roots, source=source)]
+    return {path.relative_to(source).as_posix(): _syntax(path) for path in files}
+
+
 def stage(name: str, mechanism: str | None = None) -> str:
     """Of a stage's module (`train`, `data.listops`), with the mechanism that it builds by name."""
     return fingerprint(f"lra.{name}", *([f"lra.attention.{mechanism}"] if mechanism else []))

@@ -1,0 +1,404 @@
+"""`lra compare`: what changed between two experiments, by how much, and why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricated import memory_row, score_row, speed_row
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lra import compare_text, fingerprint
+from lra.cell import to_yaml
+from lra.cli import app
+from lra.compare import compare
+from lra.errors import LRAError
+from lra.experiments import finished
+from lra.files import write_beside
+from lra.records import (
+    MemoryRow,
+    PredictionRow,
+    ScoreRecord,
+    ScoreRow,
+    SpeedRow,
+    write_record,
+    write_rows,
+)
+from tiny import ROOT, make_cell
+
+TASKS, MODELS, SEEDS, EXAMPLES = ("listops", "image"), ("linear", "local"), (1, 2, 3), 300
+LABELS = np.random.default_rng(7).integers(10, size=EXAMPLES)
+
+
+def answers(task: str, model: str, seed: int, share: float = 0.5) -> np.ndarray:
+    """Predictions of a cell, the same whenever asked; about `share` of them are right."""
+    random = np.random.default_rng([len(task), len(model), seed])
+    right = random.random(EXAMPLES) < share
+    return np.where(right, LABELS, (LABELS + 1) % 10)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_fsync():
+    """Hundreds of small files, which no power failure has to spare."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+class Made:
+    """An experiment written by the pipeline's own writers, its cells changed as a test asks."""
+
+    def __init__(self, root: Path, tasks=TASKS, models=MODELS, seeds=SEEDS, protocol="quick"):
+        self.root, self.protocol = root, protocol
+        self.cells = {
+            (t, m, s): {"predictions": answers(t, m, s), "labels": LABELS, "row": {}, "score": {},
+                        "cell": {}, "weights": b"weights"}
+            for t in tasks for m in models for s in seeds
+        }  # fmt: skip
+        self.speeds = [speed_row(model, length) for model in models for length in (256, 1024)]
+        self.memories = [memory_row(model, length) for model in models for length in (256, 1024)]
+
+    def change(self, what: str, value, task=None, model=None, seed=None) -> Made:
+        for key, cell in self.cells.items():
+            if all(
+                asked in (None, own) for asked, own in zip((task, model, seed), key, strict=True)
+            ):
+                if isinstance(value, dict):
+                    cell[what] = cell[what] | value
+                else:
+                    cell[what] = value(*key) if callable(value) else value
+        return self
+
+    def write(self) -> Path:
+        rows = []
+        for (task, model, seed), made in self.cells.items():
+            folder = self.root / "cells" / task / model / f"seed{seed}"
+            right = 100 * float((made["predictions"] == made["labels"]).mean())
+            row = score_row(task, model, seed, experiment=self.root.name, accuracy=right,
+                            n_test=len(made["labels"]), protocol=self.protocol, **made["row"])  # fmt: skip
+            rows.append(row)
+            cell = make_cell(
+                task=task, model=model, seed=seed, protocol=self.protocol, **made["cell"]
+            )
+            write_beside(folder / "config.yaml", to_yaml(cell).encode())
+            write_beside(folder / "checkpoint.safetensors", made["weights"])
+            known = {k: v for k, v in row.items() if k in ScoreRecord.model_fields}
+            score = ScoreRecord(**known | {"reason": None} | made["score"])
+            write_record(folder / "score.json", score)
+            pairs = zip(made["labels"].tolist(), made["predictions"].tolist(), strict=True)
+            given = [{"label": label, "prediction": said} for label, said in pairs]
+            write_rows(
+                folder / "predictions.parquet",
+                given if row["status"] == "ok" else [],
+                PredictionRow,
+            )
+        write_rows(self.root / "scores.parquet", rows, ScoreRow)
+        write_rows(self.root / "speed.parquet", self.speeds, SpeedRow)
+        write_rows(self.root / "memory.parquet", self.memories, MemoryRow)
+        return self.root
+
+
+@pytest.fixture
+def a(tmp_path) -> Made:
+    return Made(tmp_path / "results/a")
+
+
+@pytest.fixture
+def b(tmp_path) -> Made:
+    return Made(tmp_path / "elsewhere/results/b")
+
+
+def compared(a: Made | Path, b: Made | Path):
+    paths = [side.write() if isinstance(side, Made) else side for side in (a, b)]
+    with finished(paths[0]) as ours, finished(paths[1]) as theirs:
+        found = compare(ours, theirs)
+        return found, compare_text.text(found)
+
+
+def reasons(found) -> list[tuple[str, str]]:
+    return [(cause.kind, cause.what) for cause in found.causes]
+
+
+def test_the_same_experiment_is_identical_in_its_bits(a, b):
+    found, text = compared(a, b)
+    assert {change.same for change in found.changes} == {"bits"} and found.agree
+    assert not (found.causes or found.statuses or found.notes or found.uncaused)
+    assert "all 12 cells" in text and "identical" in text.splitlines()[-1]
+
+
+def test_other_weights_with_the_same_answers_are_not_identical(a, b):
+    b.change("weights", b"others", "image", "local", 2)
+    found, text = compared(a, b)
+    assert [change.name for change in found.changes if change.same == "no"] == ["image/local"]
+    assert found.uncaused == [("image", "local", 2)] and found.agree
+    assert "No recorded cause: image/local (seed 2)" in " ".join(text.split())
+
+
+def test_a_better_model_is_found_and_its_key_is_named(a, b):
+    b.change("predictions", lambda *key: answers(*key, share=0.7), "listops", "linear")
+    b.change("cell", {"encoder": {"mlp_dim": 128}}, model="linear")
+    found, text = compared(a, b)
+    better, *rest = sorted(found.changes, key=lambda change: -change.difference)
+    assert (better.name, better.significant, better.test) == ("listops/linear", True, "examples")
+    assert better.low < better.difference < better.high and better.p <= better.p_holm
+    right = [np.mean([(answers(*k, share=s) == LABELS).mean() for k in
+                      (("listops", "linear", seed) for seed in SEEDS)]) for s in (0.5, 0.7)]  # fmt: skip
+    assert better.difference == pytest.approx(100 * (right[1] - right[0]))
+    assert not any(change.significant for change in rest) and not found.agree
+    assert reasons(found) == [("config", "encoder.mlp_dim: 32 -> 128")]
+    assert "encoder.mlp_dim: 32 -> 128, in all 6 of linear" in text
+
+
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
+@given(
+    st.floats(0.2, 0.8),
+    st.lists(st.sampled_from([1, 2, 3]), unique=True, min_size=1, max_size=3),
+    st.sampled_from(["ok", "oom"]),
+)
+def test_swapped_sides_give_opposite_signs(tmp_path_factory, share, seeds, status):
+    folder = tmp_path_factory.mktemp("swapped")
+    ours = Made(folder / "a", tasks=["listops"])
+    theirs = Made(folder / "b", tasks=["listops"], seeds=seeds)
+    theirs.change("predictions", lambda *key: answers(*key, share=share), model="local")
+    theirs.change("row", {"status": status}, model="linear", seed=seeds[0])
+    forth, _ = compared(ours, theirs)
+    back, _ = compared(ours.root, theirs.root)
+    assert forth.changes == back.changes, "the same inputs say the same"
+    back, _ = compared(theirs.root, ours.root)
+    assert forth.agree == back.agree
+    assert [(s.a, s.b) for s in forth.statuses] == [(s.b, s.a) for s in back.statuses]
+    for one, other in zip(forth.changes, back.changes, strict=True):
+        assert (one.a, one.b, one.n) == (other.b, other.a, other.n)
+        assert (one.only_a, one.only_b) == (other.only_b, other.only_a)
+        assert one.p == pytest.approx(other.p) and one.significant == other.significant
+        if one.difference is not None:
+            assert one.difference == -other.difference
+            assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.3)
+
+
+def test_a_changed_status_comes_first_and_its_cell_is_in_no_mean(a, b):
+    b.change("row", {"status": "oom"}, "image", "linear", 1)
+    found, text = compared(a, b)
+    assert [(s.where, s.a, s.b) for s in found.statuses] == [("image/linear/seed1", "ok", "oom")]
+    change = next(c for c in found.changes if c.name == "image/linear")
+    assert change.n == 2 and change.difference == 0 and not found.agree
+    assert text.index("ok -> oom") < text.index("Accuracy") and " 2/3 " in text
+
+
+def test_cells_and_seeds_of_one_side_are_named_and_not_averaged(tmp_path, a):
+    b = Made(tmp_path / "b", tasks=("listops", "text"), seeds=(2, 3, 4), protocol="standard")
+    b.change("predictions", lambda *key: answers(*key, share=0.9), seed=4)
+    found, text = compared(a, b)
+    assert [change.difference for change in found.changes] == [0, 0]
+    assert found.changes[0].only_a == [1] and found.changes[0].only_b == [4]
+    assert len(found.only_a) == 8 and len(found.only_b) == 8
+    head = text.split("\n\n")[0]
+    for words in ("Different protocols: quick in A, standard in B", "Only A has task image.",
+                  "Only B has task text.", "Only A has seed 1.", "Only B has seed 4."):  # fmt: skip
+        assert words in head
+    assert "Only in B, and not compared: listops/linear (seed 4)" in " ".join(head.split())
+
+
+def test_another_test_set_is_a_cause_and_is_not_paired_by_its_examples(a, b):
+    b.change("labels", (LABELS + 1) % 10, task="image")
+    found, text = compared(a, b)
+    tests = {change.name: change.test for change in found.changes}
+    assert tests["listops/local"] == "examples" and tests["image/local"] == "seeds"
+    assert reasons(found) == [("data", "tiny: other test examples, by their labels")]
+    assert found.causes[0].cells == [key for key in found.shared if key[0] == "image"]
+
+
+def test_a_difference_that_cannot_be_tested_is_no_agreement(tmp_path):
+    ours, theirs = Made(tmp_path / "a", seeds=[1]), Made(tmp_path / "b", seeds=[1])
+    found, text = compared(ours, theirs.change("labels", (LABELS + 1) % 10, "image", "linear"))
+    assert [change.name for change in found.untested] == ["image/linear"] and not found.agree
+    assert text.endswith("They differ: 1 accuracy different and not testable.")
+
+
+def test_other_checksums_of_the_data_are_a_cause(a, b):
+    for side, train in ((a, "1"), (b, "2")):
+        splits = {"train": {"rows": 1, "sha256": train}, "test": {"rows": 1, "sha256": "0"}}
+        path = side.root.parent / "data/tiny/dataset.json"
+        write_beside(path, json.dumps({"splits": splits}).encode())
+    assert reasons(compared(a, b)[0]) == [("data", "tiny: other bytes in train")]
+
+
+def test_hardware_and_library_are_causes(a, b):
+    b.change("row", {"device": "cuda: H100"})
+    b.change("row", {"torch_version": "3"}, task="image")
+    b.change("weights", b"others")
+    found, text = compared(a, b)
+    assert reasons(found) == [
+        ("hardware", "device: cpu: demo -> cuda: H100"),
+        ("hardware", "torch: 2 -> 3"),
+    ]
+    assert not found.uncaused and "-> cuda: H100, in all 12 cells" in text
+
+
+def code_of(source: Path, model: str) -> str:
+    return fingerprint.fingerprint("lra.train", f"lra.attention.{model}", source=source)
+
+
+def with_code(side: Made, source: Path, commit: str | None) -> None:
+    for model in MODELS:
+        made_with = {"fingerprint": code_of(source, model), "git_commit": commit}
+        side.change("row", made_with, model=model)
+        side.change("cell", {"encoder": {"attention": model}}, model=model)
+        side.change("score", {"fingerprint": "same"})
+
+
+def edit(source: Path, file: str, text: str = "NEW = 1") -> None:
+    path = source / "lra" / file
+    path.write_text(path.read_text() + f"\n{text}\n")
+
+
+def test_the_files_whose_code_differs_are_named(a, b):
+    """Each side's results lie in a checkout of their own."""
+    for side in (a, b):
+        source = side.root.parent.parent / "src"
+        shutil.copytree(ROOT / "src", source)
+        if side is b:
+            edit(source, "attention/linear.py")
+            edit(source, "batches.py")
+            edit(source, "adamw.py", "# a comment")
+        with_code(side, source, None)
+    found, text = compared(a, b)
+    assert {cause.what: len(cause.cells) for cause in found.causes} == {
+        "src/lra/batches.py": 12,
+        "src/lra/attention/linear.py": 6,
+    }
+
+
+def test_code_is_found_at_its_commit_and_only_if_it_is_what_ran(tmp_path, a, b, monkeypatch):
+    repository = tmp_path / "repository"
+    source = repository / "src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def commit() -> str:
+        who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+        for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x", "--no-verify"]):
+            subprocess.run(["git", "-C", repository, *words], check=True)
+        asked = ["git", "-C", repository, "rev-parse", "HEAD"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+    monkeypatch.setattr(fingerprint, "SOURCE", source)
+    with_code(a, source, commit())
+    edit(source, "attention/local.py")
+    with_code(b, source, commit())
+    edit(source, "attention/local.py", "NEWER = 2")  # what is checked out now is neither
+    found, _ = compared(a, b)
+    assert reasons(found) == [("code", "src/lra/attention/local.py")]
+    assert {key[1] for key in found.causes[0].cells} == {"local"}
+
+    b.change("row", {"fingerprint": "0" * 16}, model="local")
+    b.change("row", {"git_commit": "--output=x"}, model="local", seed=1)
+    found, _ = compared(a, b)
+    assert {what.split(":")[0] for _, what in reasons(found)} == {"of train, files unknown"}
+
+
+def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
+    b.speeds[0] = speed_row("linear", 256, train_steps_per_s=4.3, infer_steps_per_s=6.0)
+    b.speeds[1] = speed_row("linear", 1024, batch_size=8)
+    b.memories[3] = memory_row("local", 1024, status="oom")
+    found, text = compared(a, b)
+    ratios = {(r.model, r.length, r.figure): r.ratio for r in found.ratios}
+    assert ratios["linear", 256, "infer_steps_per_s"] == 0.5
+    assert ("linear", 1024, "train_steps_per_s") not in ratios
+    assert "1 of 9 figures" in text and "linear at 256" in text and "batches of 32 in A" in text
+    assert [s.where for s in found.statuses] == ["memory of local at 1024 tokens"]
+
+
+def pack(root: Path, target: Path, *, tear: bool = False, source: Path | None = None) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(source.rglob("*.py")) if source else ():
+            archive.write(path, f"source/src/{path.relative_to(source)}")
+        for path in sorted(root.rglob("*")):
+            archive.write(path, f"results/{root.name}/{path.relative_to(root)}")
+    if tear:
+        target.write_bytes(target.read_bytes()[:-2000])
+    return target
+
+
+def run(*words) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["compare", *map(str, words)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_an_archive_is_read_like_its_folder_and_a_script_can_tell_the_outcome(tmp_path, a, b):
+    b.change("predictions", lambda *key: answers(*key, share=0.8), "listops", "linear")
+    archive = pack(a.write(), tmp_path / "a.zip")
+    status, _, _ = run(archive, a.root)
+    assert status == 0
+    status, said, _ = run(archive, b.write(), "--json")
+    known = json.loads(said)
+    assert status == 1 and not known["agree"]
+    status, said, _ = run(archive, b.root, "--csv")
+    rows = list(csv.DictReader(io.StringIO(said)))
+    assert [row["task"] for row in rows] == [change["task"] for change in known["changes"]]
+    assert [float(row["p"]) for row in rows] == [change["p"] for change in known["changes"]]
+    assert rows[0]["seeds"] == "1 2 3" and rows[0]["significant"] == "True"
+
+
+def test_the_code_in_an_archive_is_read(tmp_path, a, b):
+    packed = []
+    for side in (a, b):
+        source = side.root.parent.parent / "code"
+        shutil.copytree(ROOT / "src", source)
+        if side is b:
+            edit(source, "pooling.py")
+        with_code(side, source, "0" * 40)
+        packed.append(pack(side.write(), side.root.with_suffix(".zip"), source=source))
+    assert reasons(compared(*packed)[0]) == [("code", "src/lra/pooling.py")]
+
+
+def test_mistakes_and_damage_are_one_line_and_status_2(tmp_path, a, b):
+    a.write()
+    (tmp_path / "empty").mkdir()
+    torn = pack(b.write(), tmp_path / "torn.zip", tear=True)
+    empty = tmp_path / "none.zip"
+    zipfile.ZipFile(empty, "w").close()
+    broken = b.root / "cells/image/linear/seed1/predictions.parquet"
+    broken.write_bytes(broken.read_bytes()[:-9])
+    archived = pack(b.root, tmp_path / "broken.zip")
+    strange = Made(tmp_path / "strange", tasks=["text"]).write()
+    for other, words in (
+        (tmp_path / "nowhere", "nowhere: no such folder or archive"),
+        (tmp_path / "empty", "scores.parquet: no such file"),
+        (torn, "torn.zip: not a whole zip archive"),
+        (empty, "none.zip: not one experiment below results/ but: none"),
+        (b.root, f"{broken}: not a Parquet file"),
+        (archived, "broken.zip/results/b/cells/image/linear/seed1/predictions.parquet: not a Pa"),
+        (strange, "no cell is in both (listops/linear/seed1, text/linear/seed1 ...)"),
+    ):
+        status, said, error = run(a.root, other)
+        assert (status, said, error.count("\n")) == (2, "", 1), (other, said, error)
+        assert words in error
+    with pytest.raises(LRAError, match="has 299 rows"):
+        short = Made(tmp_path / "short")
+        short.write()
+        path = short.root / "cells/image/linear/seed1/predictions.parquet"
+        write_rows(path, [{"label": 1, "prediction": 1}] * 299, PredictionRow)
+        compared(a.root, short.root)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_wider_than_the_terminal(width, a, b, tmp_path, monkeypatch):
+    b.change("predictions", lambda *key: answers(*key, share=0.8), model="linear")
+    b.change("cell", {"encoder": {"mlp_dim": 128, "dim": 128}}, "listops", "linear", 1)
+    b.change("row", {"device": "cuda: NVIDIA H100 80GB HBM3"}, seed=2)
+    monkeypatch.chdir(tmp_path)
+    paths = [side.write().relative_to(tmp_path) for side in (a, b)]
+    found, _ = compared(*paths)
+    lines = compare_text.text(found, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("95 % interval" in line and "wider" not in line for line in lines)
