@@ -57,3 +57,6 @@ rule all:
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
+
+
+include: "workflow/rules/archive.smk"
