@@ -1,4 +1,6 @@
 # One file that holds the experiment and proves itself: `lra verify`, `lra restore`.
+import os
+
 from lra.archive import source
 
 ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive

@@ -1,6 +1,5 @@
 # The experiment, checked, and what rules ask of it.
 import functools
-import os
 import re
 
 from lra import fingerprint
@@ -63,16 +62,13 @@ def data_folder(wildcards):
 
 def splits_of(*names):
     """Large files are compared by time, so a data set's checksums stand for its splits: making the
-    same bytes again trains nothing again, other bytes do. Where they alone are left, as `lra restore`
-    leaves them, the splits are made again for those who need them, and are no reason for others.
-    """
+    same bytes again trains nothing again, other bytes do."""
 
     def paths(wildcards):
         folder = data_folder(wildcards)
-        splits = [f"{folder}/{name}.arrow" for name in names]
-        manifest = f"{folder}/dataset.json"
-        alone = Path(manifest).exists() and not all(map(os.path.exists, splits))
-        return [*map(ancient, splits), ancient(manifest) if alone else manifest]
+        return [ancient(f"{folder}/{name}.arrow") for name in names] + [
+            f"{folder}/dataset.json"
+        ]
 
     return paths
 

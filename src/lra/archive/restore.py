@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from lra.archive import box, jobs, source
+from lra.data.manifest import sha256
 from lra.errors import LRAError
 from lra.files import one_line
 
@@ -47,6 +50,34 @@ def restore(archive: Path, folder: Path) -> dict[str, Any]:
                 folder.rmdir()
             tree.rename(folder)
     return about
+
+
+def make_data(folder: Path, about: dict[str, Any], cores: int) -> list[str]:
+    """Make what the archive left out of the data, by its recipes, in a restored folder; names them.
+
+    Raises LRAError naming the file where one cannot be made, or is not the same as it was.
+    """
+    paths = [path for path in about["omitted"] if path.endswith(".arrow")]
+    if not paths:
+        return []
+    ran = snakemake(folder, "--cores", str(cores), "--", *paths)
+    for path in paths:
+        if not (folder / path).is_file():
+            reason = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")][-1:]
+            raise LRAError(
+                f"{path}: cannot be made again ({''.join(reason) or 'snakemake failed'})"
+            )
+        if sha256(folder / path) != about["omitted"][path]["sha256"]:
+            raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
+    return paths
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run it in a restored folder; stdout holds both streams."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *arguments]
+    return subprocess.run(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def described(unpacked: Path) -> tuple[dict[str, Any], list[jobs.Job]]:

@@ -8,8 +8,6 @@ cells trained again. The last three run the code that is in the archive.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,7 @@ import yaml
 from lra.archive import box, profile
 from lra.archive.crate import METADATA
 from lra.archive.jobs import Job
-from lra.archive.restore import CONFIG, described, restore
+from lra.archive.restore import CONFIG, described, make_data, restore, snakemake
 from lra.errors import LRAError
 from lra.records import CurveRow, PredictionRow, ScoreRecord, TrainRecord, read_record, read_table
 
@@ -125,18 +123,11 @@ def _score(unpacked: Path, cell: Path) -> list[str]:
     return found
 
 
-def _snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *arguments]
-    return subprocess.run(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
 def _plan(folder: Path) -> list[str]:
-    done = _snakemake(folder, "-n", "--quiet", "rules")
+    done = snakemake(folder, "-n", "--quiet", "rules")
     if done.returncode == 0 and "Nothing to be done" in done.stdout:
         return []
-    whole = _snakemake(folder, "-n").stdout
+    whole = snakemake(folder, "-n").stdout
     wanted = [line.partition(": ")[2] for line in whole.splitlines() if line.startswith("Job ")]
     if not wanted:
         last = [line for line in whole.splitlines() if line.strip()][-1:]
@@ -153,7 +144,7 @@ def _rebuilt(unpacked: Path, folder: Path, done: list[Job], cores: int) -> list[
     paths = [path for job in done for path in job.output if Path(path).parent in parents]
     for path in paths:
         (folder / path).unlink()
-    ran = _snakemake(folder, "--cores", str(cores), "--", *paths)
+    ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     found = []
     for path in paths:
         if not (folder / path).is_file():
@@ -192,11 +183,17 @@ def _again(
             record = read_record(unpacked / cell / "train.json", TrainRecord)
             if record.status == "ok":
                 trained.append((record.train_seconds, cell.as_posix()))
+    if not count:
+        return []
+    try:
+        make_data(folder, about, cores)
+    except LRAError as error:
+        return [str(error)]
     found = []
     for _, name in sorted(trained)[:count]:
         for file in (folder / name).iterdir():
             file.unlink()
-        ran = _snakemake(folder, "--cores", str(cores), "--", f"{name}/score.json")
+        ran = snakemake(folder, "--cores", str(cores), "--", f"{name}/score.json")
         if ran.returncode:
             reason = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")][-1:]
             found.append(f"{name}: cannot be trained again ({' '.join(reason) or 'see above'})")

@@ -67,7 +67,7 @@ def archive(
         "dirty": bool(origin.patch),
         "tree": _tree(entries),
         "snakemake": version("snakemake"),
-        "targets": sorted(targets),
+        "targets": sorted(set(targets)),
         "data": _recipes(done, root),
         "hardware": _hardware(entries),
         "omitted": omitted,
@@ -79,7 +79,7 @@ def archive(
     # what the metadata says of the jobs is what is said in jobs.json
     told = [jobs.Job(**job) for job in json.loads(entries["jobs.json"].content)]
     small = {name: _content(entry) if name.endswith(".tsv") else entry.size
-             for name, entry in entries.items()}  # fmt: skip
+             for name, entry in entries.items() if entry.mode != source.LINK}  # fmt: skip
     entries[crate.METADATA] = Entry(crate.metadata(about, told, small))
     bad = [line for name, entry in entries.items() for line in _private(name, entry, private)]
     if bad:

@@ -57,17 +57,23 @@ def verify(
 
 
 @app.command()
-def restore(archive: Zip, folder: Annotated[Path, typer.Argument(help="new or empty")]) -> None:
+def restore(
+    archive: Zip,
+    folder: Annotated[Path, typer.Argument(help="new or empty")],
+    data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = False,
+    cores: Annotated[int, typer.Option(min=1, help="to make data with")] = 1,
+) -> None:
     """Unpack an archive to a folder in which snakemake has nothing to do."""
-    from lra.archive.restore import CONFIG
+    from lra.archive.restore import CONFIG, make_data
     from lra.archive.restore import restore as unpack
 
     about = unpack(archive, folder)
     if about["dirty"]:
         say(f"{folder}: source is the commit {about['commit'][:12]} changed by source.patch")
-    missing = sorted(
-        {Path(path).parent.name for path in about["omitted"] if path.endswith(".arrow")}
-    )
-    if missing:
-        say(f"{folder}: made again where a training needs them: {', '.join(missing)}")
+    splits = [path for path in about["omitted"] if path.endswith(".arrow")]
+    if splits and data:
+        say(f"{folder}: made {len(make_data(folder, about, cores))} splits, the same bytes as then")
+    elif splits:
+        say(f"{folder}: has no data. Before you change what is trained, in it:")
+        say(f"snakemake --cores all --configfile {CONFIG} -- {' '.join(splits)}")
     say(f"{folder}: restored; in it: snakemake -n --configfile {CONFIG}")
