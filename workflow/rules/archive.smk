@@ -1,21 +1,11 @@
 # One file that holds the experiment and proves itself: `lra verify`, `lra restore`.
 import os
 
-from lra.archive import source
-
 ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
     part
     for part in ["checkpoints", "data"]
     if os.environ.get(f"LRA_ARCHIVE_{part.upper()}")
 ]
-
-
-def what_ran(wildcards):
-    """The commit and its changes: with others it is another archive."""
-    try:
-        return source.state(ROOT)
-    except LRAError as error:
-        raise SystemExit(f"lra: {error}")
 
 
 rule archive:

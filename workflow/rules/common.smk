@@ -3,6 +3,7 @@ import functools
 import re
 
 from lra import fingerprint
+from lra.archive.source import state as commit_and_changes
 from lra.attempts import allow_attempts, is_last
 from lra.errors import LRAError
 from lra.resolve import GENERATORS, READERS, Arena
@@ -101,6 +102,14 @@ def span_code(wildcards):
 def profile_code(wildcards):
     point = arena.profile_point(wildcards.model, int(wildcards.length))
     return stage_code("profile", point.encoder.attention)
+
+
+def what_ran(wildcards):
+    """The commit and its changes: with others it is another archive."""
+    try:
+        return commit_and_changes(ROOT)
+    except LRAError as error:
+        raise SystemExit(f"lra: {error}")
 
 
 def one_of_names(names):

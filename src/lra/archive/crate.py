@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from lra.archive.jobs import Job
@@ -24,10 +25,13 @@ PROFILES = {
 CONTEXT = "https://w3id.org/ro/terms/workflow-run/context"
 WORKFLOW = "source/Snakefile"
 MEASURES = {"s": "s", "max_rss": "MB", "cpu_time": "s"}  # of Snakemake's benchmarks, with units
+UNITS = {"s": "http://qudt.org/vocab/unit/SEC", "MB": "http://qudt.org/vocab/unit/MegaBYTE"}
 FORMATS = {".json": "application/json", ".md": "text/markdown", ".csv": "text/csv",
            ".html": "text/html", ".svg": "image/svg+xml", ".png": "image/png",
            ".pdf": "application/pdf", ".parquet": "application/vnd.apache.parquet",
-           ".yaml": "application/yaml", ".tex": "application/x-tex"}  # fmt: skip
+           ".yaml": "application/yaml", ".tex": "application/x-tex",
+           ".tsv": "text/tab-separated-values",
+           ".arrow": "application/vnd.apache.arrow.file"}  # fmt: skip
 
 
 def iso(seconds: float) -> str:
@@ -51,6 +55,9 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
 
     def note(name_of: str, kind: str | list[str], **properties: Any):
         given = {key: value for key, value in properties.items() if value not in (None, [], "")}
+        for key, value in given.items():
+            if isinstance(value, list) and len(value) == 1:
+                given[key] = value[0]
         return crate.add(ContextEntity(crate, name_of, {"@type": kind} | given))
 
     end = max(job.endtime for job in jobs)
@@ -77,7 +84,7 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     parts: dict[str, Any] = {}
     for name, content in files.items():
         size = content if isinstance(content, int) else len(content)
-        own = {"@type": "File", "contentSize": str(size), **_format(name)}
+        own = {"@type": "File", "contentSize": str(size), "encodingFormat": _format(name)}
         parts[name] = DataEntity(crate, name, own)
     language = note(
         "https://w3id.org/workflowhub/workflow-ro-crate#snakemake", "ComputerLanguage",
@@ -121,10 +128,10 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
             description=job.shellcmd, startTime=iso(job.starttime), endTime=iso(job.endtime),
             object=[_entity(path, parts, note) for path in job.input],
             result=[_entity(path, parts, note) for path in job.output],
-            actionStatus={"@id": "http://schema.org/CompletedActionStatus"},
+            actionStatus="http://schema.org/CompletedActionStatus",
             resourceUsage=[
                 note(f"#usage/{key}/{job.output[0]}", "PropertyValue", name=key, value=value,
-                     unitText=MEASURES[key],
+                     unitText=MEASURES[key], unitCode=UNITS[MEASURES[key]],
                      propertyID=f"https://snakemake.readthedocs.io/#benchmark-{key}")
                 for key, value in _benchmark(job, files).items()
             ],
@@ -136,6 +143,7 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     read = {path for job in jobs for path in job.input}
     run = note(
         "#run", "CreateAction", name=f"run of {about['experiment']}", instrument=workflow,
+        description="every job of the experiment", actionStatus="http://schema.org/CompletedActionStatus",
         startTime=iso(min(map(_start, jobs))), endTime=iso(end),
         object=[parts["experiment.yaml"]]
         + [_entity(path, parts, note) for path in sorted(read - made)],
@@ -143,7 +151,8 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     )  # fmt: skip
     note("#organize", "OrganizeAction", name="Snakemake's run", instrument=engine, object=controls,
          result=run, startTime=iso(min(map(_start, jobs))), endTime=iso(end))  # fmt: skip
-    root["mentions"] = [run]
+    root["mentions"] = run
+    parts["README.md"]["about"] = root
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False)
     return f"{text}\n".encode()
 
@@ -152,9 +161,8 @@ def _start(job: Job) -> float:
     return job.starttime
 
 
-def _format(name: str) -> dict[str, str]:
-    ending = name[name.rfind(".") :] if "." in name else ""
-    return {"encodingFormat": FORMATS[ending]} if ending in FORMATS else {}
+def _format(name: str) -> str:
+    return FORMATS.get(PurePosixPath(name).suffix, "text/plain")
 
 
 def _entity(path: str, parts: dict[str, Any], note) -> Any:
