@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lra.errors import LRAError
 
@@ -23,12 +23,12 @@ class Job(BaseModel):
 
     rule: str
     input: list[str]
-    output: list[str]
+    output: list[str] = Field(min_length=1)
     log: list[str]
     params: list[str]
     code: str | None  # the rule's shell line, before its wildcards are filled in
     shellcmd: str | None
-    starttime: float
+    starttime: float = Field(ge=0, lt=1e11)
     endtimes: dict[str, float]  # of each output
     input_checksums: dict[str, str]
     software_stack_hash: str | None

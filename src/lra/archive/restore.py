@@ -88,7 +88,10 @@ def described(unpacked: Path) -> tuple[dict[str, Any], list[jobs.Job]]:
         for key in ("experiment", "tree", "omitted", "data", "targets", "dirty"):
             about[key]
         name = "jobs.json"
-        return about, [jobs.Job(**job) for job in json.loads((unpacked / name).read_text())]
+        done = [jobs.Job(**job) for job in json.loads((unpacked / name).read_text())]
+        if not done:
+            raise ValueError("it has no jobs")
+        return about, done
     except OSError:
         raise LRAError(f"{name}: is missing; this is no archive of lra") from None
     except (KeyError, TypeError, ValueError) as error:

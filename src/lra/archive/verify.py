@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.compute as pc
@@ -41,7 +41,7 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
         try:
             about, done = described(unpacked)
             found = [f"{METADATA}: {line}" for line in profile.problems(unpacked / METADATA)]
-            found += _actions(unpacked, done)
+            found = found or _actions(unpacked, done)
             found += _records(unpacked, about, done)
             if found:
                 return found
@@ -82,16 +82,23 @@ def _records(unpacked: Path, about: dict[str, Any], done: list[Job]) -> list[str
             if not (unpacked / path).is_file() and path not in about["omitted"]:
                 found.append(f"{path}: is missing, and archive.json does not say why")
             elif path.startswith(results) and path.endswith(".json"):
-                record = json.loads((unpacked / path).read_text())
+                record = _json(unpacked / path)
                 if repr(record.get("fingerprint")) not in job.params:
                     found.append(f"{path}: its fingerprint is not that of its job in jobs.json")
         if job.rule == "evaluate":
             found += _score(unpacked, Path(job.output[0]).parent)
     for name, recipe in about["data"].items():
         path = f"results/data/{name}/dataset.json"
-        if json.loads((unpacked / path).read_text())["splits"] != recipe["splits"]:
+        if _json(unpacked / path).get("splits") != recipe.get("splits"):
             found.append(f"{path}: its checksums are not those of archive.json")
     return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise LRAError(f"{path}: is no JSON record ({error})") from None
 
 
 def _score(unpacked: Path, cell: Path) -> list[str]:
@@ -139,9 +146,10 @@ def _plan(folder: Path) -> list[str]:
 def _rebuilt(unpacked: Path, folder: Path, done: list[Job], cores: int) -> list[str]:
     """Tables and figures, made again by the archived code from the archived records."""
     root = folder / CONFIG
-    experiment = Path("results", yaml.safe_load(root.read_text())["experiment"])
-    parents = {experiment, *(experiment / name for name in JOINED)}
-    paths = [path for job in done for path in job.output if Path(path).parent in parents]
+    experiment = PurePosixPath("results", yaml.safe_load(root.read_text())["experiment"])
+    patterns = [f"{experiment}/*.parquet", *(f"{experiment}/{name}/*" for name in JOINED)]
+    paths = [path for job in done for path in job.output
+             if any(PurePosixPath(path).match(pattern) for pattern in patterns)]  # fmt: skip
     for path in paths:
         (folder / path).unlink()
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
