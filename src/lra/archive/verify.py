@@ -8,6 +8,7 @@ cells trained again. The last three run the code that is in the archive.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -49,7 +50,7 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
             restore(archive, folder)
         except LRAError as error:
             return [str(error).replace(f"{unpacked}/", "")]
-        found = _plan(folder)
+        found = _plan(folder, about["targets"])
         if found:
             return found
         say("source, jobs: snakemake has nothing to do in the restored folder")
@@ -130,14 +131,13 @@ def _score(unpacked: Path, cell: Path) -> list[str]:
     return found
 
 
-def _plan(folder: Path) -> list[str]:
-    done = snakemake(folder, "-n", "--quiet", "rules")
-    if done.returncode == 0 and "Nothing to be done" in done.stdout:
+def _plan(folder: Path, targets: list[str]) -> list[str]:
+    plan = snakemake(folder, "-n", "--", *targets)
+    if plan.returncode == 0 and "Nothing to be done" in plan.stdout:
         return []
-    whole = snakemake(folder, "-n").stdout
-    wanted = [line.partition(": ")[2] for line in whole.splitlines() if line.startswith("Job ")]
+    wanted = re.findall(r"^Job \d+: (.*)$", plan.stdout, re.MULTILINE)
     if not wanted:
-        last = [line for line in whole.splitlines() if line.strip()][-1:]
+        last = [line for line in plan.stdout.splitlines() if line.strip()][-1:]
         return [f"source: snakemake cannot plan with it ({' '.join(last)})"]
     shown = ", ".join(wanted[:3]) + (f" and {len(wanted) - 3} more" if len(wanted) > 3 else "")
     return [f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"]
