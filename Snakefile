@@ -63,3 +63,4 @@ rule all:
 
 
 include: "workflow/rules/report.smk"
+include: "workflow/rules/archive.smk"

@@ -11,12 +11,12 @@ import sys
 import typer
 
 from lra.errors import LRAError
-from lra.verbs import cells, compare, data, plan, results, say
+from lra.verbs import archive, cells, compare, data, plan, results, say
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-for verbs in (data, cells, results, compare, plan):
+for verbs in (data, cells, results, compare, archive, plan):
     app.add_typer(verbs.app)
 
 

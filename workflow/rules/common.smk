@@ -4,6 +4,7 @@ import os
 import re
 
 from lra import fingerprint
+from lra.archive.source import state as commit_and_changes
 from lra.attempts import allow_attempts, is_last
 from lra.errors import LRAError
 from lra.resolve import GENERATORS, READERS, Arena
@@ -121,6 +122,14 @@ def shortcomings_code():
     """With the mechanisms, which it asks for their family by name."""
     mechanisms = {f"lra.attention.{mechanism_of(model)}" for model in MODELS}
     return fingerprint.fingerprint("lra.tables.shortcomings", *sorted(mechanisms))
+
+
+def what_ran(wildcards):
+    """The commit and its changes: with others it is another archive."""
+    try:
+        return commit_and_changes(ROOT)
+    except LRAError as error:
+        raise SystemExit(f"lra: {error}")
 
 
 def one_of_names(names):

@@ -1,0 +1,110 @@
+"""From an archive to a folder in which Snakemake has nothing to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lra.archive import box, jobs, source
+from lra.data.manifest import sha256
+from lra.errors import LRAError
+from lra.files import one_line
+
+CONFIG = "config/archived.yaml"
+
+
+def restore(archive: Path, folder: Path) -> dict[str, Any]:
+    """Unpack into a new or empty folder: the source that ran, results, and Snakemake's records,
+    with the times that they had. Returns the content of archive.json.
+
+    Raises LRAError naming the file where the archive is damaged or the folder holds something.
+    """
+    wrong = box.problems(archive)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
+    with one_line(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise LRAError(f"{folder}: is there and not empty; name a new folder")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
+            unpacked = Path(name)
+            box.extract(archive, unpacked)
+            about, done = described(unpacked)
+            tree = unpacked / "source"
+            if (unpacked / "source.patch").exists():
+                source.apply(unpacked / "source.patch", tree)
+            if source.tree_hash(tree) != about["tree"]:
+                raise LRAError("source: with source.patch it is not the tree of archive.json")
+            shutil.copytree(unpacked / "results", tree / "results", dirs_exist_ok=True)
+            shutil.copy(unpacked / "experiment.yaml", tree / CONFIG)
+            jobs.write_records(done, tree)
+            _set_times(tree, done)
+            if folder.exists():
+                folder.rmdir()
+            tree.rename(folder)
+    return about
+
+
+def make_data(folder: Path, about: dict[str, Any], cores: int) -> list[str]:
+    """Make what the archive left out of the data, by its recipes, in a restored folder; names them.
+
+    Raises LRAError naming the file where one cannot be made, or is not the same as it was.
+    """
+    paths = [path for path in about["omitted"] if path.endswith(".arrow")]
+    if not paths:
+        return []
+    ran = snakemake(folder, "--cores", str(cores), "--", *paths)
+    for path in paths:
+        if not (folder / path).is_file():
+            reason = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")][-1:]
+            raise LRAError(
+                f"{path}: cannot be made again ({''.join(reason) or 'snakemake failed'})"
+            )
+        if sha256(folder / path) != about["omitted"][path]["sha256"]:
+            raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
+    return paths
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run it in a restored folder; stdout holds both streams."""
+    command = [sys.executable, "-m", "snakemake", "--configfile", CONFIG, *arguments]
+    return subprocess.run(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def described(unpacked: Path) -> tuple[dict[str, Any], list[jobs.Job]]:
+    """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
+    try:
+        name = "archive.json"
+        about = json.loads((unpacked / name).read_text())
+        for key in ("experiment", "tree", "omitted", "data", "targets", "dirty"):
+            about[key]
+        name = "jobs.json"
+        done = [jobs.Job(**job) for job in json.loads((unpacked / name).read_text())]
+        if not done:
+            raise ValueError("it has no jobs")
+        return about, done
+    except OSError:
+        raise LRAError(f"{name}: is missing; this is no archive of lra") from None
+    except (KeyError, TypeError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        raise LRAError(f"{name}: is not as lra archive writes it ({line})") from None
+
+
+def _set_times(folder: Path, done: list[jobs.Job]) -> None:
+    """Results get the times of their jobs; source is older than all of them."""
+    times = {path: time for job in done for path, time in job.endtimes.items()}
+    before = min(job.starttime for job in done) - 1
+    for path in folder.rglob("*"):
+        if path.is_symlink() or path.is_file():
+            name = path.relative_to(folder).as_posix()
+            moment = round(times.get(name, before) * 1e9)
+            os.utime(path, ns=(moment, moment), follow_symlinks=False)

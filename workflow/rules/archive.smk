@@ -1,0 +1,44 @@
+# One file that holds the experiment and proves itself: `lra verify`, `lra restore`.
+import os
+
+ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
+    part
+    for part in ["checkpoints", "data"]
+    if os.environ.get(f"LRA_ARCHIVE_{part.upper()}")
+]
+
+
+rule archive:
+    """A zip of source, records, tables, figures and of how each was made; not part of `all`."""
+    input:
+        in_results("archive/{name}.zip", name=[EXPERIMENT.experiment]),
+
+
+rule write_archive:
+    """Everything behind `all`, and the page."""
+    input:
+        rules.all.input,
+        in_results("page.html"),
+    output:
+        zip="results/{experiment}/archive/{experiment}.zip",
+    log:
+        "results/{experiment}/logs/write_archive.log",
+    benchmark:
+        "results/{experiment}/benchmarks/write_archive.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(4000),
+        runtime=minutes(60),
+    params:
+        code=fingerprint.stage("archive.write"),
+        source=what_ran,
+        experiment=EXPERIMENT.model_dump_json(),
+        more=" ".join(f"--{part}" for part in ARCHIVE_ALSO),
+    message:
+        "archive {wildcards.experiment}"
+    shell:
+        "lra archive --experiment {params.experiment:q} --out {output.zip} {params.more}"
+        " {input:q} 2>&1 | tee {log}"
