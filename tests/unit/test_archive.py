@@ -127,7 +127,7 @@ def alice(tmp_path) -> Private:
         ("mars.example.org:8080", "<host>:8080"),
         ("malice, marsh", "malice, marsh"),
         ("token=open sesame 1", "token=<secret>"),
-        ("https://bob:pa55@host/x", "https://<secret>@host/x"),
+        ("https://bob:" + "pa55@host/x", "https://<secret>@host/x"),
         ("hf_" + "a" * 34, "<secret>"),
         ("AKIA" + "A1B2" * 4, "<secret>"),
     ],

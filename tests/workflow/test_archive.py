@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from lra.archive.source import Entry
 from lra.archive.verify import verify
 
 LINEAR = "results/tiny/cells/listops/linear/seed1"
+SECRET = secrets.token_hex(12)  # not a literal: the source is archived, and searched for it
 COMMIT = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "first"]
 
 
@@ -38,8 +40,8 @@ class Archived(Checkout):
         self.write("note.txt", "not in git")
         self.home = folder.parent / "alice"
         self.log = folder / "results/tiny/logs/train/listops/linear/seed1.log"
-        self.log.write_text(self.log.read_text() + f"{self.home}/x {folder}/y open sesame 1\n")
-        self.environment = {"HOME": str(self.home), "HUB_TOKEN": "open sesame 1"}
+        self.log.write_text(self.log.read_text() + f"{self.home}/x {folder}/y {SECRET}\n")
+        self.environment = {"HOME": str(self.home), "HUB_TOKEN": SECRET}
         done = self.snakemake("--configfile", "config/tiny.yaml", "--cores", "2", "archive",
                               env=self.environment)  # fmt: skip
         assert done.returncode == 0, done.stdout
@@ -130,7 +132,7 @@ def test_what_is_private_is_not_in_it(archived):
         whole = {name: file.read(name) for name in file.namelist()}
     log = archived.log.relative_to(archived.folder).as_posix()
     assert whole[log].endswith(b"<home>/x <checkout>/y <secret>\n")
-    for private in (str(archived.home), str(archived.folder), "open sesame"):
+    for private in (str(archived.home), str(archived.folder), SECRET):
         assert [name for name, content in whole.items() if private.encode() in content] == []
 
 

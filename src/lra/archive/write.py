@@ -51,9 +51,6 @@ def archive(
         patch = private.scrubbed_patch(origin.patch.decode("utf-8", "surrogateescape"))
         entries["source.patch"] = Entry(patch.encode("utf-8", "surrogateescape"))
     omitted = _add_results(entries, done, root, with_checkpoints, with_data)
-    page = f"results/{experiment.experiment}/report.html"
-    if (root / page).is_file():
-        entries[page] = Kept(root / page)
     entries = {name: _scrubbed(name, entry, private) for name, entry in entries.items()}
 
     whole = experiment.model_copy(update={"data_mirror": None}).model_dump(mode="json")
