@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from fabricated import REFERENCE, experiment
 
-from lra import figures, page, tables
+from lra import figures, page
+from lra.tables.accuracy import accuracy
+from lra.tables.efficiency import costs, efficiency
 from tiny import ROOT
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 SHOTS = Path(os.environ.get("LRA_SCREENSHOTS", ROOT / "build/screenshots"))
 MODELS = ["transformer", "local", "linear", "transformer-materialised"]
-SHEETS = ["accuracy", "efficiency"]
+SHEETS = ["accuracy", "efficiency", "costs"]
 WIDE, PHONE = (1280, 900), (390, 844)
 BAD = {("text", "local", 1): "diverged", ("transformer", 4096): "oom"}
 
@@ -33,9 +35,10 @@ def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("pages") / "demo"
     experiment(root, models=MODELS, tasks=["listops", "text", "image"], bad=BAD)
     speed, memory = root / "speed.parquet", root / "memory.parquet"
-    tables.accuracy(root / "scores.parquet", REFERENCE / "scores.csv", root / "tables/accuracy")
-    efficiency = REFERENCE / "efficiency.csv"
-    tables.efficiency(speed, memory, efficiency, root / "tables/efficiency")
+    accuracy(root / "scores.parquet", REFERENCE / "scores.csv", root / "tables/accuracy")
+    for table in (efficiency, costs):
+        stem = root / "tables" / table.__name__
+        table(speed, memory, REFERENCE / "efficiency.csv", stem)
     for name in figures.FIGURES:
         figures.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
     page.write(root, SHEETS, list(figures.FIGURES), ROOT / "workflow/report", root / "page.html")
@@ -111,7 +114,7 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     )
     assert len(images) == len(figures.FIGURES)
     assert all(natural >= 900 and shown > 300 and alt for natural, shown, alt in images)
-    assert [len(rows(browser, label, 0)) for label in SHEETS] == [4, 16]
+    assert [len(rows(browser, label, 0)) for label in SHEETS] == [4, 4, 16]
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => a.hash)"
     )
@@ -156,20 +159,20 @@ def test_a_heading_sorts_by_its_figures_and_gives_the_order_back(browser, writte
 
 def test_groups_stay_together_and_search_hides_the_others(browser, written):
     opened(browser, written / "page.html")
-    press(browser, "efficiency", 0)
-    assert rows(browser, "efficiency", 0) == sorted(MODELS) * 4
-    field = browser.find_element("css selector", "#efficiency input[type=search]")
+    press(browser, "costs", 0)
+    assert rows(browser, "costs", 0) == sorted(MODELS) * 4
+    field = browser.find_element("css selector", "#costs input[type=search]")
     field.send_keys("linear 4,096")
-    assert rows(browser, "efficiency", 0) == ["linear"]
-    heads = browser.find_elements("css selector", "#efficiency .gt_group_heading")
+    assert rows(browser, "costs", 0) == ["linear"]
+    heads = browser.find_elements("css selector", "#costs .gt_group_heading")
     assert [head.text for head in heads if head.is_displayed()] == ["4,096 tokens"]
     field.clear()
     field.send_keys("nothing like it")
-    assert rows(browser, "efficiency", 0) == []
+    assert rows(browser, "costs", 0) == []
     assert len(rows(browser, "accuracy", 0)) == 4
 
 
-@pytest.mark.parametrize("name", ["page.html", "tables/efficiency.html"])
+@pytest.mark.parametrize("name", ["page.html", "tables/costs.html"])
 def test_a_phone_scrolls_tables_and_not_the_page(browser, written, name):
     opened(browser, written / name, PHONE)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= PHONE[0]

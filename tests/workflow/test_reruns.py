@@ -8,8 +8,10 @@ import os
 import pyarrow.parquet as pq
 import pytest
 
-AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy"}
-DRAWN = ("performance", "speed", "memory", "learning_curves", "span")
+AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy",
+              "table of significance", "table of shortcomings"}  # fmt: skip
+DRAWN = ("performance", "speed", "memory", "learning_curves", "span", "scores", "difference",
+         "ranks", "energy")  # fmt: skip
 FIGURES = {f"figure {name}" for name in DRAWN}
 
 
@@ -37,7 +39,8 @@ def test_a_finished_experiment_has_nothing_to_do(checkout):
 
 def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout):
     checkout.edit("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-5")
-    everything_after = {"collect span", "collect speed", "collect memory", "table of efficiency"}
+    everything_after = {"collect span", "collect speed", "collect memory", "table of efficiency",
+                        "table of costs", "table of spans"}  # fmt: skip
     own = cells_of("linear") | spans_of("linear") | points_of("linear")
     assert checkout.plan() == own | AGGREGATES | FIGURES | everything_after
 
@@ -45,12 +48,12 @@ def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout
 def test_editing_how_spans_are_measured_runs_the_spans_and_their_figure(checkout):
     checkout.edit("src/lra/span.py", "SEED = 0", "SEED = 1")
     spans = spans_of("linear") | spans_of("local")
-    assert checkout.plan() == spans | {"collect span", "figure span"}
+    assert checkout.plan() == spans | {"collect span", "table of spans", "figure span"}
 
 
 def test_spans_of_one_model_only(checkout):
     checkout.edit("config/tiny.yaml", "seeds:", "span:\n  models: [local]\nseeds:")
-    assert checkout.plan() == {"collect span", "figure span"}
+    assert checkout.plan() == {"collect span", "table of spans", "figure span"}
     checkout.run("span")
     table = pq.read_table(checkout.folder / "results/tiny/span.parquet")
     assert set(table["model"].to_pylist()) == {"local"}

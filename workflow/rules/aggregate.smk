@@ -334,7 +334,6 @@ rule figure:
     """One figure."""
     input:
         tables_of,
-        reference=PUBLISHED_SCORES,
     output:
         report(
             "results/{experiment}/figures/{figure}.png",
@@ -360,8 +359,9 @@ rule figure:
         code=fingerprint.stage("figures"),
         root=subpath(input[0], parent=True),
         stem=subpath(output[0], strip_suffix=".png"),
+        reference=PUBLISHED_SCORES,
     message:
         "figure {wildcards.figure}"
     shell:
-        "lra figure {wildcards.figure} --root {params.root} --reference {input.reference}"
+        "lra figure {wildcards.figure} --root {params.root} --reference {params.reference}"
         " --stem {params.stem} 2>&1 | tee {log}"
