@@ -1,6 +1,7 @@
 # The Long Range Arena: data -> train -> evaluate -> tables and figures, with profiles beside.
 #   snakemake --cores all                                    the quick experiment
 #   snakemake --cores all --configfile config/paper.yaml     the replication
+import gc
 import shlex
 import signal
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 ROOT = Path(workflow.basedir)
 SOURCE, BIN = ROOT / "src", Path(sys.executable).parent
 sys.path.insert(0, str(SOURCE))
+# A plan makes a million objects that all stay: looking for garbage among them takes a tenth of it.
+gc.set_threshold(100_000, 20, 100)
 
 
 # An experiment is one whole file: the default is not merged into another.
