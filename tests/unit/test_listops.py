@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import chisquare
 
-from lra.data import listops
+from lra.data import listops, trees
 from lra.data.listops import ListOpsConfig
 from lra.errors import LRAError
 
@@ -194,7 +194,7 @@ def test_random_numbers_are_xoshiro256plusplus():
     """The published first outputs for state 1, 2, 3, 4 (prng.di.unimi.it/xoshiro256plusplus.c)."""
     outputs = [41943041, 58720359, 3588806011781223, 3591011842654386, 9228616714210784205]
     state = np.array([1, 2, 3, 4], np.uint64)
-    drawn = [listops._uniform(state) for _ in outputs]
+    drawn = [trees.uniform(state) for _ in outputs]
     assert drawn == [(output >> 11) / 2**53 for output in outputs]
 
 

@@ -35,15 +35,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lra.data import distances, paddles, snakes
+from lra.data import distances
 from lra.data.store import Info, table_of
 from lra.errors import LRAError
+
+if TYPE_CHECKING:
+    from lra.data import paddles
 
 VERSION = 1  # raised whenever the same configuration and seed give other bytes
 CHUNK = 500  # examples
@@ -119,6 +122,8 @@ class Stimulus:
 
 @lru_cache
 def _brush(size: int) -> paddles.Brush:
+    from lra.data import paddles  # numba is slow to import, and a plan reads the options alone
+
     c = SIZES[size]
     snake, paddle = c.contrasts
     return paddles.Brush(
@@ -139,6 +144,8 @@ def _stimuli(
     config: PathfinderConfig, rng: np.random.Generator, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`count` images as the arrays of `snakes.draw_stimuli`: pixels, labels, snakes, truth."""
+    from lra.data import snakes
+
     c, length = SIZES[config.size], config.contour_length
     pixels = np.empty((count, config.size, config.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -157,8 +164,10 @@ def _stimuli(
 
 def draw(config: PathfinderConfig, rng: np.random.Generator) -> Stimulus:
     """One image with its ground truth."""
+    from lra.data.snakes import SCALE
+
     pixels, labels, rows, truth = (array[0] for array in _stimuli(config, rng, 1))
-    ends = np.stack([rows[..., :2], rows[..., :2] + rows[..., 2:] / snakes.SCALE], -2)
+    ends = np.stack([rows[..., :2], rows[..., :2] + rows[..., 2:] / SCALE], -2)
     lengths = [config.contour_length] * 2 + [config.contour_length // 3] * int(truth[4])
     return Stimulus(
         pixels=pixels,
