@@ -49,7 +49,7 @@ include: "workflow/rules/profile.smk"
 include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/estimate.smk"
-include: "workflow/rules/summary.smk"
+include: "workflow/rules/run.smk"
 
 
 report: "workflow/report/workflow.rst"

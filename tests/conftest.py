@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from tiny import SMALL_LISTOPS
 
-# two processes of two threads each would wait for one another on two cores
+# processes of two threads each would wait for one another on two cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("arena", deadline=None)  # this machine's speed is no property of the code
 settings.load_profile("arena")
@@ -29,9 +29,9 @@ def tiny_listops(tmp_path_factory) -> Path:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`make test` runs two processes: all that needs tests/workflow's finished experiment goes to one
-    of them, all that needs the one Slurm to one of them, and both first, as they take longest. (Its
-    own --dist loadgroup does nothing under pytest 9.)"""
+    """`make test` runs three processes. All that needs tests/workflow's finished experiment goes to one
+    of them, and all that needs the one Slurm, which is idle most of the time, to one of them; both
+    first, as they take longest. (Its own --dist loadgroup does nothing under pytest 9.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):

@@ -79,11 +79,9 @@ class Workload:
         self.scores()
 
 
-def unknown() -> None:
-    """The energy of a device that does not tell."""
-
-
-def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown) -> Measured:
+def speed(
+    point: ProfilePoint, joules: Callable[[], float | None] = hardware.unknown_energy
+) -> Measured:
     """Median steps per second of training (forward, backward, update) and of inference.
 
     joules: used by the device since the process began; their mean over all training steps counts.

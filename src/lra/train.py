@@ -29,10 +29,6 @@ from lra.stop import Interrupted, Stop
 PROGRESS_SECONDS = 10
 
 
-def unknown() -> None:
-    """The energy of a device that does not tell."""
-
-
 def nobody(history: list[dict[str, Any]]) -> None:
     """Watches a training."""
 
@@ -237,7 +233,7 @@ def train(
     work: Work,
     say: Callable[[str], None] = print,
     save_seconds: float = 30.0,
-    joules: Callable[[], float | None] = unknown,
+    joules: Callable[[], float | None] = hardware.unknown_energy,
     watch: Callable[[list[dict[str, Any]]], None] = nobody,
     stop: Stop | None = None,
 ) -> Outcome:

@@ -2,7 +2,7 @@
 
 Starts a Slurm of its own (tests/cluster/slurm.py; wants root), trains CELLS seeds of one cell of 2 steps,
 and prints the seconds, the seconds a job, and the jobs that are lost: submitted, and neither completed
-nor still there. Expect 3 to 5 s a job on two cores, nearly all of it Snakemake's and torch's start.
+nor still there. Expect 3 to 6 s a job on two cores, nearly all of it Snakemake's and torch's start.
 """
 
 from __future__ import annotations
@@ -45,6 +45,5 @@ if __name__ == "__main__":
     if reason := missing():
         raise SystemExit(reason)
     with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
         (Path(name) / "checkout").mkdir()
         train_all(int(sys.argv[1]) if len(sys.argv) > 1 else 200, Path(name))

@@ -135,6 +135,9 @@ class Cluster:
         for folder in (self.etc, self.run, self.log, self.state, self.state / "dev", SYSTEM):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o755)
+        for part in self.run.parents:  # munge's socket must be reachable
+            if part.stat().st_mode & 0o011 != 0o011:
+                part.chmod(part.stat().st_mode | 0o011)
         key = self.etc / "munge.key"
         if not key.exists():
             key.touch(0o600)

@@ -146,7 +146,7 @@ def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(slurm, remote, undistu
                    "--wrap=sleep 600"]  # fmt: skip
         urgent.append(slurm.ask(*command).strip())
     slurm.wait(lambda: slurm.show(job)["JobState"] != "RUNNING", 60)
-    assert remote.state.exists()
+    assert remote.is_saved
     slurm.ask("scancel", *urgent)
     # it waits two minutes of its own accord
     slurm.wait(lambda: slurm.show(job)["JobState"] == "PENDING", 60)

@@ -2,7 +2,6 @@
 import atexit
 
 from lra import estimate
-from lra.locks import hold_folder
 
 try:
     ESTIMATES = estimate.Estimates(
@@ -26,22 +25,7 @@ def say_estimate():
         print(estimate.summary(ESTIMATES, cells), file=sys.stderr)
 
 
-def hold():
-    """One run at a time in a folder; jobs run, and plans may be made, beside it."""
-    global RUN_LOCK  # it is held as long as the object lives
-    try:
-        RUN_LOCK = hold_folder(Path())
-    except LRAError as error:
-        raise SystemExit(f"lra: {error}")
-
-
 @atexit.register
 def say_estimate_after_dryrun():
     if workflow.is_main_process and workflow.dryrun:  # no hook of Snakemake's runs then
         say_estimate()
-
-
-onstart:
-    hold()
-    cancel_orphans()
-    say_estimate()

@@ -43,7 +43,9 @@ rule train:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
         "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
-        "{{ trap : TERM INT USR1; lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
+        # a subshell, and in a pipeline this is one, forgets the traps of its parent
+        "{{ trap : TERM INT USR1; "
+        "lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
         " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
         " 2>&1 | tee {log}"
 

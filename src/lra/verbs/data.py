@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +28,20 @@ def _recipe(dataset: str):
         return Recipe.model_validate_json(dataset)
     known = datasets(Path.cwd())
     return known[one_of("--dataset", dataset, known)]
+
+
+def _make_once(out: Path, recipe: Any, fingerprint: str, make: Callable[[], None]) -> None:
+    """A data set, unless another process was just making the same one."""
+    from lra.data import made
+    from lra.locks import alone
+
+    with alone(out, say) as waited:
+        if waited and made.holds(out, recipe, fingerprint):
+            say(f"{out}: the other process has made it")
+            return
+        made.forget(out)
+        make()
+        made.note(out, recipe, fingerprint)
 
 
 @app.command()
@@ -57,44 +73,29 @@ def prepare(
 ) -> None:
     """Make a data set of a downloaded archive: the same files as `lra generate`."""
     from lra import fingerprint as code
-    from lra.data import made
     from lra.data.prepare import prepare_dataset
-    from lra.locks import alone
     from lra.provenance import agreed
     from lra.resolve import READERS
 
     entry = _recipe(dataset)
     module = READERS[one_of("--dataset: source", entry.source, READERS)]
     found = agreed(fingerprint, code.reader(module))
-    with alone(out, say) as waited:
-        if waited and made.holds(out, entry, found):
-            say(f"{out}: the other process has made it")
-            return
-        made.forget(out)
-        prepare_dataset(module, entry, archive, out)
-        made.note(out, entry, found)
+    _make_once(out, entry, found, partial(prepare_dataset, module, entry, archive, out))
 
 
 @app.command()
 def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Planned = None) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra import fingerprint as code
-    from lra.data import made
     from lra.data.generate import generate_dataset
-    from lra.locks import alone
     from lra.provenance import agreed
     from lra.resolve import GENERATORS
 
     entry = _recipe(dataset)
     one_of("--dataset: source", entry.source, GENERATORS)
     found = agreed(fingerprint, code.generator(entry.source))
-    with alone(out, say) as waited:
-        if waited and made.holds(out, entry, found):
-            say(f"{out}: the other process has made it")
-            return
-        made.forget(out)
-        generate_dataset(entry.source, entry.options, entry.sizes, entry.seed, out, workers)
-        made.note(out, entry, found)
+    settings = (entry.source, entry.options, entry.sizes, entry.seed)
+    _make_once(out, entry, found, partial(generate_dataset, *settings, out, workers))
 
 
 @app.command()

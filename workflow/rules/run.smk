@@ -1,0 +1,34 @@
+# The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
+from lra import summary
+from lra.locks import hold_folder
+
+
+def hold():
+    """One run at a time in a folder; jobs run, and plans may be made, beside it."""
+    global RUN_LOCK  # it is held as long as the object lives
+    try:
+        RUN_LOCK = hold_folder(Path())
+    except LRAError as error:
+        raise SystemExit(f"lra: {error}")
+
+
+def say_what_is_not_ok():
+    command = shlex.join(["snakemake", *sys.argv[1:]])
+    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
+
+
+onstart:
+    hold()
+    cancel_orphans()
+    say_estimate()
+
+
+onsuccess:
+    table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
+    if table.exists():
+        print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
+    say_what_is_not_ok()
+
+
+onerror:
+    say_what_is_not_ok()
