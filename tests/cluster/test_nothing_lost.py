@@ -93,7 +93,11 @@ def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
 
 
 def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str]:
-    """snakemake and its job, whose training stands still: Slurm looks at its limits every 30 s."""
+    """snakemake and its job of a minute, whose training stands still.
+
+    Slurm looks at its limits every 30 s, and signals 30 s too early rather than too late: with
+    `early_seconds` of 1 in the second half of that minute, when the training has long begun.
+    """
     remote.site(max_hours=1 / 60, **site)
     run = remote.train("--retries", "0")
     job = running(slurm, remote)
@@ -105,7 +109,7 @@ def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str]:
 def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
-    run, job = stopped_clock(slurm, remote, early_seconds=50)
+    run, job = stopped_clock(slurm, remote, early_seconds=1)
     said = remote.finish(run)  # Slurm wakes what it signals
     assert slurm.show(job)["JobState"] == "COMPLETED"
     record = json.loads(remote.record.read_text())
