@@ -182,9 +182,9 @@ def test_a_commit_and_its_patch_are_the_tree(tree, tmp_path):
     status = subprocess.run(["git", "status", "--short"], cwd=tree, capture_output=True).stdout
     found = source.read(tree)
     assert source.state(tree).startswith(f"{found.commit}+")
-    again = tmp_path / "again"
-    box.write(tmp_path / "a.zip", found.files)
-    box.extract(tmp_path / "a.zip", again)
+    again = tmp_path / "again/source"
+    box.write(tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()})
+    box.extract(tmp_path / "a.zip", again.parent)
     (tmp_path / "source.patch").write_bytes(found.patch)
     source.apply(tmp_path / "source.patch", again)
     subprocess.run(["rm", "-r", ".git", "ignored"], cwd=tree, check=True)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import lzma
 import shutil
-import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from lra.archive.source import FILE, LINK, Entry
+from lra.archive.source import FILE, LINK, PROGRAM, Entry
 from lra.errors import LRAError
 from lra.files import one_line
 
 SUMS = "SHA256SUMS"
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+# What zipfile raises on damaged bytes, which may ask for a password or a method, or end too early.
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
+           EOFError, OSError, ValueError, struct.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def read(path: Path, name: str) -> bytes:
     with _open(path) as file:
         try:
             return file.read(name)
-        except (KeyError, zipfile.BadZipFile):
+        except (KeyError, *DAMAGED):
             raise LRAError(f"{path}: {name}: is missing or damaged") from None
 
 
@@ -116,7 +121,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except FileNotFoundError:
         raise LRAError(f"{path}: no such file") from None
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, UnicodeError) as error:
+    except DAMAGED as error:
         raise LRAError(f"{path}: not an archive, or damaged ({error})") from None
 
 
@@ -151,8 +156,10 @@ def _unsafe(file: zipfile.ZipFile) -> list[str]:
         if name in seen:
             found.append(f"{name}: is there twice")
         seen.add(name)
-        if not (stat.S_ISREG(_mode(info)) or _mode(info) == LINK):
-            found.append(f"{name}: is neither a file nor a link")
+        # a program is one by git's word, and the hash of the source's tree knows that
+        kinds = (FILE, PROGRAM, LINK) if name.startswith("source/") else (FILE,)
+        if _mode(info) not in kinds:
+            found.append(f"{name}: is not of the kind that was written")
         elif _mode(info) == LINK and _leads_out(file, info):
             found.append(f"{name}: a link that leads out of the folder")
     links = {info.filename for info in file.infolist() if _mode(info) == LINK}
@@ -166,7 +173,7 @@ def _unsafe(file: zipfile.ZipFile) -> list[str]:
 def _leads_out(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
     try:
         target = PurePosixPath(file.read(info).decode())
-    except (zipfile.BadZipFile, UnicodeError):
+    except DAMAGED:
         return True
     depth = len(PurePosixPath(info.filename).parts) - 1
     for part in target.parts:
@@ -180,7 +187,7 @@ def _listed(file: zipfile.ZipFile) -> dict[str, str] | None:
     try:
         lines = file.read(SUMS).decode().splitlines()
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    except (zipfile.BadZipFile, UnicodeError, ValueError):
+    except DAMAGED:
         return None
 
 
@@ -188,8 +195,8 @@ def _sum_in(file: zipfile.ZipFile, name: str) -> str | None:
     try:
         with file.open(name) as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, UnicodeError):
-        return None  # damaged
+    except DAMAGED:
+        return None
 
 
 def _strays(path: Path, file: zipfile.ZipFile) -> list[str]:
