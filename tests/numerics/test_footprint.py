@@ -73,6 +73,13 @@ def test_flops_of_the_transformer_are_the_closed_form():
     assert figures.train_flops == 3 * linear + 7 * pair + 3 * head
 
 
+@pytest.mark.parametrize("name", attention.names())
+def test_flops_of_a_step_that_runs_are_the_estimates(name):
+    load = point(name)
+    counted = profile.step_flops(profile.Workload(load, torch.device("cpu")))
+    assert counted == footprint(Load.of_point(load)).train_flops
+
+
 def test_dropout_keeps_no_square_on_a_gpu_but_does_on_a_cpu():
     encoder = point("transformer", attention_dropout=0.1, max_len=2048).encoder
     gpu, cpu = (footprint(Load(encoder, 2, 2, False, "float32", cpu=cpu)) for cpu in (False, True))

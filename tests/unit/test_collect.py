@@ -128,14 +128,16 @@ def test_no_cells_make_an_empty_history(tmp_path):
 
 
 def test_profile_points_become_rows(tmp_path):
+    known = {"flops_per_step": 10**12, "joules_per_step": 7.5, "params": 1000}
     for kind in ("speed", "memory"):
-        write_point(tmp_path, kind)
+        write_point(tmp_path, kind, **(known if kind == "speed" else {}))
         write_point(tmp_path, kind, length=128, status="timeout")
     out = tmp_path / "out.parquet"
     collect.speed(tmp_path, ["linear"], [64, 128], "demo", out)
     rows = read_table(out, SpeedRow).to_pylist()
     assert [(r["length"], r["status"]) for r in rows] == [(64, "ok"), (128, "timeout")]
     assert rows[1]["train_steps_per_s"] is None
+    assert {key: rows[0][key] for key in known} == known
     collect.memory(tmp_path, ["linear"], [64, 128], "demo", out)
     rows = read_table(out, MemoryRow).to_pylist()
     assert [r["peak_bytes"] for r in rows] == [400_000_000, None]
