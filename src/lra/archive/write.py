@@ -64,7 +64,7 @@ def archive(
         "dirty": bool(origin.patch),
         "tree": _tree(entries),
         "snakemake": version("snakemake"),
-        "targets": sorted(set(targets)),
+        "targets": _last(targets, done),
         "data": _recipes(done, root),
         "hardware": _hardware(entries),
         "omitted": omitted,
@@ -85,6 +85,14 @@ def archive(
     entries[box.SUMS] = Entry(box.sums(entries))
     box.write(out, entries)
     return _notes(about)
+
+
+def _last(targets: Iterable[str], done: list[jobs.Job]) -> list[str]:
+    """Those that no other job reads: of a target's job Snakemake wants every output, and a data set
+    whose splits were left out would be made again.
+    """
+    read = {path for job in done for path in job.input}
+    return sorted(set(targets) - read)
 
 
 def _add_results(
