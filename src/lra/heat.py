@@ -59,9 +59,11 @@ def scores(scores: Path) -> Figure:
     bar.set_yticklabels(["chance", "best\nof task"], fontsize=7)
     bar.tick_params(length=0)
     axes.set_title(TITLE)
-    axes.set_xticks(np.arange(len(tasks)) + 0.5, tasks)
+    # six names of tasks are wider than the column
+    axes.set_xticks(np.arange(len(tasks)) + 0.5, tasks, rotation=30, ha="right")
     axes.set_yticks(np.arange(len(models)) + 0.5, models, rotation=0)
     axes.tick_params(length=0)
+    axes.tick_params(axis="x", pad=0)
     axes.grid(False)
     for y, x in zip(*np.nonzero(np.isnan(shares)), strict=True):
         _hatch(axes, x, y, texts[y][x])

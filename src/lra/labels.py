@@ -23,9 +23,12 @@ def place(
     points: Sequence[tuple[float, float]],
     radii: Sequence[float],
     names: Sequence[str],
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
     **style,
 ) -> list[Annotation]:
     """Annotate `points` (pixels of a finished layout; radii in points), inside the axes.
+
+    lines: what else the names keep off, each as points along it, in pixels.
 
     Greedy: the most crowded marker first takes the nearest free place around it. One that finds
     none is put furthest off, where it may overlap.
@@ -36,7 +39,7 @@ def place(
     circles = [(x, y, r * pixels) for (x, y), r in zip(points, radii, strict=True)]
     bounds = axes.get_window_extent(renderer).padded(-2 * pixels)
     taken: list[Bbox] = []
-    lines: list[list[tuple[float, float]]] = []
+    lines = list(lines)
     labels: dict[int, Annotation] = {}
     for i in sorted(range(len(points)), key=lambda i: (_nearest(circles, i), i)):
         label = axes.annotate(
@@ -107,7 +110,7 @@ def _is_free(
     own: int,
     circles: list[Circle],
     taken: list[Bbox],
-    lines: list[list[tuple[float, float]]],
+    lines: Sequence[Sequence[tuple[float, float]]],
 ) -> bool:
     others = [circle for i, circle in enumerate(circles) if i != own]
     if any(_touches(circle, box.padded(room / 2)) for circle in others):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -60,8 +62,16 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     pixels = [transform.transform((x, y)) for x, y, transform in (_place(axes, p) for p in drawn)]
     radii = [_diameter(p, peak) / 2 + 1 for p in drawn]
     texts = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in drawn]
-    labels.place(axes, pixels, radii, texts, fontsize=7.5)
+    labels.place(axes, pixels, radii, texts, [_along(axes, front)], fontsize=7.5)
     return figure
+
+
+def _along(axes: Axes, front: list[dict]) -> list[tuple[float, float]]:
+    """Points along the line of a front, in pixels."""
+    corners = [axes.transData.transform((p["x"], p["y"])) for p in front]
+    steps = np.linspace(0, 1, 101)[:, None]
+    pairs = itertools.pairwise(corners)
+    return [tuple(xy) for a, b in pairs for xy in (1 - steps) * a + steps * b]
 
 
 def pareto(points: list[dict]) -> list[dict]:
@@ -91,7 +101,7 @@ def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[f
     ]
     front = [p["model"] for p in pareto(points)]
     if front:
-        notes.append(f"None is both faster and more accurate (dotted line): {', '.join(front)}.")
+        notes.append(f"Dotted line: nobody else is both faster and more accurate: {', '.join(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
     if lacking:

@@ -1,6 +1,7 @@
 """Figures are valid, complete, legible and the same every time."""
 
 import itertools
+import math
 import re
 from xml.etree import ElementTree
 
@@ -18,6 +19,7 @@ from fabricated import (
     speed_row,
 )
 from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from lra import attention, canvas, figures, ranks, scatter
@@ -206,6 +208,9 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
         assert not one.overlaps(other)
     frame = axes.get_window_extent(renderer)
     assert all(frame.contains(b.x0, b.y0) and frame.contains(b.x1, b.y1) for b in boxes)
+    for line in axes.lines:  # the Pareto front's
+        path = axes.transData.transform_path(line.get_path())
+        assert not any(path.intersects_bbox(box, filled=False) for box in boxes)
     for marker in axes.collections:
         (x, y), radius = (
             marker.get_offset_transform().transform(marker.get_offsets())[0],
@@ -227,6 +232,28 @@ def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, na
     assert all(page.contains(b.x0, b.y0) and page.contains(b.x1, b.y1) for b in boxes)
     for one, other in itertools.combinations(boxes, 2):
         assert not one.overlaps(other)
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_no_two_ticks_of_an_axis_overlap(tmp_path, name):
+    experiment(tmp_path, bad=LOST, joules=2e5)
+    figure = figure_of(name, tmp_path)
+    figure.draw_without_rendering()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        names = [t for t in axis.get_ticklabels(which="both") if t.get_text() and t.get_visible()]
+        boxes = [upright(name) for name in names if axis.axes.get_visible()]
+        for (one, a), (other, b) in itertools.combinations(zip(names, boxes, strict=True), 2):
+            assert not a.overlaps(b), (one, other)
+
+
+def upright(name):
+    """A label's box; of one turned by an angle the part at the axis, as wide as it is across."""
+    box = name.get_window_extent()
+    if not name.get_rotation():
+        return box
+    height = name.get_fontsize() * name.figure.dpi / 72
+    width = height / math.sin(math.radians(name.get_rotation()))
+    return Bbox.from_bounds(box.x1 - width, box.y1 - height, width, height)
 
 
 def test_no_two_models_look_the_same_and_none_changes_with_its_company():
