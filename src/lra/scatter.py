@@ -101,7 +101,7 @@ def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[f
     ]
     front = [p["model"] for p in pareto(points)]
     if front:
-        notes.append(f"Dotted line: nobody else is both faster and more accurate: {', '.join(front)}.")
+        notes.append(f"Dotted line: nobody is both faster and more accurate: {', '.join(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
     if lacking:

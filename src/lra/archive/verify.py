@@ -15,16 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.compute as pc
-import yaml
 
 from lra.archive import box, profile
 from lra.archive.crate import METADATA
 from lra.archive.jobs import Job
-from lra.archive.restore import CONFIG, described, make_data, restore, snakemake
+from lra.archive.restore import described, make_data, restore, snakemake
 from lra.errors import LRAError
 from lra.records import CurveRow, PredictionRow, ScoreRecord, TrainRecord, read_record, read_table
 
-JOINED = ("tables", "figures")  # beside the experiment's own parquet tables
+REMADE = ("*.parquet", "tables/*", "figures/*", "page.html")  # of an experiment
 
 
 def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) -> list[str]:
@@ -50,11 +49,14 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
             restore(archive, folder)
         except LRAError as error:
             return [str(error).replace(f"{unpacked}/", "")]
-        found = _plan(folder, about["targets"])
-        if found:
+        remade = _remade(done, about["experiment"])
+        found, rules = _plan(folder, about["targets"])
+        if rules - {job.rule for job in done if remade & {*job.output}}:
             return found
-        say("source, jobs: snakemake has nothing to do in the restored folder")
-        found = _rebuilt(unpacked, folder, done, cores)
+        if not found:
+            say("source, jobs: snakemake has nothing to do in the restored folder")
+        # a table that was edited is one reason for a plan, and can be named
+        found = _rebuilt(unpacked, folder, remade, cores) or found
         if not found:
             say("tables, figures: made again from the records, the same")
         return found + _again(unpacked, folder, about, done, rerun, cores, say)
@@ -131,25 +133,34 @@ def _score(unpacked: Path, cell: Path) -> list[str]:
     return found
 
 
-def _plan(folder: Path, targets: list[str]) -> list[str]:
+def _plan(folder: Path, targets: list[str]) -> tuple[list[str], set[str]]:
+    """A finding where there is something to do, and the rules of the jobs."""
     plan = snakemake(folder, "-n", "--", *targets)
     if plan.returncode == 0 and "Nothing to be done" in plan.stdout:
-        return []
+        return [], set()
     wanted = re.findall(r"^Job \d+: (.*)$", plan.stdout, re.MULTILINE)
     if not wanted:
         last = [line for line in plan.stdout.splitlines() if line.strip()][-1:]
-        return [f"source: snakemake cannot plan with it ({' '.join(last)})"]
+        return [f"source: snakemake cannot plan with it ({' '.join(last)})"], {"?"}
     shown = ", ".join(wanted[:3]) + (f" and {len(wanted) - 3} more" if len(wanted) > 3 else "")
-    return [f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"]
+    counted = {*re.findall(r"^(\w+) +\d+$", plan.stdout, re.MULTILINE)} - {"total"}
+    return [
+        f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"
+    ], counted
 
 
-def _rebuilt(unpacked: Path, folder: Path, done: list[Job], cores: int) -> list[str]:
+def _remade(done: list[Job], experiment: str) -> set[str]:
+    """What the records give: tables, figures and the page of them."""
+    patterns = [f"results/{experiment}/{name}" for name in REMADE]
+    return {
+        path for job in done for path in job.output
+        if any(PurePosixPath(path).match(pattern) for pattern in patterns)
+    }  # fmt: skip
+
+
+def _rebuilt(unpacked: Path, folder: Path, remade: set[str], cores: int) -> list[str]:
     """Tables and figures, made again by the archived code from the archived records."""
-    root = folder / CONFIG
-    experiment = PurePosixPath("results", yaml.safe_load(root.read_text())["experiment"])
-    patterns = [f"{experiment}/*.parquet", *(f"{experiment}/{name}/*" for name in JOINED)]
-    paths = [path for job in done for path in job.output
-             if any(PurePosixPath(path).match(pattern) for pattern in patterns)]  # fmt: skip
+    paths = sorted(remade)
     for path in paths:
         (folder / path).unlink()
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
