@@ -232,6 +232,9 @@ def _compared(old: Path, new: Path, name: str, about: dict[str, Any]) -> tuple[l
 
     was, now = (read_record(folder / "train.json", TrainRecord) for folder in (old, new))
     old_score, new_score = (read_record(f / "score.json", ScoreRecord) for f in (old, new))
+    if now.status != "ok" or new_score.status != "ok":
+        bad = now if now.status != "ok" else new_score
+        return [f"{name}: trained again, it ended as {bad.status} ({bad.reason})"], ""
     if (was.device, was.torch_version) == (now.device, now.torch_version):
         weights = f"{name}/checkpoint.safetensors"
         left_out = about["omitted"].get(weights)
