@@ -92,7 +92,7 @@ def test_it_agrees_with_itself_and_a_cell_trained_again_has_the_same_bits(archiv
 def test_restored_there_is_nothing_to_do_and_a_changed_model_reruns_alone(archived, tmp_path):
     restored = Archived.__new__(Archived)
     restored.folder = tmp_path / "restored"
-    done = archived.lra("restore", archived.zip, restored.folder, "--data", "--cores", 2)
+    done = archived.lra("restore", archived.zip, restored.folder, "--cores", 2)
     assert done.returncode == 0, done.stdout
     assert "changed by source.patch" in done.stdout
     assert (restored.folder / "note.txt").read_text() == "not in git"
@@ -106,6 +106,10 @@ def test_restored_there_is_nothing_to_do_and_a_changed_model_reruns_alone(archiv
         f"train {task}/local/seed{seed}" for task in tiny["tasks"] for seed in tiny["seeds"]
     }
     assert not [job for job in jobs if "linear" in job or "generate" in job]
+    restored.folder = tmp_path / "bare"
+    bare = archived.lra("restore", archived.zip, restored.folder, "--no-data")
+    assert "has no data. Before you change what is trained, in it:" in bare.stdout
+    assert "Nothing to be done" in restored.snakemake(*plan).stdout
     again = archived.lra("restore", archived.zip, restored.folder)
     assert (again.returncode, again.stdout) == (
         1, f"lra: {restored.folder}: is there and not empty; name a new folder\n"

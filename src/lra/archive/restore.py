@@ -52,14 +52,14 @@ def restore(archive: Path, folder: Path) -> dict[str, Any]:
     return about
 
 
-def make_data(folder: Path, about: dict[str, Any], cores: int) -> list[str]:
-    """Make what the archive left out of the data, by its recipes, in a restored folder; names them.
+def make_data(folder: Path, about: dict[str, Any], cores: int) -> None:
+    """Make what the archive left out of the data, by its recipes, in a restored folder.
 
     Raises LRAError naming the file where one cannot be made, or is not the same as it was.
     """
     paths = [path for path in about["omitted"] if path.endswith(".arrow")]
     if not paths:
-        return []
+        return
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     for path in paths:
         if not (folder / path).is_file():
@@ -69,7 +69,6 @@ def make_data(folder: Path, about: dict[str, Any], cores: int) -> list[str]:
             )
         if sha256(folder / path) != about["omitted"][path]["sha256"]:
             raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
-    return paths
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -60,10 +60,10 @@ def verify(
 def restore(
     archive: Zip,
     folder: Annotated[Path, typer.Argument(help="new or empty")],
-    data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = False,
+    data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = True,
     cores: Annotated[int, typer.Option(min=1, help="to make data with")] = 1,
 ) -> None:
-    """Unpack an archive to a folder in which snakemake has nothing to do."""
+    """Unpack an archive to a folder in which snakemake has nothing to do, and make its data."""
     from lra.archive.restore import CONFIG, make_data
     from lra.archive.restore import restore as unpack
 
@@ -72,7 +72,9 @@ def restore(
         say(f"{folder}: source is the commit {about['commit'][:12]} changed by source.patch")
     splits = [path for path in about["omitted"] if path.endswith(".arrow")]
     if splits and data:
-        say(f"{folder}: made {len(make_data(folder, about, cores))} splits, the same bytes as then")
+        say(f"{folder}: making {len(splits)} splits of data (--no-data leaves them out)")
+        make_data(folder, about, cores)
+        say(f"{folder}: data has the same bytes as then")
     elif splits:
         say(f"{folder}: has no data. Before you change what is trained, in it:")
         say(f"snakemake --cores all --configfile {CONFIG} -- {' '.join(splits)}")
