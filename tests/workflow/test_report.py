@@ -1,11 +1,23 @@
-"""The target `report`: both pages, of the experiment that was asked for, and what makes them anew."""
+"""The target `report`: both pages, of what was asked for, what makes them anew, what they show."""
 
 from __future__ import annotations
 
+import pytest
+from selenium.webdriver.support.wait import WebDriverWait
+
+import chromium
 from lra.figures import FIGURES
 
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
+WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
 PAGES = {"page", "Snakemake's report"}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
+    yield driver
+    driver.quit()
 
 
 def test_both_pages_are_of_the_configuration_of_the_run_that_makes_them(checkout):
@@ -20,3 +32,24 @@ def test_both_pages_are_of_the_configuration_of_the_run_that_makes_them(checkout
     checkout.edit("workflow/report/figure.rst", "Up is more accurate", "Higher is better")
     assert checkout.plan(*CONFIGURATION) == set()
     assert checkout.plan("report", *CONFIGURATION) == PAGES
+
+
+@chromium.wanted
+def test_in_snakemakes_report_every_figure_and_table_shows_without_a_network(checkout, browser):
+    checkout.run("report")
+    tables = {path.stem for path in checkout.folder.glob("results/tiny/tables/*.html")}
+    wait = WebDriverWait(browser, 30)
+    for category, names in (("Figures", {*FIGURES}), ("Tables", tables)):
+        for name in sorted(names):
+            browser.get((checkout.folder / "results/tiny/report.html").as_uri())
+            wait.until(lambda b, category=category: b.find_element("link text", category)).click()
+            rows = wait.until(lambda b: b.find_elements("css selector", "tbody tr"))
+            (row,) = [row for row in rows if row.text == name]
+            assert len(rows) == len(names)
+            row.find_element("css selector", "[iconname=eye]").click()
+            if category == "Tables":
+                browser.switch_to.frame(wait.until(lambda b: b.find_element("tag name", "iframe")))
+                wait.until(lambda b: b.find_elements("css selector", "tbody td"))
+            else:
+                wait.until(lambda b: b.execute_script(WIDEST) >= 900)
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
