@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 # The code of this checkout is what jobs run and what fingerprints read, wherever the environment
 # was made.
 ROOT = Path(workflow.basedir)
@@ -28,10 +30,14 @@ include: "workflow/rules/common.smk"
 # The mirror is no param of a rule, as where an archive came from changes nothing; nor is the share of
 # a GPU. A prefix replaces Snakemake's own, and without pipefail a stage that fails would end with the
 # status of its tee. A scheduler signals every process of a job: its shell and its tee stay until the
-# training has saved its state.
+# training has saved its state. Under --sdm conda Python is the activated environment's.
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 shell.prefix(
     "set -euo pipefail; "
-    f"export PYTHONPATH={shlex.quote(str(SOURCE))} PATH={shlex.quote(str(BIN))}:$PATH"
+    + ("" if CONDA else f"export PATH={shlex.quote(str(BIN))}:$PATH; ")
+    + f'lra() {{{{ {PYTHON} -m lra.cli "$@"; }}}}; '
+    f"export PYTHONPATH={shlex.quote(str(SOURCE))}"
     f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}"
     f" LRA_GPU_SHARE={EXPERIMENT.gpu_share};"
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "

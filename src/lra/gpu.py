@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -57,13 +57,14 @@ def _uuids() -> list[str]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []  # no driver
+    found = []
     try:
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-        return [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with suppress(pynvml.NVMLError):  # a cluster's job may not ask for another job's GPU
+                found.append(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
     finally:
         pynvml.nvmlShutdown()
+    return found
 
 
 def lock_folder() -> Path:

@@ -10,6 +10,8 @@ import torch
 
 from lra.errors import LRAError
 
+EXHAUSTED = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
 
 def choose(device: str) -> torch.device:
     """`auto` is a GPU where torch sees one, else the CPU."""
@@ -44,9 +46,10 @@ def synchronise(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA raises a class of its own; the CPU allocator a RuntimeError with a message."""
+    """CUDA's allocator raises a class of its own, what allocates beside it a RuntimeError that says
+    so, as the CPU's does."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
     )
 
 

@@ -15,24 +15,22 @@ from lra.files import one_line
 
 
 @contextmanager
-def alone(path: Path, say: Callable[[str], None]) -> Iterator[bool]:
-    """Make `path` (a file or folder) while no other process does; yields whether one just did.
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Make `path` (a file or folder) while no other process does, and wait until none does.
 
     The lock is a hidden file beside it.
     """
     place = path.with_name(f".{path.name}.lock")
     lock = FileLock(place)
-    waited = False
     with one_line(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             say(f"{path}: another process is making it; waiting for its end")
-            waited = True
             lock.acquire()
     try:
-        yield waited
+        yield
     finally:
         lock.release()
 

@@ -35,11 +35,23 @@ def memory_mb(cell: Cell, estimates: Estimates, attempt: int, site: Site) -> int
 
 def train_minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site) -> int:
     """Time limit of the cell's training; without an estimate the longest that the site allows."""
+    return _minutes(cell, estimates, attempt, site, 1.0)
+
+
+def scoring_minutes(
+    cell: Cell, estimates: Estimates, attempt: int, site: Site, passes: float
+) -> int:
+    """Likewise of so many passes over one example; a training's step is one over a batch."""
+    trained = cell.training.steps * cell.training.batch_size
+    return _minutes(cell, estimates, attempt, site, passes / trained)
+
+
+def _minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site, share: float) -> int:
     costs: Costs | None = estimates.costs(cell)
     if costs is None:
         return capped_minutes(60 * site.max_hours, site)
     margin = MEASURED_MARGIN if costs.basis else ASSUMED_MARGIN
-    return capped_minutes(attempt * (SHORTEST + margin * 60 * costs.hours), site)
+    return capped_minutes(attempt * (SHORTEST + margin * 60 * costs.hours * share), site)
 
 
 def capped_mb(wanted: float, site: Site) -> int:

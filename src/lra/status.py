@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from lra.cell import Cell
+from lra.errors import LRAError
 from lra.estimate import CACHE, Estimates, read_cache
 from lra.records import CurveRow, TrainRecord, read_record, read_table
 from lra.resolve import Arena
 
 RECENT_SECONDS = 180.0  # a training writes a line every 10 s, but for an evaluation's time
 GOES_ON = "run again to go on"  # ends the last line of a training that was stopped by a signal
+VERBS = ("train", "evaluate")
 STATES = ("done", "running", "waiting", "failed")
 BARS = 40  # characters of a curve's full height
 
@@ -45,7 +48,7 @@ class Files:
 
     def __init__(self, root: Path, name: str) -> None:
         self.done, self.work = root / "cells" / name, root / "work" / name
-        self.log = root / "logs/train" / f"{name}.log"
+        self.log, self.scoring = (root / "logs" / verb / f"{name}.log" for verb in VERBS)
 
     @property
     def curve(self) -> Path | None:
@@ -55,8 +58,10 @@ class Files:
 
     def written(self) -> float:
         """Seconds since the training last wrote something; infinite where it never did."""
-        paths = [self.log, *(self.work.iterdir() if self.work.is_dir() else ())]
-        times = [path.stat().st_mtime for path in paths if path.exists()]
+        times = []
+        for path in (self.log, *self.work.glob("*")):
+            with suppress(FileNotFoundError):  # renamed or removed since
+                times.append(path.stat().st_mtime)
         return time.time() - max(times) if times else float("inf")
 
 
@@ -68,11 +73,13 @@ def look(root: Path, name: str) -> Seen:
         if record.status != "ok":
             reason = f"{record.status}: {record.reason}"
             return Seen(name, "failed", record.steps, record.train_seconds, reason)
-        state = "done" if (files.done / "score.json").exists() else "waiting"
-        return Seen(name, state, record.steps, record.train_seconds)
+        done = (files.done / "score.json").exists()
+        said = "" if done else last_line(files.scoring)
+        state = "done" if done else "failed" if has_ended(said) else "waiting"
+        return Seen(name, state, record.steps, record.train_seconds, said or None)
     step, seconds = progress(files.work / "history.parquet")
     said = last_line(files.log)
-    ended = said.startswith("lra: ") or "Error" in said.partition(":")[0]
+    ended = has_ended(said)
     if ended and not said.endswith(GOES_ON):
         return Seen(name, "failed", step, seconds, said)
     runs = not ended and files.written() < RECENT_SECONDS
@@ -83,13 +90,23 @@ def progress(history: Path) -> tuple[int, float]:
     """Step and seconds of the last row."""
     if not history.exists():
         return 0, 0.0
-    rows = read_table(history, CurveRow)
+    try:
+        rows = read_table(history, CurveRow)
+    except LRAError:
+        if history.exists():
+            raise
+        return 0, 0.0  # the training has just ended
     return (rows["step"][-1].as_py(), rows["seconds"][-1].as_py()) if len(rows) else (0, 0.0)
 
 
 def last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     return lines[-1] if lines else ""
+
+
+def has_ended(said: str) -> bool:
+    """Whether the last line of a log is that of a job that failed."""
+    return said.startswith("lra: ") or "Error" in said.partition(":")[0]
 
 
 class Progress:

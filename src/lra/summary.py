@@ -11,28 +11,34 @@ from lra.errors import LRAError
 from lra.records import ScoreRecord, TrainRecord, read_record
 
 
-def text(results: Path, experiment: Experiment, command: str) -> str:
-    """A few lines for people; command: what ran the experiment, a snakemake command line.
+def text(results: Path, experiment: Experiment, arguments: list[str]) -> str:
+    """A few lines for people; arguments: of the snakemake that ran the experiment.
 
-    Cells without a record have failed or not run: the command itself runs them. One with a status
-    is finished for snakemake and must be forced; a timeout then goes on from its saved step.
+    Cells without a record have failed or not run: the same arguments run those that were asked for.
+    One with a status is finished for snakemake and must be forced; a timeout then goes on from its
+    saved step.
     """
+    command = shlex.join(["snakemake", *arguments])
     root = results / experiment.experiment
     cells = list(product(experiment.tasks, experiment.models, experiment.seeds))
-    lines, waiting = [], 0
+    lines, waiting = [], []
     for task, model, seed in cells:
         name = f"{task}/{model}/seed{seed}"
         status, reason = _state(root, name)
         if status == "ok":
             continue
         if status == "not run":
-            waiting += 1
+            waiting.append(name)
             continue
         record = root / "cells" / name / "train.json"
-        again = f" --forcerun {shlex.quote(str(record))}" if record.exists() else ""
-        lines += [f"  {name}  {status}: {reason}", f"    {command}{again}"]
+        again = command
+        if record.exists():  # first, for all that comes after `--` is a target
+            again = shlex.join(["snakemake", f"--forcerun={record}", *arguments])
+        lines += [f"  {name}  {status}: {reason}", f"    {again}"]
     if waiting:
-        lines += [f"  {waiting} not run", f"    {command}"]
+        dashes = [] if "--" in arguments else ["--"]
+        every = shlex.join(["snakemake", *arguments, *dashes, "cells"])
+        lines += [f"  {name}  not run" for name in waiting] + [f"    {every}"]
     if not lines:
         return f"All {len(cells)} cells are ok."
     return "\n".join([f"Not ok, of {len(cells)} cells:", *lines])
@@ -47,7 +53,7 @@ def _state(root: Path, name: str) -> tuple[str, str]:
     ):
         if not (cell / file).exists():
             log = root / "logs" / verb / f"{name}.log"
-            said = log.read_text().strip().splitlines() if log.exists() else []
+            said = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
             return ("failed", f"{said[-1].strip()} ({log})") if said else ("not run", "")
         try:
             record = read_record(cell / file, kind)

@@ -34,7 +34,7 @@ def slurm(daemons) -> Cluster:
     """Every node up, the queue empty."""
     daemons.start()
     yield daemons
-    daemons.wait(lambda: emptied(daemons), 60)
+    daemons.wait(lambda: emptied(daemons), 120)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +47,12 @@ def undisturbed(tmp_path_factory) -> Remote:
 
 
 @pytest.fixture
-def remote(undisturbed, tmp_path) -> Remote:
-    """The data is there, the cell is not."""
+def remote(slurm, undisturbed, tmp_path) -> Remote:
+    """The data is there, the cell is not. Its snakemakes end before the queue is emptied."""
     copy = Remote.__new__(Remote)
-    copy.folder = tmp_path / "checkout"
+    copy.folder, copy.processes = tmp_path / "checkout", []
     shutil.copytree(undisturbed.folder, copy.folder, symlinks=True)
     shutil.rmtree(copy.folder / "results/tiny")
     shutil.rmtree(copy.folder / ".snakemake/locks", ignore_errors=True)
-    return copy
+    yield copy
+    copy.kill_all()

@@ -11,7 +11,6 @@ import yaml
 
 from checkout import Checkout
 
-HERE = Path(__file__).parent
 SITE = {"account": "main", "cpu_partition": "cpu", "gpu_partition": "gpu", "max_memory_gb": 1.0,
         "max_hours": 0.5}  # fmt: skip
 # one cell, long enough to be disturbed
@@ -23,23 +22,49 @@ LONG = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
 class Remote(Checkout):
     """A checkout whose snakemake submits to the Slurm of the session."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.processes: list[subprocess.Popen] = []
+
     def site(self, **changed) -> None:
         self.write("config/site.yaml", yaml.safe_dump({**SITE, **changed}))
 
     def start(self, *arguments: str, targets=(), config: list[str] = LONG) -> subprocess.Popen:
         """snakemake --profile slurm; what it says is in run.log."""
-        command = [
-            sys.executable, "-m", "snakemake", "--cores", "all", "--profile", "slurm",
-            "--configfile", "config/tiny.yaml", "--slurm-init-seconds-before-status-checks", "1",
+        return self.snakemake_in_background([
+            "--cores", "all", "--profile", "slurm", "--configfile", "config/tiny.yaml",
+            "--slurm-init-seconds-before-status-checks", "1",
             "--seconds-between-status-checks", "1", *arguments, "--config", *config, "--", *targets,
-        ]  # fmt: skip
-        path = f"{HERE / 'poll'}:{os.environ.get('PYTHONPATH', '')}"
-        environment = {"NO_COLOR": "1", "PYTHONPATH": path, "LRA_TEST_POLL": "0.5",
-                       "LRA_SAVE_SECONDS": "0.2"}  # fmt: skip
+        ])  # fmt: skip
+
+    def snakemake_in_background(self, arguments: list[str]) -> subprocess.Popen:
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        environment = {**os.environ, "NO_COLOR": "1", "LRA_SAVE_SECONDS": "0.2"}
         with (self.folder / "run.log").open("a") as log:
-            return subprocess.Popen(
-                command, cwd=self.folder, env={**os.environ, **environment}, stdout=log, stderr=log,
-            )  # fmt: skip
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def kill_all(self) -> None:
+        """Every snakemake that a failed test left behind, so that none submits into the next test."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    def pid_of_training(self, seed: str) -> int:
+        """Of `lra train` in this checkout."""
+        work = f"results/tiny/work/listops/linear/{seed}"
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes().decode().split("\0")
+                here = (process / "cwd").readlink() == self.folder
+            except OSError:  # it has just ended
+                continue
+            if here and "train" in words[2:4] and work in words:
+                return int(process.name)
+        raise AssertionError("no training runs")
 
     def finish(self, process: subprocess.Popen, status: int = 0, seconds: float = 400) -> str:
         """What all runs so far said."""

@@ -8,6 +8,7 @@ its own and sets CUDA_VISIBLE_DEVICES. No slurmdbd. Wants root and Debian's slur
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NODES = ("n1", "n2")
@@ -105,22 +107,26 @@ class Cluster:
         for name in NODES:
             if not self.pid(name):
                 subprocess.run(["slurmd", "-N", name], check=True)
-        self.wait(self.ready, 30)
+        self.wait(self.ready, 120)
         for name in NODES:  # a node drained before stays so over a restart
             if self.node_state(name).startswith(("drain", "down")):
                 self.ask("scontrol", "update", f"nodename={name}", "state=resume")
-        self.wait(self.ready, 30)
+        self.wait(self.ready, 120)
 
     def start_controller(self) -> None:
         if not self.pid("slurmctld"):
             subprocess.run(["slurmctld"], check=True)
 
     def stop(self) -> None:
+        """By pid; what does not end by itself is killed. Cancels the jobs, which would outlive it."""
+        if self.pid("slurmctld"):
+            self.ask("scancel", f"--user={getpass.getuser()}", check=False)
         for name in (*NODES, "slurmctld", "munged"):
-            pid = self.pid(name)
-            if pid:
-                os.kill(pid, signal.SIGTERM)
-                self.wait(lambda name=name: not self.pid(name), 20)
+            for signum in (signal.SIGTERM, signal.SIGKILL):
+                if pid := self.pid(name):
+                    os.kill(pid, signum)
+                    with suppress(AssertionError):
+                        self.wait(lambda name=name: not self.pid(name), 20)
             (self.run / f"{name}.pid").unlink(missing_ok=True)
         for file in FILES:
             link = SYSTEM / file

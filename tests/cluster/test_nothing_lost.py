@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.xdist_group("slurm")  # one Slurm on a host
 
 
-def running(slurm, remote) -> str:
-    """The id of the Slurm job that trains, once it has saved a state."""
-    slurm.wait(remote.state.exists, 90)
+def halted(slurm, remote) -> tuple[str, int]:
+    """The Slurm job that trains and its training's pid, which stands still once it has saved a state.
+
+    So no test depends on this machine's speed. Slurm wakes what it signals with SIGTERM or SIGUSR1.
+    """
+    slurm.wait(remote.state.exists, 300)
+    pid = remote.pid_of_training("seed1")
+    os.kill(pid, signal.SIGSTOP)
     found = [job for job, rule in slurm.jobs("RUNNING").items() if "rule_train" in rule]
     assert len(found) == 1, found
-    return found[0]
-
-
-def pid_of_training(remote) -> int:
-    """Of `lra train` in this checkout."""
-    work = str(remote.state.parent.relative_to(remote.folder))
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode().split("\0")
-            here = (process / "cwd").readlink() == remote.folder
-        except OSError:  # it has just ended
-            continue
-        if here and "train" in words[1:3] and work in words:
-            return int(process.name)
-    raise AssertionError("no training runs")
+    return found[0], pid
 
 
 def resumed_with_the_same_bits(remote, undisturbed) -> None:
@@ -43,15 +35,14 @@ def resumed_with_the_same_bits(remote, undisturbed) -> None:
 
 def test_scancel_is_retried(slurm, remote, undisturbed):
     run = remote.train()
-    slurm.ask("scancel", running(slurm, remote))
+    slurm.ask("scancel", halted(slurm, remote)[0])
     assert "Trying to restart" in remote.finish(run)
     resumed_with_the_same_bits(remote, undisturbed)
 
 
 def test_kill_9_of_the_training_is_retried(slurm, remote, undisturbed):
     run = remote.train()
-    running(slurm, remote)
-    os.kill(pid_of_training(remote), signal.SIGKILL)
+    os.kill(halted(slurm, remote)[1], signal.SIGKILL)
     assert "Trying to restart" in remote.finish(run)
     logs = [path.read_text() for path in remote.folder.glob("results/slurm/**/*.log")]
     assert not any("output files are missing" in text for text in logs)  # it failed, and at once
@@ -60,7 +51,7 @@ def test_kill_9_of_the_training_is_retried(slurm, remote, undisturbed):
 
 def test_a_job_cancelled_in_every_attempt_goes_on_at_the_next_snakemake(slurm, remote, undisturbed):
     run = remote.train("--retries", "0")
-    slurm.ask("scancel", running(slurm, remote))
+    slurm.ask("scancel", halted(slurm, remote)[0])
     remote.finish(run, 1)
     remote.finish(remote.train())
     resumed_with_the_same_bits(remote, undisturbed)
@@ -68,7 +59,7 @@ def test_a_job_cancelled_in_every_attempt_goes_on_at_the_next_snakemake(slurm, r
 
 def test_kill_9_of_snakemake_leaves_no_second_training_behind(slurm, remote, undisturbed):
     run = remote.train()
-    orphan = running(slurm, remote)
+    orphan, _ = halted(slurm, remote)
     run.kill()
     run.wait()
     assert slurm.show(orphan)["JobState"] == "RUNNING"
@@ -81,8 +72,9 @@ def test_kill_9_of_snakemake_leaves_no_second_training_behind(slurm, remote, und
 def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
     """The executor (2.8.0) forgets its jobs when its question fails, and would wait for ever."""
     run = remote.train()
-    job = running(slurm, remote)
+    job, pid = halted(slurm, remote)
     slurm.kill_controller()
+    os.kill(pid, signal.SIGCONT)
     slurm.start_controller()
     slurm.wait(lambda: slurm.show(job)["JobState"] == "COMPLETED", 90)
     assert remote.checkpoint == undisturbed.checkpoint
@@ -93,16 +85,12 @@ def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
 
 
 def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str]:
-    """snakemake and its job of a minute, whose training stands still.
-
-    Slurm looks at its limits every 30 s, and signals 30 s too early rather than too late: with
-    `early_seconds` of 1 in the second half of that minute, when the training has long begun.
-    """
-    remote.site(max_hours=1 / 60, **site)
+    """snakemake and its job, whose training stands still and whose limit is the next full minute."""
+    remote.site(**site)
     run = remote.train("--retries", "0")
-    job = running(slurm, remote)
-    assert slurm.show(job)["TimeLimit"] == "00:01:00"
-    os.kill(pid_of_training(remote), signal.SIGSTOP)
+    job, _ = halted(slurm, remote)
+    hours, minutes, _ = map(int, slurm.show(job)["RunTime"].split(":"))
+    slurm.ask("scontrol", "update", f"jobid={job}", f"timelimit={60 * hours + minutes + 1}")
     return run, job
 
 
@@ -110,13 +98,14 @@ def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
     run, job = stopped_clock(slurm, remote, early_seconds=1)
-    said = remote.finish(run)  # Slurm wakes what it signals
+    said = remote.finish(run)
     assert slurm.show(job)["JobState"] == "COMPLETED"
     record = json.loads(remote.record.read_text())
     assert record["status"] == "timeout"
     assert "listops/linear/seed1  timeout: stopped by SIGUSR1" in said
     remote.site()
-    remote.finish(remote.train("--forcerun", remote.record_name))  # as the summary says
+    line = re.search(r"linear/seed1  timeout: .*\n +snakemake (.*)", said)[1]
+    remote.finish(remote.snakemake_in_background(shlex.split(line)))
     resumed_with_the_same_bits(remote, undisturbed)
 
 
@@ -129,9 +118,10 @@ def test_a_time_limit_reached_is_gone_on_from(slurm, remote, undisturbed):
     resumed_with_the_same_bits(remote, undisturbed)
 
 
-def test_a_drained_node_ends_its_job_and_takes_no_other(slurm, remote, undisturbed):
+def test_a_job_on_a_node_that_is_drained_goes_on_on_another(slurm, remote, undisturbed):
+    """Slurm lets it run on; who drains a node for work on it cancels what is there."""
     run = remote.train()
-    job = running(slurm, remote)
+    job, _ = halted(slurm, remote)
     node = slurm.show(job)["NodeList"]
     slurm.ask("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     slurm.ask("scancel", job)
@@ -143,7 +133,7 @@ def test_a_drained_node_ends_its_job_and_takes_no_other(slurm, remote, undisturb
 
 def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(slurm, remote, undisturbed):
     run = remote.train("--retries", "0")  # Slurm's requeue is no attempt
-    job = running(slurm, remote)
+    job, _ = halted(slurm, remote)
     urgent = []
     for _ in range(2):
         command = ["sbatch", "--parsable", "--partition=high", "--exclusive", "--output=/dev/null",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
+from remote import LONG
 
 SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
          "profile={lengths: [32], batch_size: 1, seconds: 0.05}"]  # fmt: skip
@@ -28,13 +31,29 @@ def test_the_tiny_experiment_ends_with_tables_and_each_job_has_what_it_needs(slu
 
 
 def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, remote):
+    """Killed as the second seed trains, it fails as a whole, and the first is not trained again."""
     remote.site(gpu="gres", seeds_together=True)
     before = set(slurm.jobs())
-    config = ["tasks=[listops]", "models=[linear]", "seeds=[1, 2, 3]", "device=auto"]
-    folder = "results/tiny/cells/listops/linear"
-    targets = [f"{folder}/seed{n}/train.json" for n in (1, 2, 3)]
-    remote.finish(remote.start(targets=targets, config=config))
-    (job,) = set(slurm.jobs()) - before
-    shown = slurm.show(job)
-    assert (shown["TresPerNode"], shown["NumCPUs"]) == ("gres:gpu:1", "1")
-    assert all((remote.folder / f"{folder}/seed{n}/train.json").exists() for n in (1, 2, 3))
+    config = [*LONG[:2], "seeds=[1, 2]", *LONG[3:]]
+    run = remote.start(targets=["cells"], config=config)
+    work = remote.folder / "results/tiny/work/listops/linear"
+    slurm.wait(lambda: list(work.glob("*.finished/train.json")), 300)
+    (first,) = (kept.name.removesuffix(".finished") for kept in work.glob("*.finished"))
+    second = {"seed1": "seed2", "seed2": "seed1"}[first]
+    slurm.wait((work / second / "state.pt").exists, 300)
+    kept = (work / f"{first}.finished/train.json").read_bytes()
+    os.kill(remote.pid_of_training(second), signal.SIGKILL)
+    remote.finish(run)
+    jobs = set(slurm.jobs()) - before
+    assert len(jobs) == 2
+    for job in jobs:
+        shown = slurm.show(job)
+        assert (shown["TresPerNode"], shown["NumCPUs"]) == ("gres:gpu:1", "1")
+        assert shown["TimeLimit"] == "00:30:00"  # of the site, for both seeds
+    logs = remote.folder / "results/tiny/logs/train/listops/linear"
+    assert "was trained already; its files are taken" in (logs / f"{first}.log").read_text()
+    assert "resumed at step" in (logs / f"{second}.log").read_text()
+    cells = remote.folder / "results/tiny/cells/listops/linear"
+    assert (cells / first / "train.json").read_bytes() == kept
+    assert all((cells / seed / "score.json").exists() for seed in (first, second))
+    assert not list(work.glob("*"))

@@ -33,6 +33,7 @@ def nvmlDeviceGetHandleByIndex(index):
 
 
 def nvmlDeviceGetUUID(handle):
+    _supported("nvmlDeviceGetUUID")
     return UUID
 
 

@@ -141,6 +141,14 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("forbidden", "seen"), [("", 1), ("nvmlDeviceGetUUID", 0)])
+def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
+    path = f"{ROOT / 'tests/standins'}:{ROOT / 'src'}"
+    environment = {**os.environ, "PYTHONPATH": path, "LRA_STANDIN_NVML": forbidden}
+    program = [sys.executable, "-c", "from lra import gpu; print(len(gpu.devices()))"]
+    assert int(subprocess.check_output(program, env=environment)) == seen
+
+
 @pytest.mark.parametrize(
     ("visible", "seen"),
     [("1", ["GPU-bb"]), ("1,0", ["GPU-bb", "GPU-aa"]), ("GPU-b", ["GPU-bb"]), ("", []), ("-1", []),

@@ -32,6 +32,14 @@ def test_the_time_limit_has_room_over_the_estimate_and_grows_with_the_attempt(es
     assert second == pytest.approx(2 * first, abs=1)
 
 
+def test_a_pass_over_as_many_examples_as_a_training_sees_asks_for_as_much(estimates):
+    cell, site = cell_of(estimates, "pathx", "linear"), Site(max_hours=1000)
+    seen = cell.training.steps * cell.training.batch_size
+    whole = request.train_minutes(cell, estimates, 1, site)
+    assert request.scoring_minutes(cell, estimates, 1, site, seen) == whole
+    assert request.SHORTEST <= request.scoring_minutes(cell, estimates, 1, site, seen / 10) < whole
+
+
 def test_the_site_caps_what_is_asked(estimates):
     cell, site = cell_of(estimates, "pathx", "transformer"), Site(max_hours=0.5, max_memory_gb=1)
     assert request.train_minutes(cell, estimates, 3, site) == 30

@@ -42,8 +42,8 @@ class Results:
         rows = [row | {"seconds": seconds}]
         write_rows(self.root / "work" / name / "history.parquet", rows, CurveRow)
 
-    def log(self, name: str, text: str) -> None:
-        path = self.root / "logs/train" / f"{name}.log"
+    def log(self, name: str, text: str, verb: str = "train") -> None:
+        path = self.root / "logs" / verb / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
@@ -80,6 +80,19 @@ def test_a_scored_cell_is_done_and_a_trained_one_waits_for_that(results):
     assert results.seen(NAME).state == "done"
     assert results.seen("listops/linear/seed1").state == "waiting"
     assert results.progress().left(results.seen("listops/linear/seed1")) == (0.0, "done")
+
+
+def test_a_trained_cell_whose_scoring_failed_has_failed(results):
+    results.done(NAME, scored=False)
+    results.log(NAME, "lra: test.arrow: damaged\n", verb="evaluate")
+    assert results.seen(NAME).state == "failed"
+    assert f"failed   {NAME}  lra: test.arrow: damaged" in status.report(results.progress())
+
+
+def test_a_file_that_is_renamed_as_one_looks_is_no_error(results):
+    results.history(NAME, 1000, 100.0)
+    (results.root / "work" / NAME / "state.pt.partial").symlink_to("renamed")
+    assert results.seen(NAME).state == "running"
 
 
 def test_a_status_is_a_failure_and_is_named(results):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from lra import hardware
 from lra.errors import LRAError
 from lra.resume import Work
 from tiny import ROOT, make_cell, tmpfs
@@ -182,3 +183,18 @@ def test_a_profile_point_without_enough_memory_is_a_row_with_a_status(checkout):
     assert rows["speed", 2**20]["train_steps_per_s"] is None
     assert rows["memory", 2**20]["peak_bytes"] is None
     assert "oom" in (checkout.folder / "results/tiny/tables/efficiency.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        MemoryError(),
+    ],
+    ids=["allocator", "driver", "cublas", "python"],
+)
+def test_a_lack_of_memory_is_known_by_its_words(error):
+    assert hardware.is_out_of_memory(error)
+    assert not hardware.is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
+from checkout import Checkout
 from lra.data.manifest import verify
 from tiny import ROOT, SMALL_LISTOPS
 
@@ -33,6 +35,14 @@ def wait_for(path, process) -> None:
         time.sleep(0.01)
 
 
+def wait_for_word(word: str, log, process) -> None:
+    deadline = time.monotonic() + 120
+    while word not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("seed", [0, 1], ids=["the same", "another recipe"])
 def test_a_second_generator_waits_and_takes_the_same_data_only(tmp_path, seed):
     """Through a link, as of two folders that share their data."""
@@ -47,11 +57,47 @@ def test_a_second_generator_waits_and_takes_the_same_data_only(tmp_path, seed):
     first.send_signal(signal.SIGCONT)
     (_, one), (_, two) = first.communicate(timeout=120), second.communicate(timeout=120)
     assert (first.returncode, second.returncode) == (0, 0), one + two
-    assert ("the other process has made it" in two) == (seed == 0)
+    assert ("is there already" in two) == (seed == 0)
     for split in ("train", "val", "test"):
         verify(out / f"{split}.arrow")
     manifest = json.loads((out / "dataset.json").read_text())
     assert manifest["info"]["generator"]["seed"] == seed
+
+
+def test_two_folders_that_share_their_data_make_it_once_and_do_not_tear_it(tmp_path):
+    """Both plan to make it; the second's job comes while the first's runs, then when all is there."""
+    data = "results/data/listops-tiny/dataset.json"
+    (tmp_path / "shared").mkdir()
+    checkouts = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        checkouts.append(Checkout(tmp_path / name))
+        (tmp_path / name / "results/data").symlink_to(tmp_path / "shared")
+        checkouts[-1].edit("config/datasets.yaml", "train: 400", "train: 20000")
+    command = [sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml", "--cores",
+               "1", data]  # fmt: skip
+    runs = []
+    for checkout in checkouts:
+        log = (checkout.folder / "run.log").open("w")
+        runs.append(subprocess.Popen(command, cwd=checkout.folder, stdout=log, stderr=log))
+        log.close()
+        if len(runs) == 1:
+            wait_for(tmp_path / "shared/listops-tiny/train.arrow.partial", runs[0])
+            makers = [p for p in psutil.Process(runs[0].pid).children(recursive=True)
+                      if "generate" in p.cmdline()]  # fmt: skip
+            for maker in makers:
+                maker.suspend()
+    wait_for_word("another process is making it", checkouts[1].folder / "run.log", runs[1])
+    for maker in makers:
+        maker.resume()
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    assert "is there already" in (checkouts[1].folder / "run.log").read_text()
+    made = {path.name: path.stat().st_ino for path in (tmp_path / "shared/listops-tiny").iterdir()}
+    subprocess.run([*command, "--forcerun", data], cwd=checkouts[1].folder, check=True)
+    for split in ("train", "val", "test"):
+        path = tmp_path / f"shared/listops-tiny/{split}.arrow"
+        verify(path)
+        assert path.stat().st_ino == made[path.name]  # not removed, not even for a moment
 
 
 def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
@@ -64,6 +110,9 @@ def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
             command, cwd=checkout.folder, env=environment, stdout=log, stderr=log
         )
     wait_for(checkout.folder / "results/tiny/work/listops/linear/seed1/state.pt", first)
+    jobs = psutil.Process(first.pid).children(recursive=True)
+    for job in jobs:  # until the second has come, on a machine of any speed
+        job.suspend()
     second = checkout.snakemake("cells", *asked)
     assert second.returncode != 0
     said = [line for line in second.stdout.splitlines() if line.startswith("lra: ")]
@@ -73,6 +122,8 @@ def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
     assert first.poll() is None
     first.send_signal(signal.SIGKILL)
     first.wait()
+    for job in jobs:
+        job.resume()
     third = checkout.snakemake("cells", *asked)  # waits for the training that was left alone
     assert third.returncode == 0, third.stdout
     record = checkout.folder / "results/tiny/cells/listops/linear/seed1/train.json"

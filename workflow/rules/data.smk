@@ -1,4 +1,6 @@
 # Data sets, shared by all experiments: results/data/<dataset>/
+# Outputs are marked `update`, for Snakemake removes others before a job: another folder that shares the
+# data may have made them since this one's plan. The verbs keep what is whole and by the same recipe.
 
 
 rule data:
@@ -15,7 +17,7 @@ rule data:
 rule download:
     """An archive, verified; it stays, for it may be gigabytes and serve several data sets."""
     output:
-        archive="results/data/downloads/{file}",
+        archive=update("results/data/downloads/{file}"),
     log:
         "results/data/downloads/{file}.log",
     benchmark:
@@ -40,10 +42,10 @@ rule prepare:
     input:
         archive=archive_of,
     output:
-        train="results/data/{dataset}/train.arrow",
-        val="results/data/{dataset}/val.arrow",
-        test="results/data/{dataset}/test.arrow",
-        manifest="results/data/{dataset}/dataset.json",
+        train=update("results/data/{dataset}/train.arrow"),
+        val=update("results/data/{dataset}/val.arrow"),
+        test=update("results/data/{dataset}/test.arrow"),
+        manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/prepare.log",
     benchmark:
@@ -71,10 +73,10 @@ rule prepare:
 rule generate:
     """A generated data set; the same bytes whatever the number of workers."""
     output:
-        train="results/data/{dataset}/train.arrow",
-        val="results/data/{dataset}/val.arrow",
-        test="results/data/{dataset}/test.arrow",
-        manifest="results/data/{dataset}/dataset.json",
+        train=update("results/data/{dataset}/train.arrow"),
+        val=update("results/data/{dataset}/val.arrow"),
+        test=update("results/data/{dataset}/test.arrow"),
+        manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/generate.log",
     benchmark:

@@ -1,5 +1,5 @@
 # What jobs ask of a cluster (config/site.yaml); nothing here is a param, so nothing reruns by it.
-from lra import orphans, request
+from lra import orphans, polling, request
 from lra.config import Site, load
 
 try:
@@ -40,8 +40,27 @@ def cell_memory(wildcards, attempt):
     return request.memory_mb(cell_of(wildcards), ESTIMATES, attempt, SITE)
 
 
+def one_seed(share):
+    """What one seed's job may ask for: where seeds are together, the limits of all add up to one."""
+    if not SITE.seeds_together:
+        return SITE
+    hours = share * SITE.max_hours / len(SEEDS)
+    return SITE.model_copy(update={"max_hours": hours})
+
+
 def train_runtime(wildcards, attempt):
-    return request.train_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE)
+    return request.train_minutes(cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8))
+
+
+def evaluate_runtime(wildcards, attempt):
+    cell = cell_of(wildcards)
+    examples = arena.dataset(cell.dataset).test
+    return request.scoring_minutes(cell, ESTIMATES, attempt, one_seed(0.2), examples)
+
+
+def span_runtime(wildcards, attempt):
+    passes = EXPERIMENT.span.samples * (1 + EXPERIMENT.span.queries)
+    return request.scoring_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE, passes)
 
 
 def minutes(wanted):
@@ -72,6 +91,10 @@ GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
 EARLY = f"--signal=USR1@{SITE.early_seconds}" if SITE.early_seconds else ""
+# a Slurm job has one such option, also for seeds of which some are to be scored only
+EARLY_TOGETHER = EARLY if SITE.seeds_together else ""
+if under_slurm() and workflow.is_main_process:
+    polling.keep(workflow.remote_execution_settings.seconds_between_status_checks)
 
 
 def cancel_orphans():

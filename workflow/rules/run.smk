@@ -1,5 +1,5 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
-from lra import summary
+from lra import finished, summary
 from lra.locks import hold_folder
 
 
@@ -12,9 +12,10 @@ def hold():
         raise SystemExit(f"lra: {error}")
 
 
-def say_what_is_not_ok():
-    command = shlex.join(["snakemake", *sys.argv[1:]])
-    print(summary.text(Path("results"), EXPERIMENT, command), file=sys.stderr)
+def end():
+    """No job runs any more, so none can lose what it has made."""
+    finished.forget_taken(Path("results", EXPERIMENT.experiment))
+    print(summary.text(Path("results"), EXPERIMENT, sys.argv[1:]), file=sys.stderr)
 
 
 onstart:
@@ -27,8 +28,8 @@ onsuccess:
     table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
     if table.exists():
         print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
-    say_what_is_not_ok()
+    end()
 
 
 onerror:
-    say_what_is_not_ok()
+    end()

@@ -28,7 +28,7 @@ rule measure_span:
         **GPU_NODE,
         gpu=gpus,
         mem_mb=cell_memory,
-        runtime=minutes(240),
+        runtime=span_runtime,
         cpus_per_task=EXPERIMENT.threads,
     params:
         code=span_code,

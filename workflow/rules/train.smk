@@ -73,8 +73,9 @@ rule evaluate:
         **GPU_NODE,
         gpu=gpus,
         mem_mb=cell_memory,
-        runtime=minutes(120),
+        runtime=evaluate_runtime,
         cpus_per_task=EXPERIMENT.threads,
+        slurm_extra=EARLY_TOGETHER,
     params:
         code=evaluate_code,
         data=data_folder,

@@ -45,6 +45,7 @@ def train(
     scheduler's warning of the time limit: in the last attempt the cell gets status timeout.
     """
     from lra import fingerprint as code
+    from lra import finished
     from lra.data.manifest import verify
     from lra.locks import alone
     from lra.provenance import agreed
@@ -53,9 +54,9 @@ def train(
     found = agreed(fingerprint, code.stage("train", resolved.encoder.attention))
     for split in ("train", "val"):
         verify(data / f"{split}.arrow")
-    with alone(work, say) as waited:
-        if waited and _is_trained(resolved, found, out):
-            say(f"{resolved.name}  the other process has trained it")
+    with alone(work, say):
+        if finished.take(resolved, found, work, out):
+            say(f"{resolved.name}  was trained already; its files are taken")
             return
         _train(resolved, found, data, out, work, save_seconds, last_attempt, gpu_share)
 
@@ -70,6 +71,7 @@ def _train(
     last_attempt: bool,
     gpu_share: int,
 ) -> None:
+    from lra import finished
     from lra.attempts import Attempt
     from lra.gpu import held
     from lra.meter import Meter
@@ -80,13 +82,13 @@ def _train(
     from lra.train import train as run
 
     unfinished = Work(work, _key(cell, fingerprint), say)
-    attempt = Attempt.begin(cell, fingerprint, out, work)
 
     def watch(history: list[dict[str, Any]]) -> None:
         write_rows(work / "history.parquet", history, CurveRow)
 
     with held(cell.device, gpu_share, say) as gpu, Meter(gpu, gpu_share > 1) as meter:
         stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
+        attempt = Attempt.begin(cell, fingerprint, out, work)
         try:
             outcome = run(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
             if outcome.status == "stopped":
@@ -105,22 +107,13 @@ def _train(
             attempt.end(work)
     # what a cell without enough time has done is kept for one with more
     if outcome.status != "timeout":
+        finished.keep(out, work)
         unfinished.remove()
 
 
 def _key(cell: Cell, fingerprint: str) -> str:
     """What unfinished work belongs to."""
     return json.dumps([cell.model_dump(mode="json"), fingerprint])
-
-
-def _is_trained(cell: Cell, fingerprint: str, out: Path) -> bool:
-    """Whether the files of this very cell and code are there."""
-    from lra.records import TrainRecord, read_record
-
-    config, record = out / "config.yaml", out / "train.json"
-    if not (config.exists() and record.exists()) or read(Cell, str(config)) != cell:
-        return False
-    return read_record(record, TrainRecord).fingerprint == fingerprint
 
 
 def _write_cell(cell: Cell, outcome: Any, made_with: dict[str, Any], out: Path) -> None:

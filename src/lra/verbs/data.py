@@ -31,13 +31,13 @@ def _recipe(dataset: str):
 
 
 def _make_once(out: Path, recipe: Any, fingerprint: str, make: Callable[[], None]) -> None:
-    """A data set, unless another process was just making the same one."""
+    """A data set, unless it is there: whole, and by this recipe and code."""
     from lra.data import made
     from lra.locks import alone
 
-    with alone(out, say) as waited:
-        if waited and made.holds(out, recipe, fingerprint):
-            say(f"{out}: the other process has made it")
+    with alone(out, say):
+        if made.holds(out, recipe, fingerprint):
+            say(f"{out}: is there already, made by the same recipe and code")
             return
         made.forget(out)
         make()

@@ -112,8 +112,8 @@ def summary(
     from lra import summary as what
     from lra.resolve import Arena
 
-    command = f"snakemake --cores all --configfile {configfile}"
-    print(what.text(Path("results"), Arena.read(configfile).experiment, command))
+    arguments = ["--cores", "all", "--configfile", str(configfile)]
+    print(what.text(Path("results"), Arena.read(configfile).experiment, arguments))
 
 
 @app.command()
