@@ -33,17 +33,14 @@ def resumed_with_the_same_bits(remote, undisturbed) -> None:
     assert not remote.state.parent.exists()
 
 
-def test_scancel_is_retried(slurm, remote, undisturbed):
+def test_scancel_and_then_kill_9_of_the_training_are_retried(slurm, remote, undisturbed):
     run = remote.train()
-    slurm.ask("scancel", halted(slurm, remote)[0])
-    assert "Trying to restart" in remote.finish(run)
-    resumed_with_the_same_bits(remote, undisturbed)
-
-
-def test_kill_9_of_the_training_is_retried(slurm, remote, undisturbed):
-    run = remote.train()
+    cancelled, _ = halted(slurm, remote)
+    slurm.ask("scancel", cancelled)
+    slurm.wait(lambda: slurm.show(cancelled)["JobState"] == "CANCELLED", 60)
+    slurm.wait(lambda: "resumed at step" in remote.said_by_training, 300)
     os.kill(halted(slurm, remote)[1], signal.SIGKILL)
-    assert "Trying to restart" in remote.finish(run)
+    assert remote.finish(run).count("Trying to restart") == 2
     logs = [path.read_text() for path in remote.folder.glob("results/slurm/**/*.log")]
     assert not any("output files are missing" in text for text in logs)  # it failed, and at once
     resumed_with_the_same_bits(remote, undisturbed)

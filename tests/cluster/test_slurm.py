@@ -1,4 +1,4 @@
-"""The tiny experiment through `--profile slurm`, to the end."""
+"""Jobs of the tiny experiment through `--profile slurm`, and what they ask for."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
 pytestmark = pytest.mark.xdist_group("slurm")  # one Slurm on a host
 
 
-def test_the_tiny_experiment_ends_with_tables_and_each_job_has_what_it_needs(slurm, remote):
+def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
     before = set(slurm.jobs())
-    said = remote.finish(remote.start(config=SMALL))
-    assert (remote.folder / "results/tiny/tables/accuracy.md").exists(), said
+    targets = ["results/tiny/tables/accuracy.md", "results/tiny/profile/speed/linear/32.json"]
+    said = remote.finish(remote.start(config=SMALL, targets=targets))
+    assert all((remote.folder / target).exists() for target in targets), said
     submitted = {job: rule for job, rule in slurm.jobs().items() if job not in before}
     assert len(submitted) == len(re.findall("has been submitted with SLURM jobid", said))
-    trained = [slurm.show(job) for job, rule in submitted.items() if "rule_train" in rule]
-    assert len(trained) == 1
-    for job in trained:
-        assert (job["Partition"], job["JobState"]) == ("gpu", "COMPLETED")
-        assert job["TresPerJob"] == "gres:gpu:1"
-    tables = [slurm.show(job) for job, rule in submitted.items() if "table" in rule]
-    assert {(job["Partition"], "TresPerJob" in job) for job in tables} == {("cpu", False)}
+    asked = {}
+    for job, rule in submitted.items():
+        shown = slurm.show(job)
+        assert shown["JobState"] == "COMPLETED"
+        asked[rule.split("_wildcards_")[0]] = shown["Partition"], shown.get("TresPerJob")
+    on_gpu, on_cpu = ("gpu", "gres:gpu:1"), ("cpu", None)
+    assert asked == {
+        "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile-linear_profile_speed": on_gpu,
+        "rule_collect_scores": on_cpu, "rule_table_accuracy": on_cpu,
+    }  # fmt: skip
 
 
 def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, remote):

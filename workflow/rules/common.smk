@@ -65,9 +65,15 @@ def every_core(wildcards):
 
 
 def is_last_attempt(wildcards, attempt):
-    """A resource and no param: another attempt is no reason to run again. 1 or 0."""
+    """A resource and no param: another attempt is no reason to run again. 1 or 0.
+
+    Slurm fails a job in which the kernel has killed something for lack of memory, even where the
+    job then ends well. So the last attempt to train is the last but one of all: what it has found,
+    the last takes.
+    """
     if workflow.is_main_process:
-        allow_attempts(1 + workflow.execution_settings.retries)
+        retries = workflow.execution_settings.retries
+        allow_attempts(max(1, retries if under_slurm() else 1 + retries))
     return int(is_last(attempt))
 
 

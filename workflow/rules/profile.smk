@@ -1,4 +1,5 @@
-# Speed and memory per (model, length), each in a job that runs alone.
+# Speed and memory per (model, length), each in a job that runs alone. On a cluster the points of one
+# model follow each other in one job: a point takes seconds, and starting a job as long.
 
 
 rule profiles:
@@ -16,6 +17,8 @@ rule profile_speed:
         "results/{experiment}/logs/profile_speed/{model}/{length}.log",
     benchmark:
         "results/{experiment}/benchmarks/profile_speed/{model}/{length}.tsv"
+    group:
+        "profile-{model}"
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -23,7 +26,7 @@ rule profile_speed:
         **GPU_NODE,
         gpu=gpus,
         mem_mb=megabytes(16000),
-        runtime=minutes(30),
+        runtime=profile_runtime,
         cpus_per_task=EXPERIMENT.profile.threads,
         slurm_extra=profile_extra,
     params:
@@ -44,6 +47,8 @@ rule profile_memory:
         "results/{experiment}/logs/profile_memory/{model}/{length}.log",
     benchmark:
         "results/{experiment}/benchmarks/profile_memory/{model}/{length}.tsv"
+    group:
+        "profile-{model}"
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -51,7 +56,7 @@ rule profile_memory:
         **GPU_NODE,
         gpu=gpus,
         mem_mb=megabytes(16000),
-        runtime=minutes(30),
+        runtime=profile_runtime,
         cpus_per_task=EXPERIMENT.profile.threads,
         slurm_extra=profile_extra,
     params:

@@ -63,6 +63,12 @@ def span_runtime(wildcards, attempt):
     return request.scoring_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE, passes)
 
 
+def profile_runtime(wildcards, attempt):
+    """All points of a model are one job, whose limit is their sum."""
+    points = 2 * len(LENGTHS)
+    return request.capped_minutes(min(30 * attempt, 60 * SITE.max_hours / points), SITE)
+
+
 def minutes(wanted):
     """A fixed time limit, longer at each attempt."""
 

@@ -154,6 +154,7 @@ def killed(
     Where the kernel has counted a kill for lack of memory in the cgroup since the training began,
     and no attempt is left, the cell gets status oom and the exit status is 0.
     """
+    from lra import finished
     from lra.attempts import SIGKILLED, Attempt, shortage
 
     attempt = Attempt.read(work)
@@ -170,6 +171,8 @@ def killed(
         outcome = saved_outcome(cell, state, "oom", reason)
         made_with = provenance(attempt.fingerprint, cell.device)
         _write_cell(cell, outcome, made_with, Path(attempt.out))
+        # for a scheduler that calls the whole job out of memory, whatever its exit status
+        finished.keep(Path(attempt.out), work)
         attempt.end(work)
         return
     say(f"lra: {cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on")
