@@ -25,7 +25,7 @@ setup: .venv/.ready
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 4
 
 peers: setup
 	$(BIN)/pip list --format=freeze --exclude-editable > .venv/installed.txt

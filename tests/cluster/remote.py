@@ -11,7 +11,7 @@ import yaml
 
 from checkout import Checkout
 
-SITE = {"account": "main", "cpu_partition": "cpu", "gpu_partition": "gpu", "max_memory_gb": 1.0,
+SITE = {"account": "main", "cpu_partition": "cpu", "gpu_partition": "gpu", "max_memory_gb": 1.5,
         "max_hours": 0.5}  # fmt: skip
 # one cell, long enough to be disturbed
 CELL = "cells/listops/linear/seed1"

@@ -24,6 +24,15 @@ NODES = ("n1", "n2")
 GPUS = 2  # of each node
 # slurm.conf is looked for here by the executor's inner srun, which drops SLURM_CONF
 SYSTEM = Path("/etc/slurm")
+# Of cgroups, version 1, with which Slurm 22.05 limits memory without systemd; else it limits none.
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = f"""\
+CgroupPlugin=cgroup/v1
+CgroupMountpoint={CGROUPS}
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+AllowedSwapSpace=0
+"""
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 CONFIGURATION = """\
 ClusterName=lra
@@ -35,8 +44,8 @@ AuthType=auth/munge
 AuthInfo=socket={run}/munge.socket
 CredType=cred/munge
 MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{tracked}
+TaskPlugin=task/{tasks}
 SwitchType=switch/none
 JobAcctGatherType=jobacct_gather/linux
 AccountingStorageType=accounting_storage/none
@@ -86,6 +95,12 @@ def missing() -> str | None:
         if path.exists() and not path.is_symlink():
             return f"{path} belongs to another Slurm"
     return None
+
+
+def limits_memory() -> bool:
+    """Whether a job that takes more memory than it asked for is killed by the kernel."""
+    return all((CGROUPS / name).is_dir() and os.access(CGROUPS / name, os.W_OK)
+               for name in ("memory", "freezer"))  # fmt: skip
 
 
 class Cluster:
@@ -150,7 +165,9 @@ class Cluster:
             key.write_bytes(os.urandom(1024))
             key.chmod(0o400)
         host = socket.gethostname().split(".")[0]
-        text = CONFIGURATION.format(host=host, run=self.run, log=self.log, state=self.state)
+        tracked, tasks = ("cgroup", "cgroup") if limits_memory() else ("linuxproc", "none")
+        text = CONFIGURATION.format(host=host, run=self.run, log=self.log, state=self.state,
+                                    tracked=tracked, tasks=tasks)  # fmt: skip
         devices = ""
         for number, name in enumerate(NODES, 1):
             (self.state / name).mkdir(exist_ok=True)
@@ -161,7 +178,7 @@ class Cluster:
                 device = self.state / f"dev/{name}gpu{gpu}"
                 if not device.exists():  # without a file the node would be drained
                     os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        contents = (text, devices, "CgroupPlugin=cgroup/v1\n")
+        contents = (text, devices, LIMITS if limits_memory() else "CgroupPlugin=cgroup/v1\n")
         for file, content in zip(FILES, contents, strict=True):
             (self.etc / file).write_text(content)
             link = SYSTEM / file

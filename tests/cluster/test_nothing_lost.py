@@ -8,16 +8,17 @@ import re
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.xdist_group("slurm")  # one Slurm on a host
+from remote import LONG
+from slurm import limits_memory
 
 
 def halted(slurm, remote) -> tuple[str, int]:
     """The Slurm job that trains and its training's pid, which stands still once it has saved a state.
 
-    So no test depends on this machine's speed. Slurm wakes what it signals with SIGTERM or SIGUSR1.
+    So no test depends on this machine's speed. Slurm wakes what it ends with SIGTERM.
     """
     slurm.wait(remote.state.exists, 300)
     pid = remote.pid_of_training("seed1")
@@ -81,20 +82,28 @@ def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
     assert remote.checkpoint == undisturbed.checkpoint
 
 
-def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str]:
+def waits(pid: int, signum: int) -> bool:
+    """Whether a signal has come to a process that stands still."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signum - 1) & 1)
+
+
+def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str, int]:
     """snakemake and its job, whose training stands still and whose limit is the next full minute."""
     remote.site(**site)
     run = remote.train("--retries", "0")
-    job, _ = halted(slurm, remote)
+    job, pid = halted(slurm, remote)
     hours, minutes, _ = map(int, slurm.show(job)["RunTime"].split(":"))
     slurm.ask("scontrol", "update", f"jobid={job}", f"timelimit={60 * hours + minutes + 1}")
-    return run, job
+    return run, job, pid
 
 
 def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
-    run, job = stopped_clock(slurm, remote, early_seconds=1)
+    run, job, pid = stopped_clock(slurm, remote, early_seconds=1)
+    slurm.wait(lambda: waits(pid, signal.SIGUSR1), 150)
+    os.kill(pid, signal.SIGCONT)
     said = remote.finish(run)
     assert slurm.show(job)["JobState"] == "COMPLETED"
     record = json.loads(remote.record.read_text())
@@ -107,7 +116,7 @@ def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
 
 
 def test_a_time_limit_reached_is_gone_on_from(slurm, remote, undisturbed):
-    run, job = stopped_clock(slurm, remote, early_seconds=0)
+    run, job, _ = stopped_clock(slurm, remote, early_seconds=0)
     remote.finish(run, 1)
     assert slurm.show(job)["JobState"] == "TIMEOUT"
     remote.site()
@@ -146,3 +155,19 @@ def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(slurm, remote, undistu
     remote.finish(run)
     assert slurm.show(job)["Restarts"] == "1"
     resumed_with_the_same_bits(remote, undisturbed)
+
+
+@pytest.mark.skipif(not limits_memory(), reason="no memory cgroup of version 1 can be made here")
+def test_a_kill_for_lack_of_memory_in_every_attempt_is_a_row_of_the_table(slurm, remote):
+    """Slurm fails the attempt that says so, too; the next one takes what that has found."""
+    remote.site(max_memory_gb=0.7)
+    large = {"dim": 1024, "qkv_dim": 1024, "mlp_dim": 8192, "layers": 4}
+    config = [*LONG[:4], f"overrides={{encoder: {json.dumps(large)}}}"]
+    table = "results/tiny/tables/accuracy.md"
+    before = set(slurm.jobs())
+    said = remote.finish(remote.start("--retries", "1", targets=[table], config=config))
+    trained = {job for job, rule in slurm.jobs().items() if "rule_train" in rule} - before
+    states = [slurm.show(job)["JobState"] for job in sorted(trained, key=int)]
+    assert states in (["FAILED", "COMPLETED"], ["OUT_OF_MEMORY", "COMPLETED"])
+    assert "| oom" in (remote.folder / table).read_text()
+    assert "linear/seed1  oom: killed by the kernel for lack of memory" in said

@@ -6,13 +6,10 @@ import os
 import re
 import signal
 
-import pytest
 from remote import LONG
 
 SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
          "profile={lengths: [32], batch_size: 1, seconds: 0.05}"]  # fmt: skip
-
-pytestmark = pytest.mark.xdist_group("slurm")  # one Slurm on a host
 
 
 def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
