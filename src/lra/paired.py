@@ -49,8 +49,9 @@ def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
     """Compare accuracies (percent) seed by seed with the paired t test; None under two seeds.
 
     Where every seed has the same difference there is no t and no interval: p is then the exact
-    sign test's, or 1 for no difference. Wilcoxon's test is not used: below six seeds it cannot reach p < 0.05.
-    Raises ValueError where one has more seeds than the other, or a value is not finite.
+    sign test's, or 1 for no difference. Wilcoxon's test is not used: below six seeds it cannot
+    reach p < 0.05. Raises ValueError where one has more seeds than the other, or a value is not
+    finite.
     """
     a, b = np.asarray(acc_a, float), np.asarray(acc_b, float)
     if a.shape != b.shape or not np.isfinite([a, b]).all():
