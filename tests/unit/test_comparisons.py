@@ -8,8 +8,8 @@ from fabricated import experiment, score_row
 
 from lra.errors import LRAError
 from lra.records import PredictionRow, ScoreRow, write_rows
-from lra.stats import outcome
 from lra.replication import replication
+from lra.stats import outcome
 from lra.tables.shortcomings import shortcomings
 from lra.tables.significance import significance
 

@@ -189,7 +189,7 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
     if cells:
         notes.append(f"average: FAIL counts with the accuracy measured: {listed(cells)}.")
     if any(line["verdict"] == "incomplete" for line in averages):
-        notes.append("No average (-) where a seed of some task that it is over is not ok.")
+        notes.append("No average (-) where a seed of one of its tasks is missing or not ok.")
     return notes
 
 
