@@ -360,8 +360,10 @@ rule figure:
         root=subpath(input[0], parent=True),
         stem=subpath(output[0], strip_suffix=".png"),
         reference=PUBLISHED_SCORES,
+        own_tasks=",".join(OWN_TASKS),
     message:
         "figure {wildcards.figure}"
     shell:
         "lra figure {wildcards.figure} --root {params.root} --reference {params.reference}"
+        " --own-tasks {params.own_tasks:q}"
         " --stem {params.stem} 2>&1 | tee {log}"

@@ -128,8 +128,10 @@ def figure(
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
     reference: Annotated[Path, typer.Option(help="published accuracies, csv")],
     stem: Annotated[Path, typer.Option(help="where the svg, png and pdf go, without ending")],
+    own_tasks: Annotated[str, typer.Option(help="of difference: as of the table of accuracy")] = "",
 ) -> None:
     """Draw one figure as svg, png and pdf."""
     from lra import figures
 
-    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem, reference)
+    name = one_of("lra figure", what, figures.FIGURES)
+    figures.draw(name, root, stem, reference, own_tasks.split(","))
