@@ -65,6 +65,9 @@ def test_a_difference_is_found_and_none_is_not(tmp_path):
     assert float(found["linear"]["difference"]) == pytest.approx(gap)
     assert float(found["linear"]["low"]) < gap < float(found["linear"]["high"])
     assert found["transformer"]["p_examples"] == ""
+    text = (tmp_path / "s.md").read_text()
+    order = ["**accuracy in percent**", "| transformer", "**points above transformer**", "| local"]
+    assert sorted(order, key=text.index) == order
     cells(tmp_path, {"local": models["local"]}, 1 - labels)
     cells_of_all = [score_row(model=m, seed=i) for m in models for i in range(3)]
     write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)

@@ -16,6 +16,7 @@ from lra.tables.accuracy import accuracy as accuracy_table
 from lra.tables.accuracy import rank
 from lra.tables.efficiency import costs
 from lra.tables.efficiency import efficiency as efficiency_table
+from lra.tables.training import training
 
 FIVE = [task for task in TASKS if task != "pathx"]
 
@@ -186,7 +187,7 @@ def test_factors_are_over_the_materialised_transformer(efficiency):
     assert lines["transformer-materialised", 1024]["published_steps_per_s"] == "8.1"
     assert lines["transformer", 1024]["published_steps_per_s"] == ""
     cells = entries(forms["md"], "linear")
-    assert cells == ["5.00<br><sub>2.5× [1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
+    assert cells == ["5.00<br><sub>2.5× [9.1, 1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
     assert "the factor over transformer-materialised" in forms["md"]
     assert "no counterpart in the paper" in forms["md"]
 
@@ -214,6 +215,13 @@ def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
     assert "In brackets" not in forms["md"]
 
 
+def test_a_published_speed_is_shown_where_a_note_is_of_it(efficiency):
+    _, forms = efficiency(*profile({"synthesizer": 5.0}, length=3072))
+    assert entries(forms["md"], "synthesizer")[0] == "5.00<br><sub>[6.6, 2.9×]</sub>"
+    assert "In brackets: steps/s, factor and GB published" in forms["md"]
+    assert "synthesizer: the published 6.6 steps/s" in forms["md"]
+
+
 def test_small_memory_is_in_megabytes(efficiency):
     _, forms = efficiency([speed_row()], [memory_row(peak_bytes=5_250_000)])
     assert entries(forms["md"], "linear")[1] == "5.25<br><sub>[0.37 GB]</sub>"
@@ -229,6 +237,33 @@ def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
     text = (tmp_path / "costs.md").read_text()
     assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
+    assert "Energy:" not in text
+    write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
+    costs(*inputs, REFERENCE / "efficiency.csv", tmp_path / "costs")
+    assert "Energy: no driver told it on cpu: demo." in (tmp_path / "costs.md").read_text()
+
+
+def test_trainings_have_their_mean_time_and_energy(tmp_path):
+    def table(*rows):
+        write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+        training(tmp_path / "scores.parquet", tmp_path / "t")
+        lines = {x["model"]: x for x in csv.DictReader((tmp_path / "t.csv").open())}
+        return lines, (tmp_path / "t.md").read_text()
+
+    both = [{"train_seconds": t, "energy_joules": 1000 * t} for t in (60.0, 180.0)]
+    rows = [score_row(seed=i, **own) for i, own in enumerate(both)]
+    rows += [score_row(model="local", seed=0, status="oom"), score_row(model="local", seed=1)]
+    rows += [score_row(model="sparse", seed=i, train_seconds=90.0) for i in (0, 1)]
+    lines, text = table(*rows)
+    assert (lines["linear"]["seconds"], lines["linear"]["joules"]) == ("120.0", "120000.0")
+    assert (lines["local"]["status"], lines["local"]["seconds"]) == ("1/2 ok", "")
+    assert entries(text, "linear") == ["2.00<br><sub>120 kJ</sub>"]
+    assert (entries(text, "local"), entries(text, "sparse")) == (["1/2 ok"], ["1.50"])
+    assert (
+        "Energy: not told of every seed of sparse on text." in text and "training in min," in text
+    )
+    _, text = table(*rows[2:])
+    assert "Energy: no driver told it on cpu: demo." in text and "GPU" not in text
 
 
 def test_names_with_signs_survive_every_form():
