@@ -1,16 +1,18 @@
 """Verdicts against published figures, significance and shortcomings."""
 
 import csv
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from fabricated import experiment, score_row
 
+from lra.attention import Info
 from lra.errors import LRAError
 from lra.records import PredictionRow, ScoreRow, write_rows
 from lra.replication import replication
 from lra.stats import outcome
-from lra.tables.shortcomings import shortcomings
+from lra.tables.shortcomings import COMPLAINTS, shortcomings
 from lra.tables.significance import significance
 
 
@@ -86,5 +88,38 @@ def test_shortcomings_by_family(tmp_path):
     assert kernel["models"] == "linear performer" == kernel["causal"]
     assert float(kernel["time_exponent_high"]) == pytest.approx(1.05)
     assert float(found["full"]["time_exponent_low"]) == pytest.approx(2)
-    assert kernel["longest"] == "3072" and kernel["difference"] != ""
+    assert kernel["longest"] == "4096" and kernel["difference"] != ""
     assert fixed["difference"] == "" and (fixed["n_not_ok"], fixed["points_not_ok"]) == ("1", "2")
+    text = (tmp_path / "s.md").read_text()
+    (line,) = (x for x in text.splitlines() if x.startswith("| fixed pattern "))
+    assert fixed["longest"] == "3072" and line.count("<br><sub>at 3,072</sub>") == 2
+    assert text.count("<sub>at ") == 2 and "reaches no further<br><sub>than its pattern" in line
+    assert "No exponents" not in text
+
+
+def test_a_cell_that_was_not_finished_takes_no_other_away(tmp_path):
+    models = ["transformer", "linear", "performer"]
+    experiment(tmp_path, models, ["text"], lengths=(256, 1024))
+    figures = {
+        "text": (70.0, None, 73.0),
+        "listops": (40.0, 42.0, 17.0),
+        "image": (None, 30.0, 30.0),
+    }
+    rows = [
+        score_row(task, model, accuracy=accuracy, status="oom" if accuracy is None else "ok")
+        for task, accuracies in figures.items()
+        for model, accuracy in zip(models, accuracies, strict=True)
+    ]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    shortcomings(tmp_path, {m: m for m in models}, tmp_path / "s")
+    _, kernel = csv.DictReader((tmp_path / "s.csv").open())
+    text = (tmp_path / "s.md").read_text()
+    assert float(kernel["difference"]) == pytest.approx((2 + 3 - 23) / 3)
+    assert (kernel["n_compared"], kernel["n_cells"], kernel["n_fail"]) == ("3", "6", "1")
+    assert "−6.00 (3/6)" in text and "(n/m): accuracy over n of the family's m cells" in text
+    assert "accuracy counts what is at chance (FAIL) as measured." in text
+    assert "No exponents: 2 lengths were profiled" in text and "least squares" not in text
+
+
+def test_every_family_has_the_surveys_complaint():
+    assert set(COMPLAINTS) == set(get_args(get_type_hints(Info)["family"]))
