@@ -5,11 +5,11 @@ from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from fabricated import experiment, score_row
+from fabricated import experiment, predictions, score_row
 
 from lra.attention import Info
 from lra.errors import LRAError
-from lra.records import PredictionRow, ScoreRow, write_rows
+from lra.records import ScoreRow, write_rows
 from lra.replication import replication
 from lra.stats import outcome
 from lra.tables.shortcomings import COMPLAINTS, shortcomings
@@ -40,26 +40,12 @@ def test_the_verdict_on_a_published_figure(ours, published, wanted):
         assert replication(*facts, "official", True).verdict == "not comparable"
 
 
-def cells(folder, models, labels):
-    rows = []
-    for model, rights in models.items():
-        for seed, right in enumerate(rights):
-            rows.append(score_row(model=model, seed=seed, accuracy=100 * float(right.mean())))
-            answers = np.where(right, labels, 1 - labels)
-            pairs = zip(labels.tolist(), answers.tolist(), strict=True)
-            lines = [{"label": x, "prediction": y} for x, y in pairs]
-            place = folder / "cells/text" / model / f"seed{seed}"
-            place.mkdir(parents=True, exist_ok=True)
-            write_rows(place / "predictions.parquet", lines, PredictionRow)
-    write_rows(folder / "scores.parquet", rows, ScoreRow)
-
-
 def test_a_difference_is_found_and_none_is_not(tmp_path):
     random = np.random.default_rng(3)
     labels = random.integers(0, 2, 600)
     levels = {"transformer": 0.7, "local": 0.7, "linear": 0.5}
     models = {m: [random.random(600) < p for _ in range(3)] for m, p in levels.items()}
-    cells(tmp_path, models, labels)
+    predictions(tmp_path, models, labels)
     significance(tmp_path / "scores.parquet", tmp_path / "s")
     found = {x["model"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
     assert float(found["linear"]["holm_examples"]) < 1e-6 < 0.05 < float(found["local"]["p_seeds"])
@@ -70,7 +56,7 @@ def test_a_difference_is_found_and_none_is_not(tmp_path):
     text = (tmp_path / "s.md").read_text()
     order = ["**accuracy in percent**", "| transformer", "**points above transformer**", "| local"]
     assert sorted(order, key=text.index) == order
-    cells(tmp_path, {"local": models["local"]}, 1 - labels)
+    predictions(tmp_path, {"local": models["local"]}, 1 - labels)
     cells_of_all = [score_row(model=m, seed=i) for m in models for i in range(3)]
     write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)
     with pytest.raises(LRAError, match="not of the same test examples"):

@@ -8,10 +8,8 @@ from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra import sheet
 from lra.errors import LRAError
 from lra.records import MemoryRow, ScoreRow, SpeedRow, write_rows
-from lra.sheet import Entry, Row, Sheet
 from lra.tables.accuracy import accuracy as accuracy_table
 from lra.tables.accuracy import rank
 from lra.tables.efficiency import costs
@@ -264,14 +262,6 @@ def test_trainings_have_their_mean_time_and_energy(tmp_path):
     )
     _, text = table(*rows[2:])
     assert "Energy: no driver told it on cpu: demo." in text and "GPU" not in text
-
-
-def test_names_with_signs_survive_every_form():
-    page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
-    assert "a\\|b<br>c" in sheet.markdown(page)
-    assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
-    html = sheet.page(page)
-    assert "&lt;1&gt;" in html and "A &amp; B" in html and "a|b<br>c" in html
 
 
 @pytest.mark.parametrize("models", [MODELS, ["linear"], []])

@@ -54,7 +54,7 @@ def shortcomings(root: Path, mechanisms: dict[str, str], stem: Path) -> None:
     cells, lines = outcomes(scores), []
     for family, models in families.items():
         line = {"experiment": scores[0]["experiment"], "family": family}
-        line |= {"complaint": COMPLAINTS[family].replace("\n", " "), "over": base}
+        line |= {"complaint": COMPLAINTS.get(family, "-").replace("\n", " "), "over": base}
         line |= {"models": " ".join(models)}
         line |= {"causal": " ".join(m for m in models if info(mechanisms[m]).causal)}
         line |= _scored(cells, models)
@@ -172,7 +172,7 @@ def _sheet(lines: list[dict], profiled: int) -> Sheet:
 def _entries(line: dict, ends: dict[str, int | None]) -> list[Entry]:
     """`ends`: the lengths that need not be said."""
     models, causal = line["models"].split(), line["causal"].split()
-    entries = [_stacked(models), _stacked(COMPLAINTS[line["family"]].split("\n"))]
+    entries = [_stacked(models), _stacked(COMPLAINTS.get(line["family"], "-").split("\n"))]
     entries.append(Entry(f"{len(causal)}/{len(models)}"))
     gap, n, cells = (line[key] for key in ("difference", "n_compared", "n_cells"))
     some = f" ({n}/{cells})" if n < cells else ""
