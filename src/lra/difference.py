@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -12,19 +13,24 @@ from matplotlib.ticker import MaxNLocator
 
 from lra import canvas, published
 from lra.records import ScoreRow, read_table
+from lra.replication import CHANCE, CLOSE, Replication, replication
 from lra.stats import Outcome, outcomes
 
 TITLE = "Difference to the published accuracy"
 LINE = 0.17  # inches: height of a model's row
-NEAR = 1.0  # points: within this the figure counts as reproduced
 ZERO = {"color": "0.3", "linewidth": 1}
 BAND = {"color": "0.88", "zorder": 0, "linewidth": 0}
+DOT = {"marker": "o", "linestyle": "none"}  # the models' own marks hold one like a cross
+HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 1.2}  # reproduced
+
+Compared = tuple[Outcome, float | str, Replication]  # ours, the published one, the verdict
 
 
-def difference(scores: Path, reference: Path) -> Figure:
+def difference(scores: Path, reference: Path, own_tasks: Collection[str]) -> Figure:
     """Points of accuracy by which ours is above the published one, with its 95 % interval.
 
-    The protocol `quick` (small models, small data) is comparable with nothing that was published.
+    Hollow where it counts as reproduced (see replication). Comparable with nothing published: the
+    protocol `quick` (small models, small data), and `own_tasks`, variants that are not in panels.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
@@ -36,52 +42,53 @@ def difference(scores: Path, reference: Path) -> Figure:
             "so no published figure has a counterpart here.",
         )
     paper = published.scores(reference)
-    cells = outcomes(rows)
-    theirs = {
-        (m, t): value
-        for m, t in cells
-        if (value := published.figure(paper.get(m, {}), t)) is not None
-    }
-    models, tasks = (list(dict.fromkeys(cell[i] for cell in theirs)) for i in (0, 1))
-    tasks = [t for t in tasks if any(isinstance(theirs.get((m, t)), float) for m in models)]
+    facts = {(r["model"], r["task"]): (r["n_test"], r["chance"], r["protocol"]) for r in rows}
+    met: dict[tuple[str, str], Compared] = {}
+    for (model, task), ours in outcomes(rows).items():
+        theirs = published.figure(paper.get(model, {}), task)
+        if theirs is not None and task not in own_tasks:
+            verdict = replication(ours, theirs, *facts[model, task], own_task=False)
+            met[model, task] = ours, theirs, verdict
+    models, tasks = (list(dict.fromkeys(cell[i] for cell in met)) for i in (0, 1))
+    tasks = [t for t in tasks if any(isinstance(met[c][1], float) for c in met if c[1] == t)]
+    own = [t for t in dict.fromkeys(row["task"] for row in rows) if t in own_tasks]
+    notes = [f"Not compared, as variants of our own: {', '.join(own)}."] if own else []
     if not tasks:
-        return canvas.nothing(TITLE, "Nothing was published for these models on these tasks.")
+        why = "Nothing was published for these models on these tasks."
+        return canvas.nothing(TITLE, " ".join([why, *notes]))
 
     figure, panels = canvas.panels(TITLE, tasks, 0.5 + LINE * len(models))
     canvas.label(panels, "ours − published (points)")
-    far = 2 * NEAR
+    far = 2 * CLOSE
     for number, (axes, task) in enumerate(zip(panels, tasks, strict=True)):
-        both = {m: (cells[m, task], theirs[m, task]) for m in models if (m, task) in theirs}
-        dots = _panel(axes, models, both)
+        dots = _panel(axes, models, {m: met[m, task] for m in models if (m, task) in met})
         far = max([far, *(1.15 * abs(dot) for dot in dots)])
         if number % 3:
             axes.set_yticklabels([])
     for axes in panels:  # the same scale, so that panels compare
         axes.set_xlim(-far, far)
         axes.xaxis.set_major_locator(MaxNLocator(4, symmetric=True))
-    _explain(figure, rows, reference, set(models))
+    _explain(figure, rows, reference, set(models), notes)
     canvas.settle(figure)
     return figure
 
 
-def _panel(
-    axes: Axes, models: list[str], both: dict[str, tuple[Outcome, float | str]]
-) -> list[float]:
+def _panel(axes: Axes, models: list[str], both: dict[str, Compared]) -> list[float]:
     """The differences drawn, in points."""
     axes.set_yticks(range(len(models)), models)
     axes.set_ylim(len(models) - 0.4, -0.6)
     axes.grid(axis="y", linewidth=0.5)
-    axes.axvspan(-NEAR, NEAR, **BAND)
+    axes.axvspan(-CLOSE, CLOSE, **BAND)
     axes.axvline(0, **ZERO)
     looks = canvas.looks(models)
     dots = []
     for height, model in enumerate(models):
-        ours, theirs = both.get(model, (None, None))
-        if ours is None:
+        if model not in both:
             continue
+        ours, theirs, met = both[model]
         if ours.number is None or not isinstance(theirs, float):
             axes.annotate(
-                _why(ours, theirs),
+                _why(ours, theirs, met),
                 (0, height),
                 (3, 0),
                 textcoords="offset points",
@@ -90,29 +97,38 @@ def _panel(
                 color="0.25",
             )
             continue
-        look = looks[model] | {"linestyle": "none"}
+        look = looks[model] | DOT
+        if met.verdict == "reproduced":
+            look |= HOLLOW | {"markeredgecolor": look["color"]}
         if ours.accuracy.low is not None:
             ends = [ours.accuracy.low - theirs, ours.accuracy.high - theirs]
-            axes.plot(ends, [height] * 2, color=look["color"], lw=1.2, solid_capstyle="butt")
+            # over the mark, which may be wider
+            line = {"color": look["color"], "lw": 1.2, "solid_capstyle": "butt", "zorder": 4}
+            axes.plot(ends, [height] * 2, **line)
         axes.plot([ours.number - theirs], [height], **look, zorder=3)
         dots.append(ours.number - theirs)
     return dots
 
 
-def _why(ours: Outcome, theirs: float | str) -> str:
-    if ours.number is None and not isinstance(theirs, float):
-        return f"{ours.verdict}, as published" if ours.verdict == theirs else ours.verdict
+def _why(ours: Outcome, theirs: float | str, met: Replication) -> str:
+    if met.why == CHANCE:
+        return met.why
     return f"{ours.verdict} here" if ours.number is None else f"published: {theirs}"
 
 
-def _explain(figure: Figure, rows: list[dict], reference: Path, compared: set[str]) -> None:
+def _explain(
+    figure: Figure, rows: list[dict], reference: Path, compared: set[str], more: list[str]
+) -> None:
     whose = published.WHOSE.get(reference.name, reference.name)
     notes = [f"Published: {whose}."]
     if len({row["seed"] for row in rows}) > 1:
-        notes.append("Dot: mean over seeds; line: its 95 % interval, cut at the frame.")
+        notes.append("Mark: mean over seeds; line: its 95 % interval, cut at the frame.")
     without = [m for m in dict.fromkeys(row["model"] for row in rows) if m not in compared]
     if without:
         notes.append(f"Without a published figure: {', '.join(without)}.")
-    notes.append(canvas.run_text(rows))
+    notes += [*more, canvas.run_text(rows)]
+    mark = {"color": "0.2"} | DOT
     handles = [Line2D([], [], **ZERO), Patch(facecolor=BAND["color"])]
-    canvas.below(figure, handles, ["as published", f"within {NEAR:g} point"], None, notes)
+    handles += [Line2D([], [], **mark | HOLLOW), Line2D([], [], **mark)]
+    names = ["as published", f"within {CLOSE:g} point", "reproduced", "not reproduced"]
+    canvas.below(figure, handles, names, None, notes)

@@ -1,6 +1,6 @@
 """The figures: speed and memory against length, learning curves, and those of other modules.
 
-Each function of `FIGURES` takes the paths of the tables that its parameters name and returns a
+Each function of `FIGURES` takes what its parameters name, paths of tables mostly, and returns a
 figure; `draw` writes it as SVG, PNG and PDF. What could not be had is marked or named in it.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import matplotlib
@@ -110,23 +110,24 @@ FORMS = {  # without what differs from run to run
 
 
 def tables_of(name: str) -> list[str]:
-    """The tables that a figure is drawn from, without `.parquet`; `reference` is published ones."""
+    """What a figure is drawn from: tables, without `.parquet`, and of the arguments of `draw`."""
     if name not in FIGURES:
         raise LRAError(f"figure {name}: {nearest(name, FIGURES)}")
     return list(inspect.signature(FIGURES[name]).parameters)
 
 
-def draw(name: str, folder: Path, stem: Path, reference: Path) -> None:
+def draw(
+    name: str, folder: Path, stem: Path, reference: Path, own_tasks: Collection[str] = ()
+) -> None:
     """Write the figure of the tables in `folder` as STEM.svg, .png and .pdf.
 
-    `reference` is a csv of published accuracies. The same tables give the same bytes.
+    `reference` is a csv of published accuracies, with which `own_tasks`, variants, do not compare.
+    The same tables give the same bytes.
     """
-    paths = [
-        reference if table == "reference" else folder / f"{table}.parquet"
-        for table in tables_of(name)
-    ]
+    given = {"reference": reference, "own_tasks": own_tasks}
+    inputs = [given.get(table, folder / f"{table}.parquet") for table in tables_of(name)]
     with matplotlib.rc_context(canvas.STYLE):
-        figure = FIGURES[name](*paths)
+        figure = FIGURES[name](*inputs)
         for suffix, metadata in FORMS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, metadata=metadata)

@@ -22,8 +22,8 @@ class Paired:
     """The first model against the second; percentage points, two-sided p."""
 
     difference: float
-    low: float  # ends of the 95 % interval
-    high: float
+    low: float | None  # ends of the 95 % interval; None where its width cannot be told
+    high: float | None
     p: float
 
 
@@ -48,9 +48,10 @@ def examples(correct_a: np.ndarray, correct_b: np.ndarray) -> Paired:
 def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
     """Compare accuracies (percent) seed by seed with the paired t test; None under two seeds.
 
-    Where every seed has the same difference there is no t: p is then the exact sign test's, or 1
-    for no difference. Wilcoxon's test is not used: below six seeds it cannot reach p < 0.05.
-    Raises ValueError where one has more seeds than the other, or a value is not finite.
+    Where every seed has the same difference there is no t and no interval: p is then the exact
+    sign test's, or 1 for no difference. Wilcoxon's test is not used: below six seeds it cannot
+    reach p < 0.05. Raises ValueError where one has more seeds than the other, or a value is not
+    finite.
     """
     a, b = np.asarray(acc_a, float), np.asarray(acc_b, float)
     if a.shape != b.shape or not np.isfinite([a, b]).all():
@@ -60,7 +61,7 @@ def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
     difference = float(np.mean(a - b))
     if np.ptp(a - b) < 1e-9:
         p = 1.0 if abs(difference) < 1e-9 else 2.0 ** (1 - len(a))
-        return Paired(difference, difference, difference, p)
+        return Paired(difference, None, None, p)
     test = ttest_rel(a, b)
     interval = test.confidence_interval(0.95)
     return Paired(difference, float(interval.low), float(interval.high), float(test.pvalue))

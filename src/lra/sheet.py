@@ -18,18 +18,27 @@ Mark = Literal["", "best", "second"]
 SIGNS = {
     "<": "$<$",
     ">": "$>$",
+    "|": "$|$",
     "±": r"$\pm$",
     "×": r"$\times$",
     "−": r"$-$",
     "–": "--",
     "…": r"\dots{}",
     "≈": r"$\approx$",
+    "∼": r"$\sim$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "→": r"$\rightarrow$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "®": r"\textregistered{}",
+    "™": r"\texttrademark{}",
 }
-LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\~{}"}
+LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LETTERS = set(map(chr, range(0xC0, 0x100))) - set("×÷ÐðÞþ")  # LaTeX has é as it is
 HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
 VIEW = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 MARKDOWN = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
@@ -84,7 +93,10 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet) -> str:
-    """A floating table that needs the package booktabs."""
+    """A floating table, as wide as the line at most, that needs the packages booktabs and graphicx.
+
+    Raises ValueError naming a character that it has no form for.
+    """
     lines = []
     for number, (group, rows) in enumerate(sheet.grouped):
         if group:
@@ -105,19 +117,21 @@ def latex(sheet: Sheet) -> str:
     )
     notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in sheet.notes)
     body = "\n".join(lines)
-    return rf"""% \usepackage{{booktabs}}
+    return rf"""% \usepackage{{booktabs,graphicx}}
 \begin{{table}}
 \centering\footnotesize
 \setlength{{\tabcolsep}}{{4pt}}
 \caption{{\textbf{{{_tex(sheet.title)}.}} {_tex(sheet.caption)}}}
 \label{{tab:{sheet.label}}}
+\smallskip
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
 \begin{{tabular}}{{l{"r" * len(sheet.columns)}}}
 \toprule
 {head}
 \midrule
 {body}
 \bottomrule
-\end{{tabular}}{notes}
+\end{{tabular}}}}{notes}
 \end{{table}}
 """
 
@@ -185,4 +199,7 @@ def _pipes(text: str) -> str:
 
 
 def _tex(text: str) -> str:
+    for character in text:
+        if not (character.isascii() or character in LATEX or character in LETTERS):
+            raise ValueError(f"{character!r} in {text!r}: no form in LaTeX; add one to sheet.SIGNS")
     return "".join(LATEX.get(character, character) for character in text)

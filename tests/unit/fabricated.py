@@ -5,7 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lra.records import HistoryRow, MemoryRow, ScoreRow, SpanRow, SpeedRow, write_rows
+from lra.records import (
+    HistoryRow,
+    MemoryRow,
+    PredictionRow,
+    ScoreRow,
+    SpanRow,
+    SpeedRow,
+    write_rows,
+)
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
 MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
@@ -51,6 +59,21 @@ def span_row(task="text", model="linear", seed=0, layer=-1, **changes) -> dict:
     row |= {"method": "gradient", "samples": 1000, "span": 80.0, "relative": 0.8}
     row |= {"uniform": 100.0, "status": "ok"} | changes
     return row | ({} if row["status"] == "ok" else {"span": None, "relative": None})
+
+
+def predictions(folder: Path, models: dict, labels: np.ndarray) -> None:
+    """Write scores and answers on text: of each model a row a seed of which are right."""
+    rows = []
+    for model, rights in models.items():
+        for seed, right in enumerate(rights):
+            rows.append(score_row(model=model, seed=seed, accuracy=100 * float(right.mean())))
+            answers = np.where(right, labels, 1 - labels)
+            pairs = zip(labels.tolist(), answers.tolist(), strict=True)
+            lines = [{"label": x, "prediction": y} for x, y in pairs]
+            place = folder / "cells/text" / model / f"seed{seed}"
+            place.mkdir(parents=True, exist_ok=True)
+            write_rows(place / "predictions.parquet", lines, PredictionRow)
+    write_rows(folder / "scores.parquet", rows, ScoreRow)
 
 
 def experiment(

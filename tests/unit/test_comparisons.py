@@ -1,16 +1,18 @@
 """Verdicts against published figures, significance and shortcomings."""
 
 import csv
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from fabricated import experiment, score_row
+from fabricated import experiment, predictions, score_row
 
+from lra.attention import Info
 from lra.errors import LRAError
-from lra.records import PredictionRow, ScoreRow, write_rows
+from lra.records import ScoreRow, write_rows
+from lra.replication import replication
 from lra.stats import outcome
-from lra.tables.replication import replication
-from lra.tables.shortcomings import shortcomings
+from lra.tables.shortcomings import COMPLAINTS, shortcomings
 from lra.tables.significance import significance
 
 
@@ -38,26 +40,12 @@ def test_the_verdict_on_a_published_figure(ours, published, wanted):
         assert replication(*facts, "official", True).verdict == "not comparable"
 
 
-def cells(folder, models, labels):
-    rows = []
-    for model, rights in models.items():
-        for seed, right in enumerate(rights):
-            rows.append(score_row(model=model, seed=seed, accuracy=100 * float(right.mean())))
-            answers = np.where(right, labels, 1 - labels)
-            pairs = zip(labels.tolist(), answers.tolist(), strict=True)
-            lines = [{"label": x, "prediction": y} for x, y in pairs]
-            place = folder / "cells/text" / model / f"seed{seed}"
-            place.mkdir(parents=True, exist_ok=True)
-            write_rows(place / "predictions.parquet", lines, PredictionRow)
-    write_rows(folder / "scores.parquet", rows, ScoreRow)
-
-
 def test_a_difference_is_found_and_none_is_not(tmp_path):
     random = np.random.default_rng(3)
     labels = random.integers(0, 2, 600)
     levels = {"transformer": 0.7, "local": 0.7, "linear": 0.5}
     models = {m: [random.random(600) < p for _ in range(3)] for m, p in levels.items()}
-    cells(tmp_path, models, labels)
+    predictions(tmp_path, models, labels)
     significance(tmp_path / "scores.parquet", tmp_path / "s")
     found = {x["model"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
     assert float(found["linear"]["holm_examples"]) < 1e-6 < 0.05 < float(found["local"]["p_seeds"])
@@ -65,7 +53,10 @@ def test_a_difference_is_found_and_none_is_not(tmp_path):
     assert float(found["linear"]["difference"]) == pytest.approx(gap)
     assert float(found["linear"]["low"]) < gap < float(found["linear"]["high"])
     assert found["transformer"]["p_examples"] == ""
-    cells(tmp_path, {"local": models["local"]}, 1 - labels)
+    text = (tmp_path / "s.md").read_text()
+    order = ["**accuracy in percent**", "| transformer", "**points above transformer**", "| local"]
+    assert sorted(order, key=text.index) == order
+    predictions(tmp_path, {"local": models["local"]}, 1 - labels)
     cells_of_all = [score_row(model=m, seed=i) for m in models for i in range(3)]
     write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)
     with pytest.raises(LRAError, match="not of the same test examples"):
@@ -83,5 +74,38 @@ def test_shortcomings_by_family(tmp_path):
     assert kernel["models"] == "linear performer" == kernel["causal"]
     assert float(kernel["time_exponent_high"]) == pytest.approx(1.05)
     assert float(found["full"]["time_exponent_low"]) == pytest.approx(2)
-    assert kernel["longest"] == "3072" and kernel["difference"] != ""
+    assert kernel["longest"] == "4096" and kernel["difference"] != ""
     assert fixed["difference"] == "" and (fixed["n_not_ok"], fixed["points_not_ok"]) == ("1", "2")
+    text = (tmp_path / "s.md").read_text()
+    (line,) = (x for x in text.splitlines() if x.startswith("| fixed pattern "))
+    assert fixed["longest"] == "3072" and line.count("<br><sub>at 3,072</sub>") == 2
+    assert text.count("<sub>at ") == 2 and "reaches no further<br><sub>than its pattern" in line
+    assert "No exponents" not in text
+
+
+def test_a_cell_that_was_not_finished_takes_no_other_away(tmp_path):
+    models = ["transformer", "linear", "performer"]
+    experiment(tmp_path, models, ["text"], lengths=(256, 1024))
+    figures = {
+        "text": (70.0, None, 73.0),
+        "listops": (40.0, 42.0, 17.0),
+        "image": (None, 30.0, 30.0),
+    }
+    rows = [
+        score_row(task, model, accuracy=accuracy, status="oom" if accuracy is None else "ok")
+        for task, accuracies in figures.items()
+        for model, accuracy in zip(models, accuracies, strict=True)
+    ]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    shortcomings(tmp_path, {m: m for m in models}, tmp_path / "s")
+    _, kernel = csv.DictReader((tmp_path / "s.csv").open())
+    text = (tmp_path / "s.md").read_text()
+    assert float(kernel["difference"]) == pytest.approx((2 + 3 - 23) / 3)
+    assert (kernel["n_compared"], kernel["n_cells"], kernel["n_fail"]) == ("3", "6", "1")
+    assert "−6.00 (3/6)" in text and "(n/m): accuracy over n of the family's m cells" in text
+    assert "accuracy counts what is at chance (FAIL) as measured." in text
+    assert "No exponents: 2 lengths were profiled" in text and "least squares" not in text
+
+
+def test_every_family_has_the_surveys_complaint():
+    assert set(COMPLAINTS) == set(get_args(get_type_hints(Info)["family"]))

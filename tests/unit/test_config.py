@@ -53,6 +53,11 @@ def test_every_experiment_of_the_repository_resolves():
                 assert (cell.task, cell.model) == (task, model)
 
 
+@pytest.mark.parametrize("file", ["config.yaml", "paper.yaml", "survey.yaml"])
+def test_every_experiment_profiles_enough_lengths_for_exponents(file):
+    assert len(Arena.read(ROOT / "config" / file).experiment.profile.lengths) >= 3
+
+
 def test_every_mechanism_has_its_defaults_and_its_place_in_the_survey():
     for name in attention.names():
         assert (ROOT / f"config/models/{name}.yaml").exists()

@@ -32,12 +32,11 @@ LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
 LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
 
 
-def figure_of(name, folder):
+def figure_of(name, folder, own_tasks=()):
+    given = {"reference": PAPER, "own_tasks": own_tasks}
     with matplotlib.rc_context(canvas.STYLE):
-        paths = {table: folder / f"{table}.parquet" for table in figures.tables_of(name)}
-        return figures.FIGURES[name](
-            **paths | ({"reference": PAPER} if "reference" in paths else {})
-        )
+        wanted = figures.tables_of(name)
+        return figures.FIGURES[name](*(given.get(x, folder / f"{x}.parquet") for x in wanted))
 
 
 def draw(name, folder, to=None):
@@ -319,7 +318,7 @@ def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
     points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
     assert [p["model"] for p in scatter.pareto(points)] == ["slow", "middle", "fast"]
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "(dotted line): " in words_of_performance(tmp_path)
+    assert "Dotted line: " in words_of_performance(tmp_path)
 
 
 def test_the_heat_map_says_in_each_cell_what_it_is(tmp_path):
@@ -352,6 +351,30 @@ def test_a_difference_is_ours_minus_the_published_figure(tmp_path):
     assert [dot.get_xdata()[0] for dot in dots] == [pytest.approx(1.0)]  # published: 65.90
     assert [text.get_text() for text in axes.texts] == ["FAIL here"]
     assert any("Without a published figure: new." in t.get_text() for t in figure.texts)
+
+
+def test_a_difference_is_hollow_where_it_counts_as_reproduced(tmp_path):
+    rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((60.0, 70.0))]
+    rows += [score_row("text", "transformer", s, accuracy=80.0 + s / 100) for s in (0, 1)]
+    rows += [score_row("listops", "local", accuracy=17.0), score_row("listops", "transformer")]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    text, listops = figure_of("difference", tmp_path).axes
+    assert [x.get_text() for x in listops.texts] == ["both at chance"]
+    faces = [x.get_markerfacecolor() for x in text.lines if x.get_marker() not in ("", "None")]
+    assert [face == "white" for face in faces] == [True, False]
+    ends = [x for x in text.lines if x.get_marker() == "None" and len(x.get_xdata()) == 2]
+    band = text.patches[0].get_zorder()
+    assert len(ends) == 3 and all(x.get_zorder() > band for x in ends)  # two, and that of zero
+
+
+def test_a_task_of_our_own_is_not_compared_and_said(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text", "image"], seeds=(0, 1))
+    figure = figure_of("difference", tmp_path, own_tasks=["text"])
+    assert [axes.get_title() for axes in figure.axes] == ["image"]
+    said = "Not compared, as variants of our own: text."
+    assert any(said in " ".join(t.get_text().split()) for t in figure.texts)
+    figure = figure_of("difference", tmp_path, own_tasks=["text", "image"])
+    assert not figure.axes and any("text, image" in t.get_text() for t in figure.texts)
 
 
 def test_nothing_of_the_quick_protocol_is_compared_with_the_paper(tmp_path):

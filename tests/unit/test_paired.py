@@ -77,7 +77,8 @@ def test_over_seeds_it_is_the_t_test_of_the_differences():
     low, high = wanted.confidence_interval()
     assert (result.low, result.high, result.p) == pytest.approx((low, high, wanted.pvalue))
     assert paired.seeds([60.0], [50.0]) is None
-    assert paired.seeds([60.0, 61.0], [60.0, 61.0]) == paired.Paired(0, 0, 0, 1)
+    assert paired.seeds([60.0, 61.0], [60.0, 61.0]) == paired.Paired(0, None, None, 1)
+    assert paired.seeds([60.0, 61.0], [59.0, 60.0]) == paired.Paired(1, None, None, 0.5)
     assert paired.seeds([60.0, 61.0, 62.0], [59.0, 60.0, 61.0]).p == 0.25
 
 

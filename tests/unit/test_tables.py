@@ -8,14 +8,13 @@ from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra import sheet
 from lra.errors import LRAError
 from lra.records import MemoryRow, ScoreRow, SpeedRow, write_rows
-from lra.sheet import Entry, Row, Sheet
 from lra.tables.accuracy import accuracy as accuracy_table
 from lra.tables.accuracy import rank
 from lra.tables.efficiency import costs
 from lra.tables.efficiency import efficiency as efficiency_table
+from lra.tables.training import training
 
 FIVE = [task for task in TASKS if task != "pathx"]
 
@@ -67,7 +66,7 @@ def test_the_papers_figure_and_the_difference(accuracy):
     assert float(line["difference"]) == pytest.approx(1.1)
     assert line["n_ok"] == line["n_seeds"] == "2"
     assert entries(forms["md"], "linear") == [
-        "67.00 ± 1.41<br><sub>[54.3, 79.7]</sub><br><sub>65.90 (+1.10) ≈</sub>"
+        "67.00 ± 1.41<br><sub>[54.3, 79.7]</sub><br><sub>65.90 (+1.10) ∼</sub>"
     ]
 
 
@@ -119,34 +118,13 @@ def test_models_off_the_transformers_size_by_more_than_a_tenth_are_marked(accura
     assert "do not allow" not in forms["md"]
 
 
-def test_an_average_is_over_every_task(accuracy):
-    _, forms = accuracy(five(listops=40.0))
-    assert entries(forms["md"], "linear")[-1] == "64.00<br><sub>50.55 (+13.45)</sub>"
-
-
-@pytest.mark.parametrize("broken", [{"status": "oom"}, {"accuracy": 50.0}])
-def test_no_average_where_a_task_has_no_number(accuracy, broken):
-    rows = five()
-    rows[2] |= score_row("text", "linear", 0, **broken)
-    rows[3] |= score_row("text", "linear", 1, **broken)
-    _, forms = accuracy(rows)
-    assert entries(forms["md"], "linear")[-1] == "-<br><sub>50.55</sub>"
-    assert "No average" in forms["md"]
-
-
-def test_the_papers_average_is_only_beside_one_over_the_same_tasks(accuracy):
-    _, forms = accuracy([score_row(), score_row("listops")])
-    assert entries(forms["md"], "linear")[-1] == "60.00"
-    _, forms = accuracy([*five(), score_row("pathx", accuracy=70.0)])
-    assert entries(forms["md"], "linear")[-1] == "70.00<br><sub>50.55</sub>"
-    assert "averages leave it out" in forms["md"]
-
-
 def test_an_odd_published_average_is_kept_and_said(accuracy):
     _, forms = accuracy([*five("sinkhorn"), *five("bigbird")])
     assert "51.39" in entries(forms["md"], "sinkhorn")[-1]
     assert "sinkhorn: the published average, 51.39, is not the mean" in forms["md"]
-    assert "bigbird: the paper's" not in forms["md"]
+    assert "bigbird: the published average" not in forms["md"]
+    assert "sinkhorn: likewise, the official code's blocks" in forms["md"]
+    assert "local: the official code" not in forms["md"]
 
 
 def test_best_and_second_are_marked_in_every_form(accuracy):
@@ -207,7 +185,7 @@ def test_factors_are_over_the_materialised_transformer(efficiency):
     assert lines["transformer-materialised", 1024]["published_steps_per_s"] == "8.1"
     assert lines["transformer", 1024]["published_steps_per_s"] == ""
     cells = entries(forms["md"], "linear")
-    assert cells == ["5.00<br><sub>2.5× [1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
+    assert cells == ["5.00<br><sub>2.5× [9.1, 1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
     assert "the factor over transformer-materialised" in forms["md"]
     assert "no counterpart in the paper" in forms["md"]
 
@@ -235,6 +213,13 @@ def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
     assert "In brackets" not in forms["md"]
 
 
+def test_a_published_speed_is_shown_where_a_note_is_of_it(efficiency):
+    _, forms = efficiency(*profile({"synthesizer": 5.0}, length=3072))
+    assert entries(forms["md"], "synthesizer")[0] == "5.00<br><sub>[6.6, 2.9×]</sub>"
+    assert "In brackets: steps/s, factor and GB published" in forms["md"]
+    assert "synthesizer: the published 6.6 steps/s" in forms["md"]
+
+
 def test_small_memory_is_in_megabytes(efficiency):
     _, forms = efficiency([speed_row()], [memory_row(peak_bytes=5_250_000)])
     assert entries(forms["md"], "linear")[1] == "5.25<br><sub>[0.37 GB]</sub>"
@@ -250,14 +235,33 @@ def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
     text = (tmp_path / "costs.md").read_text()
     assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
+    assert "Energy:" not in text
+    write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
+    costs(*inputs, REFERENCE / "efficiency.csv", tmp_path / "costs")
+    assert "Energy: no driver told it on cpu: demo." in (tmp_path / "costs.md").read_text()
 
 
-def test_names_with_signs_survive_every_form():
-    page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
-    assert "a\\|b<br>c" in sheet.markdown(page)
-    assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
-    html = sheet.page(page)
-    assert "&lt;1&gt;" in html and "A &amp; B" in html and "a|b<br>c" in html
+def test_trainings_have_their_mean_time_and_energy(tmp_path):
+    def table(*rows):
+        write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+        training(tmp_path / "scores.parquet", tmp_path / "t")
+        lines = {x["model"]: x for x in csv.DictReader((tmp_path / "t.csv").open())}
+        return lines, (tmp_path / "t.md").read_text()
+
+    both = [{"train_seconds": t, "energy_joules": 1000 * t} for t in (60.0, 180.0)]
+    rows = [score_row(seed=i, **own) for i, own in enumerate(both)]
+    rows += [score_row(model="local", seed=0, status="oom"), score_row(model="local", seed=1)]
+    rows += [score_row(model="sparse", seed=i, train_seconds=90.0) for i in (0, 1)]
+    lines, text = table(*rows)
+    assert (lines["linear"]["seconds"], lines["linear"]["joules"]) == ("120.0", "120000.0")
+    assert (lines["local"]["status"], lines["local"]["seconds"]) == ("1/2 ok", "")
+    assert entries(text, "linear") == ["2.00<br><sub>120 kJ</sub>"]
+    assert (entries(text, "local"), entries(text, "sparse")) == (["1/2 ok"], ["1.50"])
+    assert (
+        "Energy: not told of every seed of sparse on text." in text and "training in min," in text
+    )
+    _, text = table(*rows[2:])
+    assert "Energy: no driver told it on cpu: demo." in text and "GPU" not in text
 
 
 @pytest.mark.parametrize("models", [MODELS, ["linear"], []])

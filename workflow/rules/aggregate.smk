@@ -259,6 +259,40 @@ rule table_costs:
         " --stem {params.stem} 2>&1 | tee {log}"
 
 
+rule table_training:
+    """Time and energy of the trainings."""
+    input:
+        scores="results/{experiment}/scores.parquet",
+    output:
+        multiext("results/{experiment}/tables/training", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/training.html",
+            caption="../report/table_training.rst",
+            category="Tables",
+            labels={"table": "training"},
+        ),
+    log:
+        "results/{experiment}/logs/table_training.log",
+    benchmark:
+        "results/{experiment}/benchmarks/table_training.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        **CPU_NODE,
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+    params:
+        code=fingerprint.stage("tables.training"),
+        root=subpath(input.scores, parent=True),
+        stem=subpath(output[0], strip_suffix=".csv"),
+    message:
+        "table of trainings"
+    shell:
+        "lra tables training --root {params.root}"
+        " --stem {params.stem} 2>&1 | tee {log}"
+
+
 rule table_span:
     """Required attention span."""
     input:
@@ -360,8 +394,10 @@ rule figure:
         root=subpath(input[0], parent=True),
         stem=subpath(output[0], strip_suffix=".png"),
         reference=PUBLISHED_SCORES,
+        own_tasks=",".join(OWN_TASKS),
     message:
         "figure {wildcards.figure}"
     shell:
         "lra figure {wildcards.figure} --root {params.root} --reference {params.reference}"
+        " --own-tasks {params.own_tasks:q}"
         " --stem {params.stem} 2>&1 | tee {log}"

@@ -24,7 +24,15 @@ GENERATED = [
 ]
 PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
 PUBLISHED_SCORES = f"config/reference/{'standard' if EXPERIMENT.protocol == 'standard' else 'scores'}.csv"
-TABLES = ["accuracy", "significance", "efficiency", "costs", "span", "shortcomings"]
+TABLES = [
+    "accuracy",
+    "significance",
+    "efficiency",
+    "costs",
+    "training",
+    "span",
+    "shortcomings",
+]
 # A data set of another name than the task's own or a published one of it is a variant of ours.
 OWN_TASKS = [
     task

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
 from lra import published
 from lra.published import AVERAGED, figure
 from lra.records import ScoreRow, read_table
+from lra.replication import CHANCE, NEAR, WITHIN, Replication, replication
 from lra.sheet import Entry, Mark, Row, Sheet
-from lra.stats import above_chance, outcome
+from lra.stats import Outcome, above_chance, outcome, summary
 from lra.tables.forms import in_order, listed, nothing, one_value, signed, write
-from lra.tables.replication import CLOSE, SIGNS, replication
+
+AVERAGE = "average"  # over tasks; stands where a task does
 
 
 def accuracy(scores: Path, reference: Path, stem: Path, own_tasks: Collection[str] = ()) -> None:
     """Write the table of scores.parquet; `own_tasks` are variants that do not compare.
 
     A mean counts only where every seed is ok and it is above chance, tested with the test examples
-    of one seed (see stats.outcome): ranks, differences and averages use no other. Raises LRAError
-    where the scores mix experiments, protocols or test sets.
+    of one seed (see stats.outcome): ranks and differences use no other. An average is over tasks,
+    seed by seed, whatever is at chance. Raises LRAError where the scores mix experiments, protocols
+    or test sets.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
@@ -36,11 +40,10 @@ def accuracy(scores: Path, reference: Path, stem: Path, own_tasks: Collection[st
     lines = _lines(rows, paper, own_tasks)
     notes = _notes(lines, rows)
     if any(line["published"] is not None for line in lines):
-        known = [line["task"] for line in lines if line["published"] is not None]
-        known += ["avg"] if _tasks(lines) >= AVERAGED else []
+        known = [_published_as(line["task"]) for line in lines if line["published"] is not None]
         notes += published.remarks(reference, in_order(rows, "model"), known)
     whose = published.WHOSE.get(reference.name, reference.name)
-    write(_sheet(lines, rows, paper, whose, notes), lines, stem)
+    write(_sheet(lines, rows, whose, notes), lines, stem)
 
 
 def rank(values: dict[str, float | None]) -> dict[str, Mark]:
@@ -52,31 +55,75 @@ def rank(values: dict[str, float | None]) -> dict[str, Mark]:
 
 
 def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: Collection[str]) -> list[dict]:
+    """One a task and model, and of several tasks one a model for their average."""
+    models, tasks = in_order(rows, "model"), in_order(rows, "task")
     lines = []
-    models = in_order(rows, "model")
-    for task in in_order(rows, "task"):
+    for task in tasks:
         own = {m: [r for r in rows if (r["task"], r["model"]) == (task, m)] for m in models}
-        outcomes = {model: outcome(seeds) for model, seeds in own.items() if seeds}
-        marks = rank({model: found.number for model, found in outcomes.items()})
-        for model, found in outcomes.items():
-            first, mean = own[model][0], found.accuracy
-            theirs = figure(paper.get(model, {}), task)
-            facts = first["n_test"], first["chance"], first["protocol"]
-            met = replication(found, theirs, *facts, own_task=task in own_tasks)
-            comparable = first["protocol"] != "quick" and task not in own_tasks
-            line = {key: first[key] for key in ("experiment", "protocol", "task", "model")}
-            line |= {"verdict": found.verdict, "mean": None, "std": None, "low": None, "high": None}
-            line |= {"n_ok": 0, "n_stuck": None, "n_seeds": found.seeds}
-            if mean:
-                line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
-                line |= {"n_ok": mean.n, "n_stuck": sum(map(_stuck, own[model]))}
-            line |= {"n_test": first["n_test"], "chance": first["chance"], "rank": marks[model]}
-            line |= {"validation": first["validation"], "params": first["params"]}
-            line |= {"published": theirs}
-            line |= {"difference": _minus(found.number, theirs) if comparable else None}
-            line |= {"replication": met.verdict, "replication_why": met.why}
-            lines.append(line)
+        own = {model: seeds for model, seeds in own.items() if seeds}
+        found = {model: outcome(seeds) for model, seeds in own.items()}
+        facts = {m: seeds[0] | {"n_stuck": sum(map(_stuck, seeds))} for m, seeds in own.items()}
+        lines += _column(task, found, facts, paper, task in own_tasks)
+    if len(tasks) > 1:
+        over = averaged(tasks)
+        found = {m: _average([r for r in rows if r["model"] == m], over) for m in models}
+        lost = dict.fromkeys(("n_test", "chance", "validation", "params", "n_stuck"))
+        facts = {r["model"]: r | lost for r in rows}
+        theirs = paper if set(over) == AVERAGED else {}
+        lines += _column(AVERAGE, found, facts, theirs, any(task in own_tasks for task in over))
     return lines
+
+
+def averaged(tasks: list[str]) -> list[str]:
+    """The tasks that an average is over: the paper's five where all are there, else all."""
+    return [t for t in tasks if t in AVERAGED] if set(tasks) >= AVERAGED else tasks
+
+
+def _average(rows: list[dict], tasks: list[str]) -> Outcome:
+    """Of one model over its seeds, each with its mean over the tasks; never FAIL."""
+    at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
+    seeds = in_order(rows, "seed")
+    if any((task, seed) not in at for task in tasks for seed in seeds):
+        return Outcome("incomplete", None, len(seeds))
+    means = [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
+    return Outcome("ok", summary(means), len(seeds))
+
+
+def _column(
+    task: str,
+    found: dict[str, Outcome],
+    facts: dict[str, dict],
+    paper: dict[str, dict],
+    own_task: bool,
+) -> list[dict]:
+    """The lines of a task or of the average; `facts` has by model what its rows have in common."""
+    marks = rank({model: ours.number for model, ours in found.items()})
+    lines = []
+    for model, ours in found.items():
+        own, mean = facts[model], ours.accuracy
+        theirs = figure(paper.get(model, {}), _published_as(task))
+        met = replication(
+            ours, theirs, own["n_test"], own["chance"], own["protocol"], own_task=own_task
+        )
+        comparable = own["protocol"] != "quick" and not own_task
+        line = {"experiment": own["experiment"], "protocol": own["protocol"]}
+        line |= {"task": task, "model": model, "verdict": ours.verdict}
+        line |= dict.fromkeys(("mean", "std", "low", "high"))
+        line |= {"n_ok": 0, "n_stuck": None, "n_seeds": ours.seeds}
+        if mean:
+            line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
+            line |= {"n_ok": mean.n, "n_stuck": own["n_stuck"]}
+        line |= {"n_test": own["n_test"], "chance": own["chance"], "rank": marks[model]}
+        line |= {"validation": own["validation"], "params": own["params"]}
+        line |= {"published": theirs}
+        line |= {"difference": _minus(ours.number, theirs) if comparable else None}
+        line |= {"replication": met.verdict, "replication_why": met.why}
+        lines.append(line)
+    return lines
+
+
+def _published_as(task: str) -> str:
+    return "avg" if task == AVERAGE else task
 
 
 def _stuck(row: dict) -> bool:
@@ -85,34 +132,21 @@ def _stuck(row: dict) -> bool:
     return row["status"] == "ok" and not above_chance(*facts)
 
 
-def _sheet(
-    lines: list[dict], rows: list[dict], paper: dict[str, dict], whose: str, notes: list[str]
-) -> Sheet:
+def _sheet(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) -> Sheet:
     at = {(line["model"], line["task"]): line for line in lines}
-    models, tasks = in_order(rows, "model"), in_order(rows, "task")
+    models, columns = in_order(rows, "model"), in_order(lines, "task")
+    several = len({line["n_seeds"] for line in lines}) > 1
+    table = [Row(m, [_entry(at.get((m, column)), several) for column in columns]) for m in models]
+
     protocol = rows[0]["protocol"]
-    seeds = {line["n_seeds"] for line in lines}
-
-    averages = {model: _average([at.get((model, task)) for task in tasks]) for model in models}
-    average_marks = rank(averages)
-    table = []
-    for model in models:
-        entries = [_entry(at.get((model, task)), len(seeds) > 1) for task in tasks]
-        if len(tasks) > 1:
-            theirs = figure(paper.get(model, {}), "avg") if set(tasks) >= AVERAGED else None
-            same = set(tasks) == AVERAGED and protocol != "quick"
-            difference = _minus(averages[model], theirs) if same else None
-            text = "-" if averages[model] is None else f"{averages[model]:.2f}"
-            under = _published_text(theirs, difference)
-            entries.append(Entry(text, under, average_marks[model]))
-        table.append(Row(model, entries))
-
     sure = {r["task"]: r for r in rows} | {r["task"]: r for r in rows if r["status"] == "ok"}
     facts = [f"{t} {r['chance']:.1f} %, n = {r['n_test']:,}" for t, r in sure.items()]
     caption = (
         f"Experiment {rows[0]['experiment']}, protocol {protocol}; test accuracy in percent, "
         f"{_seed_words(rows)}. Chance (the majority class) and test examples: {'; '.join(facts)}."
     )
+    if AVERAGE in columns:
+        caption += f" Average: over {listed(averaged(in_order(rows, 'task')))}, seed by seed."
     if any(line["published"] is not None for line in lines):
         caption += f" Last line: {whose}"
         caption += (
@@ -123,7 +157,6 @@ def _sheet(
     elif protocol == "quick":
         caption += " Small models on small data: not comparable with the paper's figures."
     caption += " Best in bold, second underlined." if len(models) > 1 else ""
-    columns = [*tasks, "average"] if len(tasks) > 1 else tasks
     return Sheet("accuracy", "Accuracy", caption, columns, table, notes)
 
 
@@ -131,18 +164,7 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
     notes = []
     if any(line["verdict"] == "FAIL" for line in lines):
         notes.append("FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
-    met = [line for line in lines if line["replication"] not in (None, "not comparable")]
-    if met:
-        counts = {verdict: sum(x["replication"] == verdict for x in met) for verdict in SIGNS}
-        notes.append(
-            f"≈ reproduced ({counts['reproduced']} of {len(met)}): the published figure is within "
-            f"our 95 % interval or {CLOSE:g} point of our mean, or both are at chance; ↑ ours is "
-            f"above ({counts['above']}), ↓ below ({counts['below']})."
-        )
-    odd = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
-    if odd:
-        cells = [f"{x['model']} on {x['task']} ({x['replication_why']})" for x in odd]
-        notes.append(f"Not comparable with what was published: {'; '.join(cells)}.")
+    notes += _against_published(lines)
     for task in in_order(rows, "task"):
         own = [line for line in lines if line["task"] == task]
         stuck = [f"{x['model']} {x['n_stuck']}/{x['n_ok']}" for x in own if x["n_stuck"]]
@@ -157,8 +179,40 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
                 f"{task}: parameters more than 10 % from the transformer's "
                 f"{sizes['transformer']:,}, which LRA's rules do not allow: {', '.join(off_size)}."
             )
-    if len(_tasks(lines)) > 1 and any(line["verdict"] != "ok" for line in lines):
-        notes.append("No average (-) where a task has no accuracy above chance from every seed.")
+    averages = [line for line in lines if line["task"] == AVERAGE]
+    over = averaged(in_order(rows, "task"))
+    failed: dict[str, list[str]] = {x["model"]: [] for x in averages if x["verdict"] == "ok"}
+    for x in lines:
+        if x["verdict"] == "FAIL" and x["model"] in failed and x["task"] in over:
+            failed[x["model"]].append(x["task"])
+    cells = [f"{model} ({listed(tasks)})" for model, tasks in failed.items() if tasks]
+    if cells:
+        notes.append(f"average: FAIL counts with the accuracy measured: {listed(cells)}.")
+    if any(line["verdict"] == "incomplete" for line in averages):
+        notes.append("No average (-) where a seed of one of its tasks is missing or not ok.")
+    return notes
+
+
+def _against_published(lines: list[dict]) -> list[str]:
+    notes = []
+    met = [line for line in lines if line["replication"] not in (None, "not comparable")]
+    if met:
+        by = Counter(x["replication"] for x in met) + Counter(x["replication_why"] for x in met)
+        wide = [x["high"] - x["low"] for x in met if x["replication_why"] == WITHIN]
+        notes.append(
+            f"Reproduced, of {len(met)} published figures: ≈ {NEAR} of our mean ({by[NEAR]}) or "
+            f"{CHANCE} ({by[CHANCE]}); ∼ only {WITHIN} ({by[WITHIN]}"
+            + (f", up to {max(wide):.1f} points wide" if wide else "")
+            + f"). Not: ↑ ours is above ({by['above']}), ↓ below ({by['below']})."
+        )
+    odd: dict[tuple[str, str], list[str]] = {}
+    for x in lines:
+        lost = x["replication"] == "not comparable" and x["protocol"] != "quick"
+        if lost and x["verdict"] != "incomplete":
+            odd.setdefault((x["task"], x["replication_why"]), []).append(x["model"])
+    if odd:
+        cells = [f"{task}: {listed(models)} ({why})" for (task, why), models in odd.items()]
+        notes.append(f"Not comparable with what was published: {'; '.join(cells)}.")
     return notes
 
 
@@ -174,7 +228,7 @@ def _off_size(sizes: dict[str, int]) -> list[str]:
 def _entry(line: dict | None, say_seeds: bool) -> Entry:
     if line is None:
         return Entry("-")
-    text, under = line["verdict"], []
+    text, under = "-" if line["verdict"] == "incomplete" else line["verdict"], []
     if text == "ok":
         text = f"{line['mean']:.2f}"
         text += f" ± {line['std']:.2f}" if line["std"] is not None else ""
@@ -183,14 +237,9 @@ def _entry(line: dict | None, say_seeds: bool) -> Entry:
         ends = line["low"] is not None and (max(line["low"], 0), min(line["high"], 100))
         under += ["[{:.1f}, {:.1f}]".format(*ends)] if ends else []
     theirs = _published_text(line["published"], line["difference"])
-    under.append(f"{theirs} {SIGNS.get(line['replication'], '')}".strip())
+    sign = Replication(line["replication"], line["replication_why"]).sign
+    under.append(f"{theirs} {sign}".strip())
     return Entry(text, "\n".join(filter(None, under)), line["rank"])
-
-
-def _average(lines: list[dict | None]) -> float | None:
-    if any(line is None or line["verdict"] != "ok" for line in lines):
-        return None
-    return sum(line["mean"] for line in lines) / len(lines)
 
 
 def _published_text(theirs: float | str | None, difference: float | None) -> str:
@@ -210,9 +259,5 @@ def _seed_words(rows: list[dict]) -> str:
         return f"seed {seeds[0]} only, hence no standard deviation and no interval"
     return (
         f"mean ± standard deviation over seeds {listed(seeds)}, and in brackets the 95 % interval "
-        "of the mean (Student's t)"
+        "of the mean (Student's t, cut at 0 and 100 %)"
     )
-
-
-def _tasks(lines: list[dict]) -> set[str]:
-    return {line["task"] for line in lines}

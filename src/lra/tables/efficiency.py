@@ -106,8 +106,9 @@ def _by_length(lines: list[dict], remarks: list[str]) -> Sheet:
         caption += f" Below: the factor over {base}, whose attention is {kind} the paper's."
     if any(line["published_speedup"] is not None for line in lines):
         notes.append(
-            f"In brackets: the factor and GB published by {PAPER}, Table 2, of byte-level text, "
-            "batch size 32, 4x4 TPU v3. Sizes and hardware differ: compare trends, not figures."
+            f"In brackets: steps/s, factor and GB published by {PAPER}, Table 2, of byte-level "
+            "text, batch size 32, 4x4 TPU v3. Sizes and hardware differ: compare trends, not "
+            "figures."
         )
     if any(line["factor"] is None and line["speed_status"] == "ok" for line in lines):
         notes.append(f"No factor at a length at which {base} has no speed.")
@@ -145,6 +146,8 @@ def _costs(lines: list[dict]) -> Sheet:
         )
     if any("J/step" in heading for heading in shown):
         notes.append("J/step: energy of the whole GPU, by its driver, over the steps of training.")
+    elif all(line["joules_per_step"] is None for line in lines):
+        notes.append(f"Energy: no driver told it on {listed(in_order(lines, 'device'))}.")
     notes.append("Memory is of the whole process at the peak of training.")
     caption = " ".join([_where(lines), *said])
     return Sheet("costs", "What a step costs", caption, list(shown), table, notes)
@@ -173,8 +176,9 @@ def _entry(line: dict | None, status: str, column: str, size: float, below=None)
 
 
 def _speedup(line: dict) -> str:
-    theirs = line["published_speedup"]
-    return f"{times(line['factor'])} {'' if theirs is None else f'[{theirs:.1f}×]'}".strip()
+    rate, factor = line["published_steps_per_s"], line["published_speedup"]
+    theirs = "" if factor is None else f"[{rate:.1f}, {factor:.1f}×]"
+    return f"{times(line['factor'])} {theirs}".strip()
 
 
 def _published_memory(line: dict) -> str:

@@ -46,6 +46,12 @@ def in_order(rows: Iterable[dict], column: str) -> list:
     return list(dict.fromkeys(row[column] for row in rows))
 
 
+def status(rows: list[dict]) -> str:
+    """The status that all seeds have, or e.g. 2/3 ok."""
+    found = [row["status"] for row in rows]
+    return found[0] if len(set(found)) == 1 else f"{found.count('ok')}/{len(found)} ok"
+
+
 def listed(values: Iterable) -> str:
     return ", ".join(map(str, values))
 

@@ -100,15 +100,17 @@ def _complete(seeds: list[dict]) -> bool:
 
 def _sheet(lines: list[dict], rows: list[dict], base: str) -> Sheet:
     tasks, at = in_order(rows, "task"), {(x["model"], x["task"]): x for x in lines}
+    others = [model for model in in_order(rows, "model") if model != base]
     table = [
-        Row(model, [_entry(at.get((model, task)), base) for task in tasks])
-        for model in [base, *(m for m in in_order(rows, "model") if m != base)]
+        Row(model, [_entry(at.get((model, task)), base) for task in tasks], group)
+        for group, models in (("accuracy in percent", [base]), (f"points above {base}", others))
+        for model in models
     ]
     several = any(line["p_seeds"] is not None for line in lines)
     caption = (
-        f"Experiment {rows[0]['experiment']}. First row: accuracy of {base} in percent; below it, "
-        f"percentage points of each model above {base}. In brackets: 95 % interval over test "
-        "examples, for these trained models (exact for one seed, else bootstrap). "
+        f"Experiment {rows[0]['experiment']}. Accuracy of {base}, and percentage points of each "
+        "other model above it. In brackets: 95 % interval over test examples, for these trained "
+        "models (exact for one seed, else bootstrap). "
         f"p: {'over test examples; over seeds' if several else 'over test examples'}, uncorrected."
     )
     notes = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from lra.records import SpanRow, read_table
 from lra.sheet import Entry, Row, Sheet
 from lra.stats import summary
-from lra.tables.forms import in_order, listed, nothing, number, one_value, write
+from lra.tables.forms import in_order, listed, nothing, number, one_value, status, write
 
 TITLE = "Required attention span"
 MEAN = -1  # the layer that stands for all
@@ -35,9 +35,8 @@ def span(span: Path, stem: Path) -> None:
 
 def _line(rows: list[dict]) -> dict:
     ok = [r for r in rows if r["status"] == "ok"]
-    statuses = in_order(rows, "status")
     line = {key: rows[0][key] for key in ("experiment", "task", "model", "method")}
-    line |= {"status": statuses[0] if len(statuses) == 1 else f"{len(ok)}/{len(rows)} ok"}
+    line |= {"status": status(rows)}
     line |= dict.fromkeys(("span", "std", "low", "high", "relative"))
     if ok and len(ok) == len(rows):
         spans = summary([r["span"] for r in ok])

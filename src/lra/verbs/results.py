@@ -47,7 +47,9 @@ def collect(
 def tables(
     what: Annotated[
         str,
-        typer.Argument(help="accuracy, significance, efficiency, costs, span or shortcomings"),
+        typer.Argument(
+            help="accuracy, significance, efficiency, costs, training, span or shortcomings"
+        ),
     ],
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
     stem: Annotated[Path, typer.Option(help="where the csv, md, tex and html go, without ending")],
@@ -60,7 +62,7 @@ def tables(
     ] = "",
 ) -> None:
     """One table of what was measured, as csv, Markdown, LaTeX and HTML."""
-    names = ("accuracy", "significance", "efficiency", "costs", "span", "shortcomings")
+    names = ("accuracy", "significance", "efficiency", "costs", "training", "span", "shortcomings")
     one_of("lra tables", what, names)
     if what in ("accuracy", "efficiency", "costs") and reference is None:
         raise LRAError(f"lra tables {what}: --reference is needed, one of config/reference/*.csv")
@@ -73,6 +75,10 @@ def tables(
         from lra.tables.significance import significance
 
         significance(scores, stem)
+    elif what == "training":
+        from lra.tables.training import training
+
+        training(scores, stem)
     elif what == "span":
         from lra.tables.span import span
 
@@ -128,8 +134,10 @@ def figure(
     root: Annotated[Path, typer.Option(help="folder of the experiment's Parquet tables")],
     reference: Annotated[Path, typer.Option(help="published accuracies, csv")],
     stem: Annotated[Path, typer.Option(help="where the svg, png and pdf go, without ending")],
+    own_tasks: Annotated[str, typer.Option(help="of difference: as of the table of accuracy")] = "",
 ) -> None:
     """Draw one figure as svg, png and pdf."""
     from lra import figures
 
-    figures.draw(one_of("lra figure", what, figures.FIGURES), root, stem, reference)
+    name = one_of("lra figure", what, figures.FIGURES)
+    figures.draw(name, root, stem, reference, own_tasks.split(","))

@@ -1,0 +1,145 @@
+"""The table of accuracy against published figures: averages, verdicts, and the notes on both."""
+
+import csv
+
+import pytest
+from fabricated import REFERENCE, TASKS, score_row
+
+from lra.records import ScoreRow, write_rows
+from lra.stats import summary
+from lra.tables.accuracy import accuracy
+
+FIVE = [task for task in TASKS if task != "pathx"]
+LEVELS = dict(zip(FIVE, (36.0, 64.0, 57.0, 42.0, 71.0), strict=True))  # near the transformer's
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Rows -> the lines of the csv by model and task, and the Markdown."""
+
+    def build(rows, own_tasks=()):
+        write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+        reference, stem = REFERENCE / "scores.csv", tmp_path / "accuracy"
+        accuracy(tmp_path / "scores.parquet", reference, stem, own_tasks)
+        lines = csv.DictReader(stem.with_suffix(".csv").open())
+        return {(x["model"], x["task"]): x for x in lines}, stem.with_suffix(".md").read_text()
+
+    return build
+
+
+def rows_of(model="transformer", seeds=(0, 1, 2), tasks=tuple(FIVE), **levels):
+    """A row a task and seed; seed s is s points above the task's level."""
+    return [
+        score_row(t, model, s, accuracy=(LEVELS | levels).get(t, 50.0) + s)
+        for t in tasks
+        for s in seeds
+    ]
+
+
+def average(text: str, model="transformer") -> str:
+    (line,) = (x for x in text.splitlines() if x.startswith(f"| {model} "))
+    return line.strip("|").split("|")[-1].strip()
+
+
+def test_an_average_is_of_each_seeds_mean_over_the_papers_five_tasks(table):
+    lines, text = table(rows_of() + rows_of(tasks=["pathx"]))
+    line, wanted = lines["transformer", "average"], summary([54.0, 55.0, 56.0])
+    for key in ("mean", "std", "low", "high"):
+        assert float(line[key]) == pytest.approx(getattr(wanted, key))
+    assert (line["verdict"], line["n_ok"], line["n_seeds"]) == ("ok", "3", "3")
+    assert (line["n_test"], line["chance"], line["params"]) == ("", "", "")
+    assert float(line["difference"]) == pytest.approx(55 - 54.39)
+    assert (line["replication"], line["replication_why"]) == ("reproduced", "within 1 point")
+    shown = "55.00 ± 1.00<br><sub>[52.5, 57.5]</sub><br><sub>54.39 (+0.61) ≈</sub>"
+    assert average(text) == shown
+    assert "Average: over listops, text, retrieval, image, pathfinder, seed by seed." in text
+
+
+def test_an_average_counts_what_is_at_chance_and_says_so(table):
+    rows = rows_of(listops=16.0) + rows_of("linear", tasks=[*FIVE, "pathx"])
+    lines, text = table(rows)
+    assert float(lines["transformer", "average"]["mean"]) == pytest.approx(55.0 - 20 / 5)
+    assert lines["transformer", "listops"]["verdict"] == "FAIL"
+    assert "average: FAIL counts with the accuracy measured: transformer (listops)." in text
+    assert "FAIL counts" not in table(rows_of())[1]
+
+
+@pytest.mark.parametrize("lost", ["not ok", "no row"])
+def test_no_average_where_a_seed_of_a_task_is_missing(table, lost):
+    rows = rows_of() + rows_of("linear")
+    rows[4] |= score_row("text", "transformer", 1, status="oom")
+    lines, text = table(rows if lost == "not ok" else rows[:4] + rows[5:])
+    line = lines["transformer", "average"]
+    assert (line["verdict"], line["mean"], line["difference"]) == ("incomplete", "", "")
+    assert line["replication"] == "not comparable"
+    assert average(text) == "-<br><sub>54.39</sub>" and average(text, "linear").startswith(
+        "**55.00"
+    )
+    assert "No average (-)" in text and "average: transformer" not in text
+    assert "No average" not in table(rows_of())[1]
+
+
+def test_an_average_over_other_tasks_has_no_published_one(table):
+    lines, text = table(rows_of(seeds=[0], tasks=["text", "pathx"], pathx=60.0))
+    assert average(text) == "62.00" and lines["transformer", "average"]["published"] == ""
+    assert "Average: over text, pathx" in text
+    assert "average" not in table(rows_of(tasks=["text"]))[1]
+
+
+def test_averages_are_ranked(table):
+    _, text = table([*rows_of(), *rows_of("linear", text=60.0), *rows_of("local", text=55.0)])
+    assert average(text).startswith("**55.00 ") and average(text, "linear").startswith("<u>54.20 ")
+
+
+def test_a_task_of_our_own_is_not_compared_nor_an_average_over_it(table):
+    lines, text = table(rows_of() + rows_of("linear"), own_tasks=["text"])
+    for task in ("text", "average"):
+        line = lines["transformer", task]
+        assert (line["replication"], line["difference"]) == ("not comparable", "")
+    assert lines["transformer", "image"]["difference"] != ""
+    assert average(text).endswith("<sub>54.39</sub>")
+    assert (
+        "Not comparable with what was published: text: transformer, linear (on a variant of our "
+        "own); average: transformer, linear (on a variant of our own)." in text
+    )
+    lines, _ = table(rows_of(tasks=[*FIVE, "pathx"]), own_tasks=["pathx"])
+    assert lines["transformer", "average"]["difference"] != ""
+
+
+def test_a_quick_average_shows_the_published_one_and_no_verdict(table):
+    rows = [row | {"protocol": "quick"} for row in rows_of(seeds=[0])]
+    lines, text = table(rows)
+    assert average(text) == "54.00<br><sub>54.39</sub>"
+    assert lines["transformer", "average"]["replication"] == "not comparable"
+
+
+def test_the_note_counts_why_figures_are_reproduced(table):
+    rows = [score_row("text", "transformer", s, accuracy=64.0 + s) for s in (0, 1)]
+    rows += [score_row("text", "local", s, accuracy=52.0 + 7 * s) for s in (0, 1)]
+    rows += [score_row("text", "linear", accuracy=70.0), score_row("text", "performer")]
+    rows += [score_row("listops", "local", accuracy=17.0)]
+    lines, text = table(rows)
+    why = {key: line["replication_why"] for key, line in lines.items()}
+    assert why["transformer", "text"] == "within 1 point"
+    assert why["local", "text"] == "within our 95 % interval"
+    assert why["local", "listops"] == "both at chance"
+    assert "52.98 (+2.52) ∼" in text and "64.27 (+0.23) ≈" in text and "15.82 ≈" in text
+    assert (
+        "Reproduced, of 5 published figures: ≈ within 1 point of our mean (1) or both at chance "
+        "(1); ∼ only within our 95 % interval (1, up to 88.9 points wide). Not: ↑ ours is above "
+        "(1), ↓ below (1)." in text
+    )
+
+
+def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
+    rows = [score_row("text", "local", s, accuracy=a) for s, a in enumerate((50.0, 70.0, 71.0))]
+    rows += [score_row("text", "linear", 0), score_row("text", "linear", 1, status="oom")]
+    lines, text = table(rows)
+    assert "text: seeds that stayed at chance, of those ok: local 1/3." in text
+    stuck = lines["local", "text"]
+    assert (stuck["n_stuck"], stuck["n_ok"], stuck["n_seeds"]) == ("1", "3", "3")
+    lost = lines["linear", "text"]
+    assert (lost["verdict"], lost["n_stuck"], lost["n_ok"], lost["n_seeds"]) == (
+        "1/2 ok", "0", "1", "2",
+    )  # fmt: skip
+    assert "Not comparable with what was published: text: linear (ours is 1/2 ok)." in text

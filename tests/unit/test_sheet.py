@@ -1,0 +1,156 @@
+"""The forms of a table: they say the same, and LaTeX takes them."""
+
+import ast
+import csv
+import html
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from fabricated import MODELS, REFERENCE, experiment, predictions
+
+from lra import sheet
+from lra.sheet import Entry, Row, Sheet
+from lra.tables.accuracy import accuracy
+from lra.tables.efficiency import costs, efficiency
+from lra.tables.shortcomings import shortcomings
+from lra.tables.significance import significance
+from lra.tables.span import span
+from lra.tables.training import training
+from tiny import ROOT
+
+BAD = {("text", "local", 1): "diverged", ("local", 4096): "oom"}
+BAD |= {("image", "linear", seed): "oom" for seed in (0, 1, 2)}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Every table, of an experiment with all that notes are about."""
+    root = tmp_path_factory.mktemp("tables")
+    experiment(root, bad=BAD, joules=2e5)
+    scores, profile = root / "scores.parquet", (root / "speed.parquet", root / "memory.parquet")
+    accuracy(scores, REFERENCE / "scores.csv", root / "accuracy", ["retrieval"])
+    efficiency(*profile, REFERENCE / "efficiency.csv", root / "efficiency")
+    costs(*profile, REFERENCE / "efficiency.csv", root / "costs")
+    training(scores, root / "training")
+    span(root / "span.parquet", root / "span")
+    shortcomings(root, {m: m.partition("-")[0] for m in MODELS}, root / "shortcomings")
+    random = np.random.default_rng(1)
+    answers = {m: [random.random(300) < 0.7 for _ in range(2)] for m in MODELS[:3]}
+    predictions(root, answers, random.integers(0, 2, 300))
+    significance(scores, root / "significance")
+    return root
+
+
+NAMES = ["accuracy", "significance", "efficiency", "costs", "training", "span", "shortcomings"]
+
+
+def of_markdown(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("| ") and "| **" not in line[:4]]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
+    return [[re.sub(r"\*\*|</?u>|</?sub>", "", c).replace("<br>", "\n") for c in r] for r in rows]
+
+
+def of_html(text: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", text.partition("<tbody")[2], re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*gt_row[^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    plain = [[re.sub(r"<[^>]*>", "", cell.replace("<br>", "\n")) for cell in row] for row in cells]
+    return [[html.unescape(cell) for cell in row] for row in plain if row]
+
+
+def of_latex(text: str) -> list[list[str]]:
+    back = sorted(((tex, c) for c, tex in sheet.LATEX.items()), key=lambda x: -len(x[0]))
+    rows = []
+    body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
+    for line in re.findall(r"^(?!\\).*(?= \\\\)", body, re.MULTILINE):
+        cells = re.split(r" ?(?<!\\)& ?", line)
+        cells = [re.sub(r"^\{\\scriptsize (.*)\}$|^\\\w+\{(.*)\}$", r"\1\2", c) for c in cells]
+        for tex, character in back:
+            cells = [cell.replace(tex, character) for cell in cells]
+        if cells[0]:
+            rows.append(cells)
+        else:
+            rows[-1] = [f"{a}\n{b}" if b else a for a, b in zip(rows[-1], cells, strict=True)]
+    return rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_form_shows_the_same_cells(written, name):
+    text = {suffix: (written / f"{name}.{suffix}").read_text() for suffix in ("md", "html", "tex")}
+    shown = of_markdown(text["md"])
+    assert len(shown) >= 3 and len({len(row) for row in shown}) == 1
+    assert of_html(text["html"]) == shown
+    assert of_latex(text["tex"]) == shown
+
+
+def numbers(cell: str) -> list[float]:
+    return [float(x) for x in re.findall(r"[-+]?\d+\.\d+", cell.replace("−", "-"))]
+
+
+def test_what_is_shown_are_the_numbers_of_the_csv(written):
+    shown = {row[0]: row[1:] for row in of_markdown((written / "accuracy.md").read_text())}
+    lines = list(csv.DictReader((written / "accuracy.csv").open()))
+    tasks = list(dict.fromkeys(line["task"] for line in lines))
+    seen = 0
+    for line in lines:
+        cell = shown[line["model"]][tasks.index(line["task"])]
+        wanted = [line[key] for key in ("mean", "std", "low", "high")]
+        wanted = [] if line["verdict"] != "ok" else [float(x) for x in wanted]
+        wanted += [] if line["published"] in ("", "FAIL") else [float(line["published"])]
+        wanted += [float(line["difference"])] if line["difference"] else []
+        assert numbers(cell) == pytest.approx(wanted, abs=0.051)
+        seen += len(wanted)
+    assert seen > 200
+    shown = {row[0]: row[1:] for row in of_markdown((written / "efficiency.md").read_text())}
+    for line in csv.DictReader((written / "efficiency.csv").open()):
+        cell = shown[line["model"]][int(line["length"]) // 1024 - 1]
+        keys = ("train_steps_per_s", "factor", "published_steps_per_s", "published_speedup")
+        wanted = [float(line[key]) for key in keys if line[key]]
+        assert numbers(cell) == pytest.approx(wanted, rel=0.03)
+
+
+def test_names_with_signs_survive_every_form():
+    page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
+    assert "a\\|b<br>c" in sheet.markdown(page)
+    assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
+    text = sheet.page(page)
+    assert "&lt;1&gt;" in text and "A &amp; B" in text and "a|b<br>c" in text
+
+
+def test_latex_has_a_form_for_every_sign_or_names_it():
+    page = Sheet("t", "x^2 ~ Nyströmformer", "≥ → é", ["c"], [], [])
+    assert r"x\textasciicircum{}2 \textasciitilde{} Nyströmformer" in sheet.latex(page)
+    assert r"$\geq$ $\rightarrow$ é" in sheet.latex(page)
+    with pytest.raises(ValueError, match=r"'⊕' in 'a ⊕ b': no form in LaTeX"):
+        sheet.latex(Sheet("t", "a ⊕ b", "", [], [], []))
+
+
+def test_every_text_that_a_table_may_show_has_a_form_in_latex():
+    texts = [line["note"] for line in csv.DictReader((REFERENCE / "remarks.csv").open())]
+    others = [ROOT / f"src/lra/{name}.py" for name in ("published", "replication")]
+    for path in [*ROOT.glob("src/lra/tables/*.py"), *others]:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        texts += [
+            n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)
+        ]
+    assert len(texts) > 300
+    sheet.latex(Sheet("t", "", "", [], [], texts))
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
+def test_latex_compiles_every_table(written, tmp_path):
+    letters = "".join(sorted(sheet.LETTERS)) + "".join(sheet.LATEX)
+    every = sheet.latex(Sheet("letters", "Letters", "", ["c"], [Row("m", [Entry(letters)])], []))
+    tables = "\n".join([every, *((written / f"{name}.tex").read_text() for name in NAMES)])
+    head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+    (tmp_path / "all.tex").write_text(f"{head}{tables}\n\\end{{document}}\n")
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    said = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, said[-2000:]
+    assert "Overfull \\hbox" not in said, said
