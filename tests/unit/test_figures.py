@@ -319,7 +319,7 @@ def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
     points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
     assert [p["model"] for p in scatter.pareto(points)] == ["slow", "middle", "fast"]
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "(dotted line): " in words_of_performance(tmp_path)
+    assert "Dotted line: " in words_of_performance(tmp_path)
 
 
 def test_the_heat_map_says_in_each_cell_what_it_is(tmp_path):
