@@ -1,12 +1,8 @@
-"""The page and the tables in a real browser without network: Debian's chromium, by selenium.
-
-Screenshots go to the folder that LRA_SCREENSHOTS names, else to build/screenshots.
-"""
+"""The page and the tables in a real browser without network: Debian's chromium, by selenium."""
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 from pathlib import Path
 
@@ -15,12 +11,12 @@ from fabricated import REFERENCE, experiment, predictions
 from typer.testing import CliRunner
 
 import chromium
+from chromium import FETCHED, press, rows, shoot
 from lra import figures, page, sheet
 from lra.cli import app
 from tiny import ROOT
 
 pytestmark = chromium.wanted
-SHOTS = Path(os.environ.get("LRA_SCREENSHOTS", ROOT / "build/screenshots"))
 MODELS = ["transformer", "local", "linear", "transformer-materialised"]
 TEXTS = ROOT / "workflow/report"
 SHEETS = sorted(path.stem.removeprefix("table_") for path in TEXTS.glob("table_*.rst"))
@@ -30,10 +26,6 @@ OPTIONS = {  # of `lra tables`
     "costs": ["--reference", REFERENCE / "efficiency.csv"],
     "shortcomings": ["--mechanisms", ",".join(f"{m}={m.partition('-')[0]}" for m in MODELS)],
 }
-FETCHED = (
-    "return performance.getEntriesByType('resource').map(e => e.name)"
-    ".filter(name => !name.startsWith('data:'))"
-)
 WIDE, PHONE = (1280, 900), (390, 844)
 BAD = {("text", "local", 1): "diverged", ("transformer", 4096): "oom"}
 
@@ -72,24 +64,6 @@ def opened(browser, path: Path, size=WIDE, scheme="light"):
     return browser
 
 
-def shoot(browser, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    whole = {"captureBeyondViewport": True}
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", whole)["data"]
-    (SHOTS / f"{name}.png").write_bytes(base64.b64decode(shot))
-
-
-def rows(browser, label: str, column: int) -> list[str]:
-    """The first line of a column's cells in sight; group headings are left out."""
-    return browser.execute_script(
-        "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
-        ".filter(r => !r.hidden && r.cells.length > 1)"
-        ".map(r => r.cells[arguments[1]].innerText.split('\\n')[0])",
-        label,
-        column,
-    )
-
-
 def groups(browser, label: str, column: int) -> list[list[str]]:
     """As `rows`, a list for each group of rows."""
     return browser.execute_script(
@@ -98,15 +72,6 @@ def groups(browser, label: str, column: int) -> list[list[str]]:
         "  if (r.classList.contains('gt_group_heading_row')) found.push([]);"
         "  else found.at(-1).push(r.cells[arguments[1]].innerText.split('\\n')[0]);"
         "return found.filter(g => g.length)",
-        label,
-        column,
-    )
-
-
-def press(browser, label: str, column: int) -> str | None:
-    return browser.execute_script(
-        "const h = document.querySelectorAll(`#${arguments[0]} th.gt_col_heading`)[arguments[1]];"
-        "h.querySelector('button').click(); return h.ariaSort",
         label,
         column,
     )
