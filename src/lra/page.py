@@ -22,7 +22,7 @@ from lra.errors import LRAError
 from lra.files import write_beside
 from lra.records import ScoreRow, read_table
 
-SCALE = 125 / 200  # pixels of the screen for one of the figure, which has 200 to the inch
+SCALE = 140 / 300  # pixels of the screen for one of the figure, which has 300 to the inch
 
 
 def write(
