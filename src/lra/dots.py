@@ -16,11 +16,8 @@ from lra.records import SpanRow, read_table
 TITLE = "Required attention span"
 LINE = 0.17  # inches: height of a model's row
 UNIFORM = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
-DOT = {
-    "marker": "o",
-    "markersize": 5,
-    "linestyle": "none",
-}  # the models' own marks hold one like a cross
+# Not the models' own marks, which hold one like a cross.
+DOT = {"marker": "o", "markersize": 5, "linestyle": "none"}
 MARKS = {"gradient": {}, "attention": {"markerfacecolor": "white", "markeredgewidth": 1.2}}
 SEED = {"markersize": 2.8, "markeredgewidth": 0.8}
 
