@@ -1,12 +1,24 @@
-"""Debian's chromium, without a network, for tests of pages."""
+"""Debian's chromium, without a network, for tests of pages.
+
+Screenshots go to the folder that LRA_SCREENSHOTS names, else to build/screenshots.
+"""
 
 from __future__ import annotations
 
+import base64
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from tiny import ROOT
+
+SHOTS = Path(os.environ.get("LRA_SCREENSHOTS", ROOT / "build/screenshots"))
+FETCHED = (  # script: what the document took from elsewhere than itself and the disk
+    "return performance.getEntriesByType('resource').map(e => e.name)"
+    ".filter(name => !/^(data|blob|file):/.test(name))"
+)
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 wanted = pytest.mark.skipif(
     not (BROWSER and DRIVER), reason="no chromium or chromedriver on this machine"
@@ -31,3 +43,30 @@ def start(folder: Path):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(DRIVER))
+
+
+def shoot(browser, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    whole = {"captureBeyondViewport": True}
+    shot = browser.execute_cdp_cmd("Page.captureScreenshot", whole)["data"]
+    (SHOTS / f"{name}.png").write_bytes(base64.b64decode(shot))
+
+
+def rows(browser, label: str, column: int) -> list[str]:
+    """The first line of a column's cells in sight; group headings are left out."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
+        ".filter(r => !r.hidden && r.cells.length > 1)"
+        ".map(r => r.cells[arguments[1]].innerText.split('\\n')[0])",
+        label,
+        column,
+    )
+
+
+def press(browser, label: str, column: int) -> str | None:
+    return browser.execute_script(
+        "const h = document.querySelectorAll(`#${arguments[0]} th.gt_col_heading`)[arguments[1]];"
+        "h.querySelector('button').click(); return h.ariaSort",
+        label,
+        column,
+    )

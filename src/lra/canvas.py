@@ -17,30 +17,32 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Transform
 
-COLUMN, PAGE = 4.5, 7.0  # inches: widths of a figure
+COLUMN, PAGE = 3.5, 7.0  # inches: widths of a figure, those of a journal's column and page
+SMALL = 6.5  # points: the smallest text
 CROSS = 6.0  # points: size of the mark of what could not be had
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
     "font.family": ["DejaVu Sans"],
-    "axes.titlesize": 9,
-    "axes.labelsize": 8.5,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 7.5,
-    "legend.title_fontsize": 7.5,
-    "figure.titlesize": 10,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
+    "figure.titlesize": 9,
     "lines.linewidth": 1.3,
     "lines.markersize": 5,
     "grid.color": "0.9",
-    "figure.dpi": 200,
+    "figure.dpi": 300,
+    "pdf.fonttype": 42,  # TrueType, as publishers ask
     "svg.fonttype": "none",
     "svg.hashsalt": "lra",
 }
 FACTS = {"experiment": "experiment", "protocol": "protocol", "batch_size": "batch size"}
 FACTS |= {"seed": "seed", "device": "on"}
-NOTE = {"fontsize": 7, "color": "0.25", "linespacing": 1.3}
-NOTE_CHARACTER = 0.0515  # inches, of the mean one
+NOTE = {"fontsize": SMALL, "color": "0.25", "linespacing": 1.3}
+NOTE_CHARACTER = 0.05  # inches, of the mean one
 # A model keeps its look from figure to figure: the paper's come first, whichever are there.
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
@@ -50,6 +52,7 @@ _SAFE = sns.color_palette("colorblind").as_hex()
 COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
 COLOURS += ["#882255", _SAFE[7], "#6699cc", "#661100", "#117733", "#aa4499", "#997700", "#44aa99"]
 MARKERS = "os^DvPX<>phd*"
+THIN = {"P": 6.0, "X": 6.0, "*": 8.0}  # points: size of those that look smaller than they are
 DASHES = ["-", "--", "-.", ":"]
 
 
@@ -60,7 +63,8 @@ def looks(models: Sequence[str]) -> dict[str, dict]:
     return {
         model: {
             "color": COLOURS[number[model] % len(COLOURS)],
-            "marker": MARKERS[number[model] % len(MARKERS)],
+            "marker": (marker := MARKERS[number[model] % len(MARKERS)]),
+            "markersize": THIN.get(marker, STYLE["lines.markersize"]),
             "linestyle": DASHES[number[model] % len(DASHES)],
             "markeredgecolor": "white",
             "markeredgewidth": 0.5,
@@ -148,6 +152,7 @@ def below(
             frameon=False,
             borderaxespad=0,
             labelspacing=0.35,
+            columnspacing=1.2,
             handler_map={Line2D: CentredDisc()} if handle else None,
             handlelength=max(3.0, 1.1 * handle / STYLE["legend.fontsize"]),
             handleheight=max(0.7, 1.3 * handle / STYLE["legend.fontsize"]),
@@ -206,7 +211,7 @@ def cross(
             "offset points",
             ha="center",
             va="bottom" if side > 0 else "top",
-            fontsize=7.5,
+            fontsize=SMALL,
             zorder=5,
         )
 

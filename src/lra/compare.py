@@ -28,13 +28,26 @@ class StatusChange:
     b: str
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One (task, model, seed) that both have; accuracies in percent where its status is ok."""
+
+    seed: int
+    status_a: str
+    status_b: str
+    a: float | None
+    b: float | None
+    difference: float | None  # points
+    same: str  # "bits", "predictions", "figures" (nothing else was kept), or "no"
+
+
 @dataclass
 class Change:
     """One (task, model) that both have; accuracies in percent, differences in points."""
 
     task: str
     model: str
-    seeds: list[int]  # in both
+    cells: list[Cell]
     only_a: list[int]
     only_b: list[int]
     n: int  # seeds that are ok in both: the figures are over these
@@ -49,7 +62,12 @@ class Change:
     significant: bool | None = None  # p_holm below ALPHA
     p_seeds: float | None = None  # over seeds, whatever `test` is: would training again differ?
     p_seeds_holm: float | None = None
-    same: str = "no"  # "bits", "predictions", "figures" (nothing else was kept), or "no"
+    same: str = "no"  # the least of its cells
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those in both."""
+        return [cell.seed for cell in self.cells]
 
     @property
     def name(self) -> str:
@@ -131,7 +149,7 @@ def compare(a: Finished, b: Finished) -> Comparison:
 
 
 def _same(a: Finished, b: Finished, key: Key) -> str:
-    """How far a cell's two results are the same, see Change.same."""
+    """How far a cell's two results are the same, see Cell.same."""
     ours, theirs = a.rows[key], b.rows[key]
     if any(ours[column] != theirs[column] for column in ("status", "accuracy", "loss")):
         return "no"
@@ -150,14 +168,13 @@ def _same(a: Finished, b: Finished, key: Key) -> str:
 
 def _change(a: Finished, b: Finished, task: str, model: str, same: dict[Key, str]) -> Change:
     of_a, of_b = ([s for t, m, s in side.rows if (t, m) == (task, model)] for side in (a, b))
-    seeds = sorted(set(of_a) & set(of_b))
-    keys = [(task, model, seed) for seed in seeds]
+    keys = [(task, model, seed) for seed in sorted(set(of_a) & set(of_b))]
     ok = [key for key in keys if a.rows[key]["status"] == b.rows[key]["status"] == "ok"]
     levels = ("no", "figures", "predictions", "bits")
     change = Change(
         task,
         model,
-        seeds,
+        [_cell(a, b, key, same[key]) for key in keys],
         only_a=[seed for seed in of_a if seed not in of_b],
         only_b=[seed for seed in of_b if seed not in of_a],
         n=len(ok),
@@ -175,6 +192,13 @@ def _change(a: Finished, b: Finished, task: str, model: str, same: dict[Key, str
         change.test = "examples" if right else "seeds"
         change.low, change.high, change.p = found.low, found.high, found.p
     return change
+
+
+def _cell(a: Finished, b: Finished, key: Key, same: str) -> Cell:
+    statuses = [side.rows[key]["status"] for side in (a, b)]
+    ours, theirs = (side.rows[key]["accuracy"] for side in (a, b))
+    difference = theirs - ours if statuses == ["ok", "ok"] else None
+    return Cell(key[2], *statuses, ours, theirs, difference, same)
 
 
 def _correct(a: Finished, b: Finished, keys: list[Key]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -231,6 +255,7 @@ def _profiles(a: Finished, b: Finished) -> tuple[list[Ratio], list[StatusChange]
             {(row["model"], row["length"]): row for row in read_table(path, kind).to_pylist()}
             for path in paths
         )
+        moved: dict[tuple[str, str], None] = {}
         for point in ours:
             if point not in theirs:
                 continue
@@ -248,4 +273,10 @@ def _profiles(a: Finished, b: Finished) -> tuple[list[Ratio], list[StatusChange]
                 if was.get(figure) and now.get(figure):
                     pair = float(was[figure]), float(now[figure])
                     ratios.append(Ratio(*point, figure, *pair, pair[1] / pair[0]))
+                    moved[was["device"], now["device"]] = None
+        notes += [
+            f"{what}: measured on {was} in A, on {now} in B; the ratios compare these, too."
+            for was, now in moved
+            if was != now
+        ]
     return ratios, statuses, notes

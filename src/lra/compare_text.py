@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from lra.compare import ALPHA, RATIO, Change, Comparison, Ratio
+from lra.compare import ALPHA, RATIO, Cell, Change, Comparison, Ratio
 from lra.experiments import Finished, Key
 
 MINUS = "\u2212"
@@ -41,15 +41,25 @@ def text(found: Comparison, width: int = 80) -> str:
 
 
 def machine_csv(found: Comparison) -> str:
-    """One row a (task, model) that both have, with all the numbers."""
+    """One row a (task, model) that both have, with all the numbers.
+
+    What there is of each seed, in the order of `seeds`, is in one column, `cells_a`; `-` is none.
+    """
     out = io.StringIO()
-    rows = [_row(change, found) for change in found.changes]
+    rows = [_flat(_row(change, found)) for change in found.changes]
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["task", "model"], lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        lists = {k: " ".join(map(str, v)) for k, v in row.items() if isinstance(v, list)}
-        writer.writerow(row | lists)
+    writer.writerows(rows)
     return out.getvalue()
+
+
+def _flat(row: dict) -> dict:
+    cells = row.pop("cells")
+    row |= {f"cells_{k}": [cell[k] for cell in cells] for k in cells[0] if k != "seed"}
+    return {
+        k: " ".join("-" if each is None else str(each) for each in v) if isinstance(v, list) else v
+        for k, v in row.items()
+    }
 
 
 def machine_json(found: Comparison) -> str:
@@ -139,6 +149,7 @@ def _accuracy(found: Comparison, width: int) -> list[str]:
             lines.append(
                 f"p: after Holm's correction over the {counted} cells tested; * below {ALPHA:g}."
             )
+        lines += _by_seed([change for change in changed if len(change.cells) > 1])
     return lines
 
 
@@ -159,6 +170,18 @@ def _entries(change: Change) -> dict[str, str]:
         "p  ": _small(change.p_holm) + (" *" if change.significant else "  "),
         "p of seeds": _small(change.p_seeds_holm),
     }
+
+
+def _by_seed(changes: list[Change]) -> list[str]:
+    longest = max((len(change.name) for change in changes), default=0)
+    lines = [f"  {c.name:{longest}}  {', '.join(map(_seed, c.cells))}" for c in changes]
+    return ["B - A of each seed:", *lines] if lines else []
+
+
+def _seed(cell: Cell) -> str:
+    if cell.status_a != cell.status_b:
+        return f"seed {cell.seed} {cell.status_a} -> {cell.status_b}"
+    return f"seed {cell.seed} {_signed(cell.difference) if cell.same == 'no' else 'same'}"
 
 
 def _causes(found: Comparison) -> list[str]:
@@ -227,7 +250,7 @@ def _row(change: Change, found: Comparison) -> dict:
         for cause in found.causes
         if any(key[:2] == (change.task, change.model) for key in cause.cells)
     )
-    return asdict(change) | {"causes": list(kinds)}
+    return asdict(change) | {"seeds": change.seeds, "causes": list(kinds)}
 
 
 def _table(rows: list[dict[str, str]], width: int) -> list[str]:

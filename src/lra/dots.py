@@ -16,14 +16,17 @@ from lra.records import SpanRow, read_table
 TITLE = "Required attention span"
 LINE = 0.17  # inches: height of a model's row
 UNIFORM = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
-DOT = {"marker": "o", "linestyle": "none"}  # the models' own marks hold one like a cross
+# Not the models' own marks, which hold one like a cross.
+DOT = {"marker": "o", "markersize": 5, "linestyle": "none"}
 MARKS = {"gradient": {}, "attention": {"markerfacecolor": "white", "markeredgewidth": 1.2}}
+SEED = {"markersize": 2.8, "markeredgewidth": 0.8}
 
 
 def span(span: Path) -> Figure:
     """Mean over layers and seeds, one panel a task; filled by gradient, hollow by attention.
 
-    Models in the order of the table. A model that has no span at all is a cross at the left edge.
+    Models in the order of the table. Where a seed has no span there is no mean, but a small mark
+    for each seed that has one; where none has, a cross at the left edge.
     """
     rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == -1]
     if not rows:
@@ -61,13 +64,16 @@ def _panel(axes: Axes, rows: list[dict], models: list[str]) -> None:
         if not any(r["status"] == "ok" for r in own):
             canvas.cross(axes, 0.03, height, axes.get_yaxis_transform(), look["color"])
         for method, mark in MARKS.items():
-            values = [r["span"] for r in own if (r["method"], r["status"]) == (method, "ok")]
+            by = [r for r in own if r["method"] == method]
+            values = [r["span"] for r in by if r["status"] == "ok"]
             if not values:
                 continue
+            edge = {"markeredgecolor": look["color"], "zorder": 3}
+            if len(values) < len(by):
+                axes.plot(values, [height] * len(values), **look | mark | edge | SEED)
+                continue
             axes.plot([min(values), max(values)], [height] * 2, color=look["color"], lw=1)
-            edge = {"markeredgecolor": look["color"]} if mark else {}
-            mean = sum(values) / len(values)
-            axes.plot([mean], [height], **look | mark | edge, zorder=3)
+            axes.plot([sum(values) / len(values)], [height], **look | mark | edge)
 
 
 def _limits(axes: Axes, values: list[float]) -> None:
@@ -92,16 +98,25 @@ def _explain(figure: Figure, rows: list[dict]) -> None:
     if len({r["seed"] for r in rows}) > 1:
         notes[0] += " Mark: mean over seeds; line: lowest to highest."
     notes.append(canvas.run_text(rows))
-    lost: dict[tuple[str, str, str], list[int]] = {}
+    cells: dict[tuple[str, str], list[dict]] = {}
     for r in rows:
-        if r["status"] != "ok":
-            seeds = lost.setdefault((r["model"], r["task"], r["status"]), [])
-            if r["seed"] not in seeds:
-                seeds.append(r["seed"])
-    missing = [
-        f"{model} on {task} ({status}, seed {', '.join(map(str, seeds))})"
-        for (model, task, status), seeds in lost.items()
-    ]
-    notes += [f"× not measured: {'; '.join(missing)}."] if missing else []
+        cells.setdefault((r["model"], r["task"]), []).append(r)
+    lost = {cell: own for cell, own in cells.items() if any(r["status"] != "ok" for r in own)}
+    none = [cell for cell, own in lost.items() if all(r["status"] != "ok" for r in own)]
+    for words, some in (
+        ("Small marks, each a seed, and no mean, as others have no span", lost.keys() - none),
+        ("× no span", none),
+    ):
+        said = [f"{m} on {t} ({_why(own)})" for (m, t), own in lost.items() if (m, t) in some]
+        notes += [f"{words}: {'; '.join(said)}."] if said else []
     names = [f"by {method}" for method in present]
     canvas.below(figure, handles, [*names, "uniform attention"], None, notes)
+
+
+def _why(rows: list[dict]) -> str:
+    """`oom, seed 0, 1` of the rows that are not ok."""
+    seeds: dict[str, dict[str, None]] = {}
+    for r in rows:
+        if r["status"] != "ok":
+            seeds.setdefault(r["status"], {})[str(r["seed"])] = None
+    return "; ".join(f"{status}, seed {', '.join(own)}" for status, own in seeds.items())

@@ -38,7 +38,9 @@ def energy(scores: Path) -> Figure:
             axes.axhline(own[0]["chance"], **CHANCE)
     handles = [Line2D([], [], **looks[m] | {"linestyle": "none"}) for m in models]
     handles.append(Line2D([], [], **CHANCE))
-    notes = ["Of the whole GPU, by its driver. Mark: mean over seeds; lines: lowest to highest."]
+    notes = [
+        "Of the whole GPU, by its driver. Mark: mean over the seeds known; lines: their range."
+    ]
     silent: dict[tuple[str, str], list[str]] = {}
     for r in (r for r in rows if r not in known):
         silent.setdefault((r["model"], r["task"]), []).append(str(r["seed"]))

@@ -26,6 +26,7 @@ from lra.records import HistoryRow, MemoryRow, ScoreRow, SpeedRow, read_table
 from lra.scatter import performance
 from lra.stats import fitted_exponent
 
+FLAT = 10.0  # points: the least height of a panel of curves, so that noise at chance looks small
 CHANCE = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
 
 
@@ -76,16 +77,19 @@ def learning_curves(history: Path, scores: Path) -> Figure:
             _draw_lost(axes, curve, looks[cell["model"]])
             lost.setdefault((cell["model"], task, cell["status"]), []).append(cell["seed"])
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        low, high = axes.get_ylim()
+        room = max(0, FLAT - (high - low)) / 2
+        axes.set_ylim(low - room, high + room)
     handles = [Line2D([], [], **looks[model]) for model in models]
     handles.append(Line2D([], [], **CHANCE))
     notes = [canvas.run_text(cells)]
     if len({cell["seed"] for cell in cells}) > 1:
-        notes = [f"Line: mean over seeds; band: lowest to highest. {notes[0]}"]
+        notes = [f"Line: mean over the seeds that are ok; band: lowest to highest. {notes[0]}"]
     ended = [
         f"{model} on {task} ({status}, seed {', '.join(map(str, seeds))})"
         for (model, task, status), seeds in lost.items()
     ]
-    notes += [f"× not finished: {'; '.join(ended)}."] if ended else []
+    notes += [f"× not finished (thin line): {'; '.join(ended)}."] if ended else []
     canvas.below(figure, handles, [*models, "chance (majority class)"], None, notes)
     canvas.settle(figure)
     return figure

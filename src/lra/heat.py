@@ -8,7 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from lra import canvas
 from lra.records import ScoreRow, read_table
@@ -39,6 +39,7 @@ def scores(scores: Path) -> Figure:
     )
     texts = [[_text(cells.get((m, t))) for t in tasks] for m in models]
 
+    colours = sns.light_palette(canvas.COLOURS[1], as_cmap=True)
     figure = canvas.blank(canvas.COLUMN, 0.75 + LINE * len(models))
     axes = figure.add_subplot()
     sns.heatmap(
@@ -47,17 +48,14 @@ def scores(scores: Path) -> Figure:
         mask=np.isnan(shares),
         annot=np.array(texts),
         fmt="",
-        annot_kws={"fontsize": 7.5},
-        cmap=sns.light_palette(canvas.COLOURS[1], as_cmap=True),
+        annot_kws={"fontsize": canvas.SMALL},
+        cmap=colours,
         vmin=0,
         vmax=1,
         linewidths=0.8,
         linecolor="white",
-        cbar_kws={"ticks": [0, 1], "aspect": 15, "pad": 0.02},
+        cbar=False,
     )
-    bar = figure.axes[1]
-    bar.set_yticklabels(["chance", "best\nof task"], fontsize=7)
-    bar.tick_params(length=0)
     axes.set_title(TITLE)
     # six names of tasks are wider than the column
     axes.set_xticks(np.arange(len(tasks)) + 0.5, tasks, rotation=30, ha="right")
@@ -67,13 +65,20 @@ def scores(scores: Path) -> Figure:
     axes.grid(False)
     for y, x in zip(*np.nonzero(np.isnan(shares)), strict=True):
         _hatch(axes, x, y, texts[y][x])
+    handles = [Patch(facecolor=colours(share)) for share in (0.0, 1.0)]
+    names = ["chance", "best of the task"]
     notes = ["Mean over seeds; colour: from chance to the best of the task."]
     if any(o.verdict == "FAIL" for o in cells.values()):
-        notes.append("FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
+        notes.append(
+            "FAIL: not significantly above chance (one-sided binomial test, p\u00a0<\u00a00.01)."
+        )
     if np.isnan(shares).any():
-        notes.append("Hatched: no accuracy from every seed; – where the model was not trained.")
+        handles.append(Patch(**HATCH))
+        names.append("not every seed is ok")
+    if any((m, t) not in cells for m in models for t in tasks):
+        notes.append("–: the model was not trained on the task.")
     notes.append(canvas.run_text(rows))
-    canvas.below(figure, [], [], None, notes)
+    canvas.below(figure, handles, names, None, notes)
     canvas.settle(figure)
     return figure
 
@@ -97,5 +102,5 @@ def _text(cell: Outcome | None) -> str:
 
 def _hatch(axes: Axes, x: int, y: int, text: str) -> None:
     axes.add_patch(Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, **HATCH))
-    back = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=7, bbox=back)
+    back = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
+    axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=canvas.SMALL, bbox=back)

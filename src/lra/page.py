@@ -8,7 +8,9 @@ same bytes. Figures are PNG, for an SVG's text would be set in whatever font a r
 from __future__ import annotations
 
 import base64
+import csv
 import html
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from lra.errors import LRAError
 from lra.files import write_beside
 from lra.records import ScoreRow, read_table
 
-SCALE = 125 / 200  # pixels of the screen for one of the figure, which has 200 to the inch
+SCALE = 140 / 300  # pixels of the screen for one of the figure, which has 300 to the inch
 
 
 def write(
@@ -38,6 +40,7 @@ def write(
     page = templates.from_string(_read(texts / "page.html"))
     content = page.render(
         facts=facts,
+        result=_result(root / "tables/accuracy.csv") if "accuracy" in tables else None,
         overview=caption(texts / "workflow.rst", facts, {}),
         tables=[_table(root, name, texts, facts) for name in tables],
         figures=[_figure(root, name, texts, facts) for name in figures],
@@ -53,6 +56,17 @@ def _facts(root: Path) -> dict[str, object]:
     facts = {key: list(dict.fromkeys(r[own] for r in rows)) for key, own in several.items()}
     protocols = dict.fromkeys(r["protocol"] for r in rows)
     return facts | {"experiment": root.name, "protocol": ", ".join(protocols)}
+
+
+def _result(path: Path) -> dict[str, object]:
+    """Counts of the (model, task) of the accuracy table, and of the figures published for them."""
+    lines = [x for x in csv.DictReader(io.StringIO(_read(path))) if x["task"] != "average"]
+    verdicts = [x["verdict"] for x in lines]
+    known = {"n": len(lines), "ok": verdicts.count("ok"), "chance": verdicts.count("FAIL")}
+    met = [x["replication"] for x in lines if x["replication"] not in ("", "not comparable")]
+    known |= {"compared": len(met)} | {v: met.count(v) for v in ("reproduced", "above", "below")}
+    odd = [x["replication_why"] for x in lines if x["replication"] == "not comparable"]
+    return known | {"odd": len(odd), "why": "; ".join(dict.fromkeys(odd))}
 
 
 def _table(root: Path, name: str, texts: Path, facts: dict) -> dict[str, str]:
@@ -77,7 +91,8 @@ def _figure(root: Path, name: str, texts: Path, facts: dict) -> dict[str, object
         raise LRAError(f"{path}: cannot be read: {error.strerror or error}") from None
     see = caption(texts / "figure.rst", facts, {"figure": name})
     plain = " ".join(re.sub(r"<[^>]*>", "", see).split())
-    own = {"name": name, "title": name.replace("_", " "), "see": see, "plain": html.unescape(plain)}
+    own = {"name": name, "title": name.replace("_", " ").capitalize(), "see": see}
+    own |= {"plain": html.unescape(plain)}
     return own | {"data": data, "width": width, "height": height}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
@@ -19,7 +20,8 @@ from lra.stats import outcomes
 
 TITLE = "Average rank over the tasks"
 ALPHA = 0.05
-FEWEST = 3  # models, and tasks: with fewer no outcome could be significant
+# Models: of two there is no Friedman's test. Tasks: over two Nemenyi's tells no two models apart.
+FEWEST = 3
 
 
 def ranks(scores: Path) -> Figure:
@@ -40,14 +42,19 @@ def ranks(scores: Path) -> Figure:
         )
     table = np.array([[values[task][model] for model in models] for task in tasks])
     mean = dict(zip(models, rankdata(-table, axis=1).mean(axis=0), strict=True))
-    p = float(friedmanchisquare(*table.T).pvalue)
+    chi2, p = map(float, friedmanchisquare(*table.T))
     width = critical_difference(len(models), len(tasks))
     figure = _diagram(table, models, mean, width)
-    verdict = "they differ" if p < ALPHA else "no difference is shown"
+    verdict = (
+        "they differ."
+        if p < ALPHA
+        else "no difference is shown, and where no bar joins two models, that is none either."
+    )
     notes = [
-        f"Friedman's test over {len(tasks)} tasks ({', '.join(tasks)}): p = {p:.3g}, {verdict}. "
-        f"Bars join models that Nemenyi's test does not tell apart (p ≥ {ALPHA:g}); CD = "
-        f"{width:.2f}, the least difference of two average ranks that it does."
+        f"Friedman's test of {len(models)} models over {len(tasks)} tasks ({', '.join(tasks)}): "
+        f"χ² = {chi2:.1f}, p = {p:.3g}: {verdict} Bars join models that Nemenyi's test does not "
+        f"tell apart (p ≥ {ALPHA:g}); CD = {width:.2f}, the least difference of two average ranks "
+        "that it does."
     ]
     if left_out:
         notes.append(f"Without every task, not ranked: {', '.join(left_out)}.")
@@ -87,22 +94,23 @@ def _diagram(table: np.ndarray, models: list[str], mean: dict, width: float) -> 
     p_values = scikit_posthocs.posthoc_nemenyi_friedman(DataFrame(table, columns=models))
     figure = canvas.blank(canvas.COLUMN, 1.4 + 0.1 * len(models))
     axes = figure.add_subplot()
-    axes.set_title(TITLE, pad=40)
+    figure.suptitle(TITLE)
     looks = canvas.looks(models)
     scikit_posthocs.critical_difference_diagram(
         mean,
         p_values,
         alpha=ALPHA,
         ax=axes,
-        label_fmt_left="{label} ({rank:.1f})",
-        label_fmt_right="({rank:.1f}) {label}",
-        label_props={"fontsize": 7.5},
+        label_fmt_left="{label} ({rank:.1f}) ",
+        label_fmt_right=" ({rank:.1f}) {label}",
+        label_props={"fontsize": canvas.SMALL},
         text_h_margin=0.08,
         marker_props={"s": 14},
         elbow_props={"linewidth": 0.9},
         color_palette={model: looks[model]["color"] for model in models},
     )
     axes.grid(False)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for text in axes.texts:  # the paler colours cannot be read as letters
         text.set_color("0.1")
     # scikit-posthocs would draw it across the numbers of the axis.
@@ -110,7 +118,7 @@ def _diagram(table: np.ndarray, models: list[str], mean: dict, width: float) -> 
     axes.plot([1, 1 + width], [0, 0], "|-", color="0.1", lw=1.2, transform=above, clip_on=False)
     axes.annotate(
         f"CD = {width:.2f}", (1 + width / 2, 0), (0, 3), above, "offset points",
-        ha="center", va="bottom", fontsize=7.5,
+        ha="center", va="bottom", fontsize=canvas.SMALL,
     )  # fmt: skip
     return figure
 

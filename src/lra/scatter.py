@@ -18,7 +18,7 @@ from lra.stats import outcome, summary
 
 TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
-LARGEST = 26.0  # points: diameter of the marker of the largest memory
+LARGEST = 22.0  # points: diameter of the marker of the largest memory
 
 
 def performance(scores: Path, speed: Path, memory: Path) -> Figure:
@@ -44,7 +44,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     axes = figure.add_subplot()
     axes.set_title(TITLE)
     at = f"at {canvas.length_text(length)} tokens" if length else "(not profiled)"
-    axes.set_xlabel(f"training steps per second {at}, faster to the right")
+    axes.set_xlabel(f"training steps per second {at}")
     axes.set_ylabel(f"mean test accuracy, {len(tasks)} task{'s' * (len(tasks) > 1)} (%)")
     drawn = [p for p in points if p["x"] is not None or p["y"] is not None]
     _limits(axes, *([p[c] for p in drawn if p[c] is not None] for c in "xy"))
@@ -62,7 +62,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     pixels = [transform.transform((x, y)) for x, y, transform in (_place(axes, p) for p in drawn)]
     radii = [_diameter(p, peak) / 2 + 1 for p in drawn]
     texts = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in drawn]
-    labels.place(axes, pixels, radii, texts, [_along(axes, front)], fontsize=7.5)
+    labels.place(axes, pixels, radii, texts, [_along(axes, front)], fontsize=canvas.SMALL)
     return figure
 
 

@@ -20,11 +20,15 @@ tr[hidden] { display: none; }
     border-color: #4a4d52 !important; }
 }
 """
-# Rows are sorted within their group. A figure is the first number of a cell; a cell without one
-# (FAIL, a status, 2/3 ok, -) comes last either way. The third press gives the file's order back.
+# Rows are sorted within their group. A figure is the first number of a cell, or its ratio where a
+# cell is 10/12 or 10/12 [3]; a cell without one (FAIL, a status, 2/3 ok, -) comes last either way.
+# A column without figures is sorted by its words. The third press gives the file's order back.
 SCRIPT = """
 for (const table of document.querySelectorAll("table.gt_table")) {
   const body = table.tBodies[0], rows = [...body.rows];
+  // the first line of each cell, read while all rows are shown: without a layout there are no lines
+  const first = cell => cell.innerText.split("\\n")[0].trim();
+  const texts = new Map(rows.map(row => [row, [...row.cells].map(first)]));
   const isHead = row => row.classList.contains("gt_group_heading_row");
   const groups = [];
   for (const row of rows) {
@@ -32,16 +36,18 @@ for (const table of document.querySelectorAll("table.gt_table")) {
     if (!isHead(row)) groups.at(-1).rows.push(row);
   }
   const number = text => {
+    const share = text.match(/^(\\d+)\\/(\\d+)(\\s*\\[\\d+\\])?$/);
+    if (share) return share[1] / share[2];
     const plain = text.replaceAll(",", "").replaceAll("\\u2212", "-");
-    const found = plain.match(/^\\s*[<>~]?\\s*([-+]?\\d*\\.?\\d+)(?![\\d.]*\\/)/);
+    const found = plain.match(/^[<>~]?\\s*([-+]?\\d*\\.?\\d+)(?![\\d.]*\\/)/);
     return found ? Number(found[1]) : NaN;
   };
+  const at = (row, column) => texts.get(row)[column] ?? "";
   const compare = (a, b, column, sign) => {
-    const [s, t] = [a, b].map(row => row.cells[column]?.innerText ?? "");
-    if (column === 0) return sign * s.localeCompare(t);
-    const [x, y] = [number(s), number(t)];
-    if (isNaN(x) || isNaN(y)) return isNaN(x) - isNaN(y) || (isNaN(x) ? s.localeCompare(t) : 0);
-    return sign * (x - y);
+    const [s, t] = [at(a, column), at(b, column)];
+    const [x, y] = column ? [number(s), number(t)] : [NaN, NaN];
+    if (isNaN(x) && isNaN(y)) return sign * s.localeCompare(t);
+    return isNaN(x) - isNaN(y) || sign * (x - y);
   };
   const heads = [...table.querySelectorAll("tr.gt_col_headings:last-of-type th.gt_col_heading")];
   heads.forEach((head, column) => {
@@ -51,12 +57,12 @@ for (const table of document.querySelectorAll("table.gt_table")) {
     button.title = "sort by this column";
     button.append(...head.childNodes);
     head.append(button);
+    const words = !column || rows.every(row => isNaN(number(at(row, column))));
     button.onclick = () => {
-      const first = column ? "descending" : "ascending";
-      const second = column ? "ascending" : "descending";
+      const [one, other] = words ? ["ascending", "descending"] : ["descending", "ascending"];
       const now = head.getAttribute("aria-sort");
-      const next = now === first ? second : now === second ? null : first;
-      heads.forEach(other => other.removeAttribute("aria-sort"));
+      const next = now === one ? other : now === other ? null : one;
+      heads.forEach(each => each.removeAttribute("aria-sort"));
       if (next) head.setAttribute("aria-sort", next);
       const sign = next === "descending" ? -1 : 1;
       for (const group of groups) {

@@ -1,27 +1,31 @@
-"""The page and the tables in a real browser without network: Debian's chromium, by selenium.
-
-Screenshots go to the folder that LRA_SCREENSHOTS names, else to build/screenshots.
-"""
+"""The page and the tables in a real browser without network: Debian's chromium, by selenium."""
 
 from __future__ import annotations
 
 import base64
-import os
+import re
 from pathlib import Path
 
 import pytest
-from fabricated import REFERENCE, experiment
+from fabricated import REFERENCE, experiment, predictions
+from typer.testing import CliRunner
 
 import chromium
-from lra import figures, page
-from lra.tables.accuracy import accuracy
-from lra.tables.efficiency import costs, efficiency
+from chromium import FETCHED, press, rows, shoot
+from lra import figures, page, sheet
+from lra.cli import app
 from tiny import ROOT
 
 pytestmark = chromium.wanted
-SHOTS = Path(os.environ.get("LRA_SCREENSHOTS", ROOT / "build/screenshots"))
 MODELS = ["transformer", "local", "linear", "transformer-materialised"]
-SHEETS = ["accuracy", "efficiency", "costs"]
+TEXTS = ROOT / "workflow/report"
+SHEETS = sorted(path.stem.removeprefix("table_") for path in TEXTS.glob("table_*.rst"))
+OPTIONS = {  # of `lra tables`
+    "accuracy": ["--reference", REFERENCE / "scores.csv"],
+    "efficiency": ["--reference", REFERENCE / "efficiency.csv"],
+    "costs": ["--reference", REFERENCE / "efficiency.csv"],
+    "shortcomings": ["--mechanisms", ",".join(f"{m}={m.partition('-')[0]}" for m in MODELS)],
+}
 WIDE, PHONE = (1280, 900), (390, 844)
 BAD = {("text", "local", 1): "diverged", ("transformer", 4096): "oom"}
 
@@ -31,14 +35,14 @@ def written(tmp_path_factory):
     """The page of a made-up experiment, and what it was made of."""
     root = tmp_path_factory.mktemp("pages") / "demo"
     experiment(root, models=MODELS, tasks=["listops", "text", "image"], bad=BAD)
-    speed, memory = root / "speed.parquet", root / "memory.parquet"
-    accuracy(root / "scores.parquet", REFERENCE / "scores.csv", root / "tables/accuracy")
-    for table in (efficiency, costs):
-        stem = root / "tables" / table.__name__
-        table(speed, memory, REFERENCE / "efficiency.csv", stem)
+    predictions(root)
+    for name in SHEETS:
+        where = ["--root", root, "--stem", root / "tables" / name, *OPTIONS.get(name, [])]
+        done = CliRunner().invoke(app, ["tables", name, *map(str, where)])
+        assert done.exit_code == 0, done.output
     for name in figures.FIGURES:
         figures.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    page.write(root, SHEETS, list(figures.FIGURES), ROOT / "workflow/report", root / "page.html")
+    page.write(root, SHEETS, list(figures.FIGURES), TEXTS, root / "page.html")
     return root
 
 
@@ -60,28 +64,14 @@ def opened(browser, path: Path, size=WIDE, scheme="light"):
     return browser
 
 
-def shoot(browser, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    whole = {"captureBeyondViewport": True}
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", whole)["data"]
-    (SHOTS / f"{name}.png").write_bytes(base64.b64decode(shot))
-
-
-def rows(browser, label: str, column: int) -> list[str]:
-    """The first line of a column's cells in sight; group headings are left out."""
+def groups(browser, label: str, column: int) -> list[list[str]]:
+    """As `rows`, a list for each group of rows."""
     return browser.execute_script(
-        "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
-        ".filter(r => !r.hidden && r.cells.length > 1)"
-        ".map(r => r.cells[arguments[1]].innerText.split('\\n')[0])",
-        label,
-        column,
-    )
-
-
-def press(browser, label: str, column: int) -> str | None:
-    return browser.execute_script(
-        "const h = document.querySelectorAll(`#${arguments[0]} th.gt_col_heading`)[arguments[1]];"
-        "h.querySelector('button').click(); return h.ariaSort",
+        "const found = [[]];"
+        "for (const r of document.querySelectorAll(`#${arguments[0]} tbody tr`))"
+        "  if (r.classList.contains('gt_group_heading_row')) found.push([]);"
+        "  else found.at(-1).push(r.cells[arguments[1]].innerText.split('\\n')[0]);"
+        "return found.filter(g => g.length)",
         label,
         column,
     )
@@ -94,15 +84,14 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     )
     assert len(images) == len(figures.FIGURES)
     assert all(natural >= 900 and shown > 300 and alt for natural, shown, alt in images)
-    assert [len(rows(browser, label, 0)) for label in SHEETS] == [4, 4, 16]
+    counts = {label: len(rows(browser, label, 0)) for label in SHEETS}
+    assert all(counts.values()) and (counts["accuracy"], counts["costs"]) == (4, 16)
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => a.hash)"
     )
     assert len(links) == len(SHEETS) + len(figures.FIGURES)
     assert all(browser.find_elements("css selector", link) for link in links)
-    fetched = "return performance.getEntriesByType('resource').map(e => e.name)"
-    assert [n for n in browser.execute_script(fetched) if not n.startswith("data:")] == []
-    assert browser.get_log("browser") == []
+    assert browser.execute_script(FETCHED) == [] and browser.get_log("browser") == []
     shoot(browser, "page")
 
 
@@ -135,6 +124,82 @@ def test_a_heading_sorts_by_its_figures_and_gives_the_order_back(browser, writte
     assert rows(browser, "accuracy", 0) == sorted(MODELS)
     browser.switch_to.default_content()
     assert browser.get_log("browser") == []
+
+
+def figure_in(text: str) -> float | None:
+    """What a cell is sorted by: its number, or its ratio; None where it holds neither."""
+    if share := re.fullmatch(r"(\d+)/(\d+)(?: \[\d+\])?", text):
+        return int(share[1]) / int(share[2])
+    found = re.match(r"[<>~]?\s*([-+]?[\d.]*\d)(?!/)", text.replace(",", "").replace("−", "-"))
+    return float(found[1]) if found and not re.match(r"\d+/", text) else None
+
+
+def sort_and_check(browser, label: str, column: int) -> None:
+    """Press a heading three times, and compare with Python's order within each group of rows."""
+    before = groups(browser, label, column)
+    words = column == 0 or all(figure_in(text) is None for group in before for text in group)
+    for way in ("ascending", "descending") if words else ("descending", "ascending"):
+        assert press(browser, label, column) == way
+        found = groups(browser, label, column)
+        assert [sorted(group) for group in found] == [sorted(group) for group in before]
+        for group in found:
+            if words:
+                values = [text.casefold().replace("-", " ") for text in group]  # as ICU has them
+            else:
+                values = [v for v in map(figure_in, group) if v is not None]
+                assert [figure_in(text) for text in group[: len(values)]] == values, "words last"
+            assert values == sorted(values, reverse=way == "descending"), (label, column)
+    assert press(browser, label, column) is None
+    assert groups(browser, label, column) == before
+
+
+@pytest.mark.parametrize("form", ["page", "table"])
+@pytest.mark.parametrize("name", SHEETS)
+def test_every_table_is_sorted_by_each_column_and_searched(browser, written, name, form):
+    opened(browser, written / ("page.html" if form == "page" else f"tables/{name}.html"))
+    heads = browser.find_elements("css selector", f"#{name} th.gt_col_heading")
+    assert len(heads) > 3
+    for column in range(len(heads)):
+        sort_and_check(browser, name, column)
+    names = rows(browser, name, 0)
+    browser.find_element("css selector", f"#{name} input[type=search]").send_keys(names[-1])
+    assert set(rows(browser, name, 0)) == {n for n in names if names[-1] in n}
+    assert browser.execute_script(FETCHED) == [] and browser.get_log("browser") == []
+
+
+def test_words_and_shares_are_sorted_as_such_also_those_out_of_sight(browser, tmp_path):
+    columns = {
+        "share": ["10/12 [3]", "2/3 ok", "4/12", "-", "0/12"],
+        "models": ["linear", "bigbird", "xl", "performer", "set"],
+        "span": ["9.5", "123", "FAIL", "1,200", "20"],
+    }
+    cells = list(zip(*columns.values(), strict=True))
+    made = [
+        sheet.Row(f"row {i}", [sheet.Entry(text, "0.85") for text in own])
+        if i else sheet.Row("row 0", [sheet.Entry(text) for text in own])
+        for i, own in enumerate(cells)
+    ]  # fmt: skip
+    path = tmp_path / "made.html"
+    path.write_text(sheet.page(sheet.Sheet("made", "Made", "up", list(columns), made, [])))
+    opened(browser, path)
+    orders = []
+    for column in (1, 1, 2, 2, 3, 3):
+        press(browser, "made", column)
+        orders.append(rows(browser, "made", column))
+    shares, models = ["10/12 [3]", "4/12", "0/12"], sorted(columns["models"])
+    assert [order[:3] for order in orders[:2]] == [shares, shares[::-1]]
+    assert [set(order[3:]) for order in orders[:2]] == [{"-", "2/3 ok"}] * 2
+    assert orders[2:4] == [models, models[::-1]]
+    spans = ["1,200", "123", "20", "9.5"]
+    assert orders[4:] == [[*spans, "FAIL"], [*spans[::-1], "FAIL"]]
+
+    field = browser.find_element("css selector", "#made input[type=search]")
+    press(browser, "made", 3)
+    field.send_keys("nothing like it")
+    press(browser, "made", 3)
+    field.clear()
+    field.send_keys("row")
+    assert rows(browser, "made", 3) == [*spans, "FAIL"]
 
 
 def test_groups_stay_together_and_search_hides_the_others(browser, written):

@@ -12,6 +12,7 @@ from lra.records import (
     ScoreRow,
     SpanRow,
     SpeedRow,
+    read_table,
     write_rows,
 )
 
@@ -133,3 +134,17 @@ def experiment(
     write_rows(folder / "speed.parquet", speed, SpeedRow)
     write_rows(folder / "memory.parquet", memory, MemoryRow)
     return folder
+
+
+def predictions(folder: Path) -> None:
+    """Write what the cells of an experiment in `folder` answered, as often right as they score."""
+    for row in read_table(folder / "scores.parquet", ScoreRow).to_pylist():
+        if row["status"] != "ok":
+            continue
+        random = np.random.default_rng([row["seed"], *row["model"].encode()])
+        right = random.random(row["n_test"]) < row["accuracy"] / 100
+        answers = [
+            {"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)
+        ]
+        cell = folder / "cells" / row["task"] / row["model"] / f"seed{row['seed']}"
+        write_rows(cell / "predictions.parquet", answers, PredictionRow)

@@ -192,7 +192,26 @@ def test_a_changed_status_comes_first_and_its_cell_is_in_no_mean(a, b):
     assert [(s.where, s.a, s.b) for s in found.statuses] == [("image/linear/seed1", "ok", "oom")]
     change = next(c for c in found.changes if c.name == "image/linear")
     assert change.n == 2 and change.difference == 0 and not found.agree
+    assert [(c.status_a, c.status_b, c.b, c.difference) for c in change.cells] == [
+        ("ok", "oom", None, None), ("ok", "ok", change.cells[1].a, 0), ("ok", "ok", change.cells[2].a, 0),
+    ]  # fmt: skip
+    assert "image/linear  seed 1 ok -> oom, seed 2 same, seed 3 same" in text
     assert text.index("ok -> oom") < text.index("Accuracy") and " 2/3 " in text
+
+
+def test_each_seed_that_changed_is_said_with_its_difference(a, b):
+    b.change("predictions", lambda *key: answers(*key, share=0.6), "image", "linear", 2)
+    b.change("weights", b"others", "image", "linear", 3)
+    found, text = compared(a, b)
+    change = next(c for c in found.changes if c.name == "image/linear")
+    assert change.seeds == [1, 2, 3] and change.same == "no"
+    assert [cell.same for cell in change.cells] == ["bits", "no", "no"]
+    right = [100 * (answers("image", "linear", 2, share) == LABELS).mean() for share in (0.5, 0.6)]
+    assert (change.cells[1].a, change.cells[1].b) == pytest.approx(tuple(right))
+    moved = right[1] - right[0]
+    assert change.cells[1].difference == pytest.approx(moved) and moved > 0
+    assert f"image/linear  seed 1 same, seed 2 {moved:+.2f}, seed 3 +0.00" in text
+    assert "listops/linear  seed" not in text  # the others are the same
 
 
 def test_cells_and_seeds_of_one_side_are_named_and_not_averaged(tmp_path, a):
@@ -318,6 +337,14 @@ def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
     assert [s.where for s in found.statuses] == ["memory of local at 1024 tokens"]
 
 
+def test_figures_of_other_devices_are_compared_and_it_is_said(a, b):
+    b.speeds = [row | {"device": "cuda: H100", "train_steps_per_s": 40.0} for row in b.speeds]
+    found, text = compared(a, b)
+    assert {r.ratio for r in found.ratios if r.figure == "train_steps_per_s"} == {10.0}
+    said = "speed: measured on cpu: demo in A, on cuda: H100 in B; the ratios compare these, too."
+    assert found.notes == [said] and said in " ".join(text.split())
+
+
 def pack(root: Path, target: Path, *, tear: bool = False, source: Path | None = None) -> Path:
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(source.rglob("*.py")) if source else ():
@@ -347,6 +374,12 @@ def test_an_archive_is_read_like_its_folder_and_a_script_can_tell_the_outcome(tm
     assert [row["task"] for row in rows] == [change["task"] for change in known["changes"]]
     assert [float(row["p"]) for row in rows] == [change["p"] for change in known["changes"]]
     assert rows[0]["seeds"] == "1 2 3" and rows[0]["significant"] == "True"
+    cells = known["changes"][0]["cells"]
+    assert [cell["seed"] for cell in cells] == [1, 2, 3]
+    for column in ("a", "b", "difference"):
+        assert [*map(float, rows[0][f"cells_{column}"].split())] == [c[column] for c in cells]
+    assert rows[0]["cells_same"] == "no no no" and rows[-1]["cells_same"] == "bits bits bits"
+    assert rows[0]["cells_status_b"] == "ok ok ok"
 
 
 def test_the_code_in_an_archive_is_read(tmp_path, a, b):

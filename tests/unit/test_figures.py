@@ -7,7 +7,10 @@ from xml.etree import ElementTree
 
 import matplotlib
 import matplotlib.pyplot
+import numpy as np
+import pandas
 import pytest
+import scikit_posthocs
 from fabricated import (
     MODELS,
     REFERENCE,
@@ -21,6 +24,7 @@ from fabricated import (
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from PIL import Image
+from scipy.stats import friedmanchisquare
 
 from lra import attention, canvas, figures, ranks, scatter
 from lra.errors import LRAError
@@ -91,24 +95,32 @@ def test_what_could_not_be_had_is_marked(drawn):
     curves = words(drawn / "learning_curves.svg")
     assert "local on text (diverged, seed 1)" in curves
     assert "linear on image (timeout, seed 0, 1)" in curves
+    assert "mean over the seeds that are ok" in curves
     assert "not comparable: linear (image timeout), local (text 1/2 ok)" in words(
         drawn / "performance.svg"
     )
 
 
-def test_spans_that_could_not_be_had_are_named_and_crossed(tmp_path):
-    bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1)}}
-    experiment(tmp_path, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=bad)
+def test_spans_that_could_not_be_had_are_named_and_none_is_a_mean_of_fewer_seeds(tmp_path):
+    bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1, 2)}}
+    experiment(tmp_path, models=THREE, tasks=["text", "image"], bad=bad)
     draw("span", tmp_path)
     text = words(tmp_path / "span.svg")
-    assert "linear on image (oom, seed 0, 1)" in text
-    assert "local on text (diverged, seed 1)" in text
+    assert "× no span: linear on image (oom, seed 0, 1, 2)." in text
+    assert "no mean, as others have no span: local on text (diverged, seed 1)." in text
     left, right = figure_of("span", tmp_path).axes
     crosses = [
         [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "x"]
         for axes in (left, right)
     ]
     assert crosses == [[], [THREE.index("linear")]]
+    rows = read_table(tmp_path / "span.parquet", SpanRow).to_pylist()
+    own = [r for r in rows if (r["task"], r["model"], r["layer"]) == ("text", "local", -1)]
+    known = [r["span"] for r in own if r["status"] == "ok"]
+    (drawn,) = (line for line in left.lines if set(line.get_ydata()) == {THREE.index("local")})
+    assert list(drawn.get_xdata()) == known and len(known) == 2
+    whole = next(line for line in right.lines if line.get_marker() == "o")
+    assert drawn.get_markersize() < 0.7 * whole.get_markersize()
 
 
 def test_spans_are_means_over_seeds_beside_uniform_attention(tmp_path):
@@ -255,6 +267,22 @@ def upright(name):
     return Bbox.from_bounds(box.x1 - width, box.y1 - height, width, height)
 
 
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_all_text_can_be_read_in_a_column_3_3_inches_wide(tmp_path, name):
+    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
+    figure = figure_of(name, tmp_path)
+    assert figure.get_figwidth() in (3.5, 7.0)
+    sizes = [
+        text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()
+    ]
+    assert min(sizes) * 3.3 / 3.5 >= 6
+
+
+def test_a_pdf_has_letters_that_publishers_take(drawn):
+    content = (drawn / "speed.pdf").read_bytes()
+    assert b"/FontFile2" in content and b"/Type3" not in content  # TrueType
+
+
 def test_no_two_models_look_the_same_and_none_changes_with_its_company():
     names = [*MODELS, *(f"extension-{i}" for i in range(20))]
     looks = canvas.looks(names)
@@ -286,6 +314,13 @@ def test_no_state_is_left_behind(drawn, tmp_path):
     assert matplotlib.rcParams["svg.hashsalt"] == matplotlib.rcParamsDefault["svg.hashsalt"]
     assert matplotlib.rcParams["font.family"] == matplotlib.rcParamsDefault["font.family"]
     assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_noise_at_chance_looks_small(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["pathx", "text"], seeds=(0, 1))
+    noise, learned = (axes.get_ylim() for axes in figure_of("learning_curves", tmp_path).axes)
+    assert noise[1] - noise[0] == pytest.approx(figures.FLAT) and noise[0] < 50 < noise[1]
+    assert learned[1] - learned[0] > figures.FLAT
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):
@@ -390,6 +425,46 @@ def test_the_critical_difference_is_that_of_the_literature():
         factor = (models * (models + 1) / 6) ** 0.5
         assert ranks.critical_difference(models, 1) / factor == pytest.approx(value, abs=1e-3)
     assert ranks.critical_difference(4, 14) == pytest.approx(1.25, abs=0.01)
+
+
+def test_too_few_tasks_or_models_are_those_that_no_test_could_tell_apart():
+    few = ranks.FEWEST - 1  # the largest difference of average ranks is models - 1
+    assert all(ranks.critical_difference(models, few) > models - 1 for models in range(2, 60))
+    assert ranks.critical_difference(ranks.FEWEST, ranks.FEWEST) < ranks.FEWEST - 1
+
+
+@pytest.mark.parametrize("spread", [0.0, 8.0], ids=["alike in order", "in disorder"])
+def test_the_bars_join_the_models_that_nemenyis_test_does_not_tell_apart(tmp_path, spread):
+    random = np.random.default_rng(3)
+    rows = [
+        score_row(task, model, accuracy=60 + 2 * m + spread * random.normal())
+        for task in TASKS
+        for m, model in enumerate(MODELS[:8])
+    ]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    values, _, _ = ranks.blocks(rows)
+    table = pandas.DataFrame(values).T[MODELS[:8]]
+    p = scikit_posthocs.posthoc_nemenyi_friedman(table)
+    alike = {pair for pair in itertools.combinations(MODELS[:8], 2) if p.loc[pair] >= 0.05}
+    place = table.rank(axis=1, ascending=False).mean()
+    figure = figure_of("ranks", tmp_path)
+    (axes,) = figure.axes
+    flat = [line for line in axes.lines if len({*line.get_ydata()}) == 1 < len(line.get_ydata())]
+    bars = [line.get_xdata() for line in flat if line.get_linewidth() > 1.5]  # CD is thinner
+    joined = {
+        (one, other)
+        for one, other in itertools.combinations(MODELS[:8], 2)
+        for ends in bars
+        if all(min(ends) <= place[m] + 1e-9 and place[m] <= max(ends) + 1e-9 for m in (one, other))
+    }
+    assert bars and joined == alike
+    chi2, of_all = friedmanchisquare(*table.T.to_numpy())
+    notes = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert (
+        f"of 8 models over 6 tasks ({', '.join(TASKS)}): χ² = {chi2:.1f}, p = {of_all:.3g}" in notes
+    )
+    none = "no difference is shown, and where no bar joins two models, that is none either"
+    assert (of_all < 0.05) == (spread == 0) == (none not in notes)
 
 
 def test_only_models_with_every_task_are_ranked_and_failures_tie(tmp_path):

@@ -1,12 +1,15 @@
 """The page holds what it is told to, and says in one line what is missing."""
 
+import re
 import shutil
 
 import pytest
-from fabricated import REFERENCE, experiment
+from fabricated import REFERENCE, experiment, score_row
 
 from lra import figures, page, sheet
 from lra.errors import LRAError
+from lra.records import ScoreRow, write_rows
+from lra.tables.accuracy import accuracy
 from tiny import ROOT
 
 TEXTS = ROOT / "workflow/report"
@@ -50,6 +53,39 @@ def test_a_table_has_its_caption_where_there_is_one(made, tmp_path):
     shutil.copytree(TEXTS, texts)
     (texts / "table_sums.rst").write_text("Look at *{{ snakemake.wildcards.table }}*.")
     assert "Look at <em>sums</em>." in written(made, tmp_path, texts)
+
+
+def test_the_page_begins_with_what_was_found_and_names_figures_in_full(made, tmp_path):
+    root = tmp_path / "demo"
+    shutil.copytree(made, root)
+    published = {"listops": 16.13, "text": 65.90, "image": 42.34}  # of linear, by the paper
+    rows = [
+        score_row(task, "linear", seed, accuracy=value + off)
+        for task, value, off in zip(published, published.values(), (0.5, -4.0, 2.0), strict=True)
+        for seed in (0, 1)
+    ]
+    rows += [
+        score_row("text", "local", 0, accuracy=50.0),
+        score_row("text", "sparse", status="oom"),
+    ]
+    write_rows(root / "scores.parquet", rows, ScoreRow)
+    accuracy(root / "scores.parquet", REFERENCE / "scores.csv", root / "tables/accuracy")
+    lines = (root / "tables/accuracy.csv").read_text().splitlines()
+    average = dict.fromkeys(lines[0].split(","), "") | {"task": "average", "verdict": "ok"}
+    average |= {"replication": "above"}
+    (root / "tables/accuracy.csv").write_text("\n".join([*lines, ",".join(average.values())]))
+
+    page.write(root, ["accuracy"], ["scores", "energy"], TEXTS, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    said = " ".join(re.sub("<[^>]*>", "", text[text.index("<h1>") : text.index("<h2>")]).split())
+    for words in (
+        "Of 5 results, each a model on a task, 2 are above chance and 2 at chance (FAIL); in 1 a run was",
+        "Of 4 published figures that compare, reproduced: 1; ours is above in 1, below in 2.",
+        "Published figures that do not compare: 1 (ours is oom).",
+    ):
+        assert words in said
+    assert said.index("Of 5 results") < said.index("Six tasks on long sequences")
+    assert '<a href="#figure-scores">Accuracy (heat map)</a>' in text
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)

@@ -6,6 +6,7 @@ import pytest
 from selenium.webdriver.support.wait import WebDriverWait
 
 import chromium
+from chromium import FETCHED, press, rows, shoot
 from lra.figures import FIGURES
 
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
@@ -43,13 +44,21 @@ def test_in_snakemakes_report_every_figure_and_table_shows_without_a_network(che
         for name in sorted(names):
             browser.get((checkout.folder / "results/tiny/report.html").as_uri())
             wait.until(lambda b, category=category: b.find_element("link text", category)).click()
-            rows = wait.until(lambda b: b.find_elements("css selector", "tbody tr"))
-            (row,) = [row for row in rows if row.text == name]
-            assert len(rows) == len(names)
+            files = wait.until(lambda b: b.find_elements("css selector", "tbody tr"))
+            (row,) = [row for row in files if row.text == name]
+            assert len(files) == len(names)
             row.find_element("css selector", "[iconname=eye]").click()
             if category == "Tables":
-                browser.switch_to.frame(wait.until(lambda b: b.find_element("tag name", "iframe")))
+                frame = wait.until(lambda b: b.find_element("tag name", "iframe"))
+                browser.switch_to.frame(frame)
                 wait.until(lambda b: b.find_elements("css selector", "tbody td"))
+                assert [press(browser, name, 0) for _ in range(2)] == ["ascending", "descending"]
+                if name == "accuracy":
+                    assert rows(browser, name, 0) == ["local", "linear"]
+                assert browser.execute_script(FETCHED) == []
+                browser.switch_to.default_content()
             else:
                 wait.until(lambda b: b.execute_script(WIDEST) >= 900)
+            assert browser.execute_script(FETCHED) == []
+        shoot(browser, f"snakemake-{category.lower()}")
     assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []

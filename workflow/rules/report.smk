@@ -16,6 +16,7 @@ rule page:
     input:
         CAPTIONS,
         "results/{experiment}/scores.parquet",
+        "results/{experiment}/tables/accuracy.csv",
         expand("results/{{experiment}}/tables/{table}.html", table=SHEETS),
         expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
     output:
