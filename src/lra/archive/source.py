@@ -26,6 +26,7 @@ DIFF = ("diff", "--cached", "--binary", "--full-index", "--no-color", "--no-ext-
         "-O/dev/null", "HEAD")  # fmt: skip
 FILE, PROGRAM, LINK = 0o100644, 0o100755, 0o120000  # git's three kinds
 SUBMODULE = 0o160000
+FILLED = ("results", "config", ".snakemake")  # what restoring an archive writes into
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,19 @@ def apply(patch: Path, folder: Path) -> None:
     if done.returncode:
         reason = done.stderr.strip().splitlines()[:1] or ["git apply failed"]
         raise LRAError(f"{patch.name}: does not apply to the source ({reason[0]})")
+
+
+def check_links(folder: Path) -> None:
+    """Raise LRAError where a link, which a patch can make as well, leads out of the folder or lies
+    where results go: nothing is written or read through it.
+    """
+    inside = os.path.realpath(folder)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            name = path.relative_to(folder)
+            leads_out = not os.path.realpath(path).startswith(inside + os.sep)
+            if leads_out or name.parts[0] in FILLED:
+                raise LRAError(f"source/{name}: a link that leads out, or lies where results go")
 
 
 def _on_disk(path: Path) -> Entry:

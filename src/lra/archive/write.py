@@ -101,6 +101,7 @@ def _restored(entries: Mapping[str, Entry | Kept]) -> dict[str, Entry]:
         Path(name, "source").rename(folder)
         if "source.patch" in entries:
             source.apply(Path(name, "source.patch"), folder)
+        source.check_links(folder)
         return source.files_in(folder)
 
 
