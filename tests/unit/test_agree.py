@@ -151,19 +151,20 @@ def test_a_cell_without_a_result_has_no_predictions(archive, tmp_path):
 
 
 ODD = [
-    [1],
-    "text",
-    [{"@id": "./"}, {"@id": 5, "@type": "File"}],
-    [{"@id": "./"}, {"@id": METADATA}, {"@id": "x", "@type": None}],
-    [{"@id": "./"}, {"@id": METADATA}, {"@id": "a" * 5000, "@type": "File"}],
-    [{"@id": "./", "conformsTo": [{"@id": [1]}]}, {"@id": METADATA}],
-    [{"@id": "./", "mainEntity": {"@id": {}}}, {"@id": METADATA}],
+    "[1]",
+    "[" * 100_000,
+    '[{"@id": "./"}, {"@id": 5, "@type": "File"}]',
+    '[{"@id": "./"}, {"@id": "ro-crate-metadata.json"}, {"@id": "x", "@type": null}]',
+    '[{"@id": "./"}, {"@id": "ro-crate-metadata.json"}, {"@id": "%s", "@type": "File"}]'
+    % ("a" * 999),
+    '[{"@id": "./", "conformsTo": [{"@id": [1]}]}, {"@id": "ro-crate-metadata.json"}]',
+    '[{"@id": "./", "mainEntity": {"@id": {}}}, {"@id": "ro-crate-metadata.json"}]',
 ]
 
 
 @pytest.mark.parametrize("graph", ODD, ids=range(len(ODD)))
 def test_odd_metadata_is_a_finding(tmp_path, graph):
-    (tmp_path / METADATA).write_text(json.dumps({"@graph": graph}))
+    (tmp_path / METADATA).write_text(f'{{"@graph": {graph}}}')
     found = profile.problems(tmp_path / METADATA)
     assert found and all(isinstance(line, str) and "\n" not in line for line in found)
 

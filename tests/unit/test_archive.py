@@ -254,20 +254,27 @@ def everything_in(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+BLOCKS = [f"def {name}():\n    x\n\n" for name in "abcdefgh"]
+
+
 @pytest.mark.parametrize(
     "setting",
     ["diff.suppressBlankEmpty=true", "diff.indentHeuristic=false", "diff.interHunkContext=50",
      "core.compression=0", "core.autocrlf=true", "diff.noprefix=true", "diff.context=9",
-     "diff.orderFile=order", "core.abbrev=4", "log.showSignature=true",
-     "core.attributesFile=attributes"],
+     "diff.orderFile={}/order", "core.abbrev=4", "core.attributesFile={}/attributes"],
 )  # fmt: skip
 def test_what_a_user_has_set_in_git_changes_no_byte(tree, tmp_path, monkeypatch, setting):
-    (tree / "kept").write_text("\n".join(f"{i // 3}\n" for i in range(20)).replace("2", "two"))
+    (tree / "blocks").write_text("".join(BLOCKS))
+    git(tree, "add", "blocks")
+    git(tree, "commit", "--quiet", "--message", "second")
+    (tree / "blocks").write_text(
+        "".join([*BLOCKS[:2], "def new():\n    x\n\n", *BLOCKS[2:], "end"])
+    )
+    (tree / "crlf").write_bytes(b"a\r\nb\r\n")
     (tmp_path / "order").write_text("new*\n")
     (tmp_path / "attributes").write_text("* -diff\n")
     before = source.read(tree)
-    key, value = setting.replace("=order", f"={tmp_path}/order").split("=")
-    value = f"{tmp_path}/attributes" if value == "attributes" else value
+    key, value = setting.format(tmp_path).split("=")
     for name, text in (("COUNT", "1"), ("KEY_0", key), ("VALUE_0", value)):
         monkeypatch.setenv(f"GIT_CONFIG_{name}", text)
     assert source.read(tree) == before

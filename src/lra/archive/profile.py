@@ -41,7 +41,7 @@ def problems(path: Path) -> list[str]:
     """What the metadata file misses, one line each; also files that it names and are not there."""
     try:
         return _missed(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"is no metadata of a crate ({error!r})"]
 
 
