@@ -55,9 +55,15 @@ def test_data_and_checkpoints_go_in_where_asked_for(handmade, out, tmp_path, dat
     for name in inside:
         path = tmp_path / "restored" / name
         assert path.read_bytes() == (handmade.root / name).read_bytes()
-        if data and checkpoints:
-            bad = forged(tmp_path / "t.zip", out, **{name: b"other"})
-            assert [line for line in verify.verify(bad, 0, 1, print) if line.startswith(name)]
+
+
+def test_other_data_is_found_though_all_that_follows_from_it_was_made_to_match(
+    handmade, out, tmp_path
+):
+    handmade.archive(out, with_data=True)
+    bad = forged(tmp_path / "t.zip", out, whole=True, **{ARROWS[0]: b"other"})
+    line = f"{ARROWS[0]}: its SHA-256 is not that of dataset.json"
+    assert verify.verify(bad, 0, 1, print) == [line]
 
 
 def test_what_is_not_there_has_the_checksum_that_was_recorded(handmade, out):

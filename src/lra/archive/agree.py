@@ -97,6 +97,11 @@ def _facts(files: Mapping[str, Kept], folder: Path, about: About, done: list[Job
     if behind(about.targets, folder) != done:
         found.append("jobs.json: its jobs are not those that the targets of archive.json come from")
     known = facts.recorded(done, about.data)
+    found += [
+        f"{path}: its SHA-256 is not that of dataset.json"
+        for path in known
+        if path.endswith(".arrow") and path in files and box.sha256(files[path]) != known[path]
+    ]
     for path, omitted in about.omitted.items():
         if omitted.why != facts.why_omitted(path):
             found.append(f"archive.json: omitted: {path} is not what an archive leaves out")
