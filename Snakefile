@@ -18,10 +18,11 @@ sys.path.insert(0, str(SOURCE))
 gc.set_threshold(100_000, 20, 100)
 
 
-# An experiment is one whole file: the default is not merged into another.
+# An experiment is one whole file: the default, in a restored folder its own, is merged into no other.
 if not workflow.configfiles:
+    own = ROOT / "config/archived.yaml"
 
-    configfile: ROOT / "config/config.yaml"
+    configfile: own if own.exists() else ROOT / "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 
 from lra import hardware
 from lra.errors import LRAError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance(found: str, device: str) -> dict[str, Any]:
@@ -33,11 +36,14 @@ def agreed(planned: str | None, found: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with `-dirty` where tracked files differ; None outside git."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40",
+    """The checkout's commit, with `-dirty` where tracked files differ; None where the folder that
+    holds `src` is no git checkout, though it may lie in one.
+    """
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40",
                "--exclude=*"]  # fmt: skip
+    alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, env=alone, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

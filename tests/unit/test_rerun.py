@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from test_collect import write_cell
 
+from lra.archive.facts import Omitted
 from lra.archive.verify import _compared
 from lra.data.manifest import sha256
 from lra.records import PredictionRow, write_rows
@@ -24,8 +25,8 @@ def cell(root, weights=b"weights", prediction=1, train=None, score=None):
 def compared(tmp_path, old=None, new=None, omitted=True):
     was, now = cell(tmp_path / "was", **(old or {})), cell(tmp_path / "now", **(new or {}))
     weights = was / "checkpoint.safetensors"
-    left_out = {f"{CELL}/checkpoint.safetensors": {"sha256": sha256(weights), "why": "size"}}
-    return _compared(was, now, CELL, {"omitted": left_out if omitted else {}})
+    left_out = {f"{CELL}/checkpoint.safetensors": Omitted(sha256=sha256(weights), why="size")}
+    return _compared(was, now, CELL, left_out if omitted else {})
 
 
 def test_the_same_bits_on_the_same_hardware(tmp_path):
@@ -62,5 +63,5 @@ def test_one_that_no_longer_ends_is_a_finding(tmp_path):
     lost = {"status": "oom", "reason": "no memory", "val_accuracy": None, "chosen_step": None}
     unscored = {"status": "oom", "reason": "no memory", "accuracy": None, "loss": None}
     now = write_cell(tmp_path / "now", train=lost | OTHER, score=unscored | OTHER)
-    lines, _ = _compared(cell(tmp_path / "was"), now, CELL, {"omitted": {}})
+    lines, _ = _compared(cell(tmp_path / "was"), now, CELL, {})
     assert lines == [f"{CELL}: trained again, it ended as oom (no memory)"]

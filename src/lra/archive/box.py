@@ -43,7 +43,12 @@ class Kept:
 
 def sums(entries: Mapping[str, Entry | Kept]) -> bytes:
     """The text of SHA256SUMS, as sha256sum writes and reads it; of a link that of its target."""
-    return "".join(f"{_sha256(entries[name])}  {name}\n" for name in sorted(entries)).encode()
+    return "".join(f"{sha256(entries[name])}  {name}\n" for name in sorted(entries)).encode()
+
+
+def sha256(entry: Entry | Kept) -> str:
+    with entry.open() as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write(path: Path, entries: Mapping[str, Entry | Kept]) -> None:
@@ -137,32 +142,31 @@ def _add(file: zipfile.ZipFile, info: zipfile.ZipInfo, size: int, content: Binar
         shutil.copyfileobj(content, out, 1 << 20)
 
 
-def _sha256(entry: Entry | Kept) -> str:
-    with entry.open() as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _mode(info: zipfile.ZipInfo) -> int:
     return info.external_attr >> 16
 
 
 def _unsafe(file: zipfile.ZipFile) -> list[str]:
     found, seen = [], set()
+    links = {info.filename for info in file.infolist() if _mode(info) == LINK}
     for info in file.infolist():
         name = info.filename
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name or pure.as_posix() != name:
             found.append(f"{name!r}: leads out of the folder")
+        if ".git" in map(str.lower, pure.parts):
+            found.append(f"{name}: git would obey it")
         if name in seen:
             found.append(f"{name}: is there twice")
         seen.add(name)
         # a program is one by git's word, and the hash of the source's tree knows that
         kinds = (FILE, PROGRAM, LINK) if name.startswith("source/") else (FILE,)
-        if _mode(info) not in kinds:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            found.append(f"{name}: is compressed, and was written as it is")
+        elif _mode(info) not in kinds:
             found.append(f"{name}: is not of the kind that was written")
-        elif _mode(info) == LINK and _leads_out(file, info):
-            found.append(f"{name}: a link that leads out of the folder")
-    links = {info.filename for info in file.infolist() if _mode(info) == LINK}
+        elif _mode(info) == LINK:
+            found += [f"{name}: a link that {where}" for where in _astray(file, info, links)]
     return found + [
         f"{name}: lies behind a link"
         for name in seen
@@ -170,17 +174,20 @@ def _unsafe(file: zipfile.ZipFile) -> list[str]:
     ]
 
 
-def _leads_out(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+def _astray(file: zipfile.ZipFile, info: zipfile.ZipInfo, links: set[str]) -> list[str]:
+    """Where a link leads that it must not: from step to step, as `..` of a link is another's."""
     try:
         target = PurePosixPath(file.read(info).decode())
     except DAMAGED:
-        return True
-    depth = len(PurePosixPath(info.filename).parts) - 1
+        return ["is damaged"]
+    here = PurePosixPath(info.filename).parent
     for part in target.parts:
-        depth += -1 if part == ".." else 1
-        if depth < 1:  # of the first folder in the archive, which becomes the root
-            return True
-    return target.is_absolute()
+        if here.as_posix() in links:
+            return ["leads through another link"]
+        here = here.parent if part == ".." else here / part
+        if not here.parts or target.is_absolute():  # the first folder becomes the root
+            return ["leads out of the folder"]
+    return []
 
 
 def _listed(file: zipfile.ZipFile) -> dict[str, str] | None:
@@ -201,7 +208,7 @@ def _sum_in(file: zipfile.ZipFile, name: str) -> str | None:
 
 def _strays(path: Path, file: zipfile.ZipFile) -> list[str]:
     """Written anew, the content must give these bytes: nothing hides between the files."""
-    with tempfile.TemporaryDirectory() as folder:
+    with one_line(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "again.zip")
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as again:
             for name in sorted(file.namelist()):

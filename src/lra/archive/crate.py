@@ -13,7 +13,11 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from lra.archive import box
+from lra.archive.box import Kept
+from lra.archive.facts import About
 from lra.archive.jobs import Job
+from lra.archive.source import LINK, Entry
 
 METADATA = "ro-crate-metadata.json"
 PROFILES = {
@@ -39,12 +43,9 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int | bytes]) -> bytes:
-    """ro-crate-metadata.json: one action a job, one tool and step a rule.
-
-    about: the content of archive.json. files: what the zip holds besides, by name: of
-    benchmarks the content, of others their size in bytes.
-    """
+def metadata(about: About, jobs: list[Job], files: Mapping[str, Entry | Kept]) -> bytes:
+    """ro-crate-metadata.json: one action a job, one tool and step a rule. files: what else the
+    archive holds, by name."""
     from rocrate.model.computationalworkflow import ComputationalWorkflow
     from rocrate.model.contextentity import ContextEntity
     from rocrate.model.data_entity import DataEntity
@@ -63,11 +64,11 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     end = max(job.endtime for job in jobs)
     mit = note("https://spdx.org/licenses/MIT", "CreativeWork", name="MIT Licence")
     root = crate.root_dataset
-    root["name"] = f"Long Range Arena: experiment {about['experiment']}"
+    root["name"] = f"Long Range Arena: experiment {about.experiment}"
     root["description"] = (
-        f"The results of the experiment {about['experiment']} under the protocol "
-        f"{about['protocol']}, with the source at commit {about['commit']}"
-        + (", changed by source.patch," if about["dirty"] else "")
+        f"The results of the experiment {about.experiment} under the protocol "
+        f"{about.protocol}, with the source at commit {about.commit}"
+        + (", changed by source.patch," if about.dirty else "")
         + " and a record of every job."
     )
     root["datePublished"] = iso(end)
@@ -82,10 +83,11 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     ]
 
     parts: dict[str, Any] = {}
-    for name, content in files.items():
-        size = content if isinstance(content, int) else len(content)
-        own = {"@type": "File", "contentSize": str(size), "encodingFormat": _format(name)}
-        parts[name] = DataEntity(crate, name, own)
+    for name, entry in files.items():
+        if entry.mode != LINK:
+            own = {"@type": "File", "contentSize": str(entry.size), "sha256": box.sha256(entry),
+                   "encodingFormat": _format(name)}  # fmt: skip
+            parts[name] = DataEntity(crate, name, own)
     language = note(
         "https://w3id.org/workflowhub/workflow-ro-crate#snakemake", "ComputerLanguage",
         name="Snakemake", url="https://snakemake.github.io",
@@ -94,24 +96,24 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     workflow = ComputationalWorkflow(crate, dest_path=WORKFLOW, properties={
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
         "name": "Long Range Arena", "programmingLanguage": language, "license": mit,
-        "version": about["commit"],
+        "version": about.commit,
     })  # fmt: skip
     parts[WORKFLOW] = workflow
     for name in sorted(parts):
         crate.add(parts[name])
     root["mainEntity"] = workflow
-    for path, facts in about["omitted"].items():
+    for path, facts in about.omitted.items():
         parts[path] = note(
-            f"#omitted/{path}", "CreativeWork", name=path, sha256=facts["sha256"],
-            description="not in this archive: " + facts["why"],
+            f"#omitted/{path}", "CreativeWork", name=path, sha256=facts.sha256,
+            description="not in this archive: " + facts.why,
         )  # fmt: skip
-    for name, data in about["data"].items():
-        note(f"#data/{name}", "CreativeWork", name=name, license=data["licence"],
-             creditText=data["citation"])  # fmt: skip
+    for name, data in about.data.items():
+        note(f"#data/{name}", "CreativeWork", name=name, license=data.licence,
+             creditText=data.citation)  # fmt: skip
 
     engine = note(
         "#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.github.io",
-        softwareVersion=about["snakemake"],
+        softwareVersion=about.versions["snakemake"],
     )  # fmt: skip
     tools, steps = {}, {}
     for number, rule in enumerate(dict.fromkeys(job.rule for job in sorted(jobs, key=_start)), 1):
@@ -142,7 +144,7 @@ def metadata(about: Mapping[str, Any], jobs: list[Job], files: Mapping[str, int 
     made = {path for job in jobs for path in job.output}
     read = {path for job in jobs for path in job.input}
     run = note(
-        "#run", "CreateAction", name=f"run of {about['experiment']}", instrument=workflow,
+        "#run", "CreateAction", name=f"run of {about.experiment}", instrument=workflow,
         description="every job of the experiment", actionStatus="http://schema.org/CompletedActionStatus",
         startTime=iso(min(map(_start, jobs))), endTime=iso(end),
         object=[parts["experiment.yaml"]]
@@ -175,10 +177,11 @@ def _entity(path: str, parts: dict[str, Any], note) -> Any:
     return parts[path]
 
 
-def _benchmark(job: Job, files: Mapping[str, int | bytes]) -> dict[str, str]:
+def _benchmark(job: Job, files: Mapping[str, Entry | Kept]) -> dict[str, str]:
     for name in job.benchmarks:
         if name in files:
-            rows = list(csv.DictReader(io.StringIO(files[name].decode()), delimiter="\t"))
+            with files[name].open() as file:
+                rows = list(csv.DictReader(io.TextIOWrapper(file), delimiter="\t"))
             if rows:
                 return {k: v for k, v in rows[-1].items() if k in MEASURES and v not in ("-", "")}
     return {}

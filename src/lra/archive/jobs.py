@@ -7,15 +7,20 @@ import json
 import stat
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from lra.errors import LRAError
 
 METADATA = Path(".snakemake/metadata")
 LONGEST = 254  # of a file's name, less the @ that Snakemake puts before all but the last part
 FORMAT = 6  # of snakemake 9's records
+CHECKSUM = "sha256:"  # before each in these records
+
+
+Time = Annotated[float, Field(ge=0, lt=1e11)]
 
 
 class Job(BaseModel):
@@ -28,10 +33,20 @@ class Job(BaseModel):
     params: list[str]
     code: str | None  # the rule's shell line, before its wildcards are filled in
     shellcmd: str | None
-    starttime: float = Field(ge=0, lt=1e11)
-    endtimes: dict[str, float]  # of each output
+    starttime: Time
+    endtimes: dict[str, Time]  # of each output
     input_checksums: dict[str, str]
     software_stack_hash: str | None
+
+    @model_validator(mode="after")
+    def _is_of_results(self) -> Job:
+        """Whoever checks an archive writes, and removes, at these paths."""
+        for path in map(PurePosixPath, self.output + self.log):
+            if path.parts[:1] != ("results",) or ".." in path.parts:
+                raise ValueError(f"{path} is not below results/")
+        if {*self.output} != {*self.endtimes}:
+            raise ValueError(f"{self.output[0]} has not one end for each output")
+        return self
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lra.archive.crate import PROFILES
 
+SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 RUNS = ("CreateAction", "ActivateAction", "UpdateAction")
 TOOLS = ("SoftwareApplication", "SoftwareSourceCode", "ComputationalWorkflow")
 # of every entity of a type: a property, the types that one of its values must have
@@ -39,14 +40,24 @@ ROOT = ("name", "description", "datePublished", "license", "mainEntity", "confor
 def problems(path: Path) -> list[str]:
     """What the metadata file misses, one line each; also files that it names and are not there."""
     try:
-        graph = json.loads(path.read_text())["@graph"]
-        entities = {entity["@id"]: entity for entity in graph}
-        root = entities["./"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _missed(path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return [f"is no metadata of a crate ({error!r})"]
+
+
+def _missed(path: Path) -> list[str]:
+    graph = json.loads(path.read_text())["@graph"]
+    entities = {entity["@id"]: entity for entity in graph}
+    if not all(isinstance(name, str) for name in entities):
+        raise TypeError("an @id is no text")
+    root = entities["./"]
     found = [f"the crate has no {key}" for key in ROOT if key not in root]
     found += [f"conforms not to {url}" for url in PROFILES
               if url not in _links(root, "conformsTo")]  # fmt: skip
+    if SPECIFICATION not in _links(entities[path.name], "conformsTo"):
+        found.append(f"{path.name}: conforms not to {SPECIFICATION}")
+    if _links(entities[path.name], "about") != ["./"]:
+        found.append(f"{path.name}: is not about the crate")
     types = {name: _types(entity) for name, entity in entities.items()}
     main = _links(root, "mainEntity")
     if not main or not {"ComputationalWorkflow", "HowTo", "File"} <= types.get(main[0], set()):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from lra.archive import box, jobs, source
+from lra.archive.facts import About, described
 from lra.data.manifest import sha256
 from lra.errors import LRAError
 from lra.files import one_line
@@ -19,7 +18,7 @@ from lra.files import one_line
 CONFIG = "config/archived.yaml"
 
 
-def restore(archive: Path, folder: Path) -> dict[str, Any]:
+def restore(archive: Path, folder: Path) -> About:
     """Unpack into a new or empty folder: the source that ran, results, and Snakemake's records,
     with the times that they had. Returns the content of archive.json.
 
@@ -40,8 +39,9 @@ def restore(archive: Path, folder: Path) -> dict[str, Any]:
             tree = unpacked / "source"
             if (unpacked / "source.patch").exists():
                 source.apply(unpacked / "source.patch", tree)
-            if source.tree_hash(tree) != about["tree"]:
+            if source.tree_hash(source.files_in(tree)) != about.tree:
                 raise LRAError("source: with source.patch it is not the tree of archive.json")
+            source.check_links(tree)
             shutil.copytree(unpacked / "results", tree / "results", dirs_exist_ok=True)
             shutil.copy(unpacked / "experiment.yaml", tree / CONFIG)
             jobs.write_records(done, tree)
@@ -52,14 +52,19 @@ def restore(archive: Path, folder: Path) -> dict[str, Any]:
     return about
 
 
-def make_data(folder: Path, about: dict[str, Any], cores: int) -> None:
-    """Make what the archive left out of the data, by its recipes, in a restored folder.
+def make_data(folder: Path, about: About, cores: int) -> None:
+    """Make what the archive left out of the data, by its recipes, in a restored folder, with the
+    times and records that it had: nothing that reads it is to be done again.
 
     Raises LRAError naming the file where one cannot be made, or is not the same as it was.
     """
-    paths = [path for path in about["omitted"] if path.endswith(".arrow")]
+    paths = [path for path in about.omitted if path.endswith(".arrow")]
     if not paths:
         return
+    done = jobs.behind(about.targets, folder)
+    logs = [folder / log for job in done if {*job.output} & {*paths}
+            for log in job.log + job.benchmarks]  # fmt: skip
+    told = {log: log.read_bytes() for log in logs if log.is_file()}
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     for path in paths:
         if not (folder / path).is_file():
@@ -67,8 +72,12 @@ def make_data(folder: Path, about: dict[str, Any], cores: int) -> None:
             raise LRAError(
                 f"{path}: cannot be made again ({''.join(reason) or 'snakemake failed'})"
             )
-        if sha256(folder / path) != about["omitted"][path]["sha256"]:
+        if sha256(folder / path) != about.omitted[path].sha256:
             raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
+    for log, text in told.items():
+        log.write_bytes(text)
+    jobs.write_records(done, folder)
+    _set_times(folder, done)
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -77,25 +86,6 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-
-
-def described(unpacked: Path) -> tuple[dict[str, Any], list[jobs.Job]]:
-    """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
-    try:
-        name = "archive.json"
-        about = json.loads((unpacked / name).read_text())
-        for key in ("experiment", "tree", "omitted", "data", "targets", "dirty"):
-            about[key]
-        name = "jobs.json"
-        done = [jobs.Job(**job) for job in json.loads((unpacked / name).read_text())]
-        if not done:
-            raise ValueError("it has no jobs")
-        return about, done
-    except OSError:
-        raise LRAError(f"{name}: is missing; this is no archive of lra") from None
-    except (KeyError, TypeError, ValueError) as error:
-        line = str(error).splitlines()[0]
-        raise LRAError(f"{name}: is not as lra archive writes it ({line})") from None
 
 
 def _set_times(folder: Path, done: list[jobs.Job]) -> None:

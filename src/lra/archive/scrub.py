@@ -1,7 +1,9 @@
 """Nothing private in what is archived: names of people and machines, paths of home, secrets.
 
 Text that the pipeline wrote has them replaced. Everything else, source and tables, is searched, and
-what is found is an error: to change it would make it another file than the one that ran.
+what is found is an error: to change it would make it another file than the one that ran. A name by
+itself may be a word of any text (a user `node`, a host `gpu`), and counts in logs alone; elsewhere
+it does in a path, beside an @, or with its domain.
 """
 
 from __future__ import annotations
@@ -21,23 +23,28 @@ import pyarrow.parquet as pq
 NOBODY = {"root", "user", "users", "admin", "runner", "ubuntu", "debian", "docker", "nobody",
           "home", "vagrant", "localhost", "slurm", "build", "work", "test"}  # fmt: skip
 SHORTEST = 3
+LOG = ".log"
 AUTHORS = {"source/CITATION.cff", "source/LICENSE"}  # name people on purpose
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,}|glpat-[\w-]{20,}"
     r"|hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9_-]{32,}|xox[abprs]-[A-Za-z0-9-]{10,}|pypi-[\w-]{50,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
     r"|(?<=://)[^\s/:@'\"{}]+:[^\s/:@'\"{}]+(?=@)"
 )
-HOMES = re.compile(r"(?<![\w.])/(?:home|Users)/[^\s/:'\",;)]+")
+HOMES = re.compile(  # also below other folders, but not in the address of a page
+    r"(?:(?<![\w.:/])(?:/[\w.-]+)+|(?<![\w.]))/(?:home|Users)/[^\s/:'\",;)]+"
+)
+NODE = re.compile(r"(?im)^(host: +)(?!<)\S+")  # as schedulers and Snakemake say where a job runs
 SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL")
 
 
 @dataclass(frozen=True)
 class Private:
-    """What must not be seen: each pattern with its placeholder."""
+    """What must not be seen: each pattern with what stands for it."""
 
-    patterns: list[tuple[re.Pattern, str]] = field(default_factory=list)
+    anywhere: list[tuple[re.Pattern, str]] = field(default_factory=list)
+    in_logs: list[tuple[re.Pattern, str]] = field(default_factory=list)
 
     @classmethod
     def here(
@@ -60,17 +67,24 @@ class Private:
         found += [
             (re.compile(re.escape(value)), "<secret>")
             for value in secrets
-            if len(value) >= 8 and not value.isdigit() and not value.startswith("/")
+            if len(value) >= 8 and not value.isdigit() and not _is_path(value)
         ]
         found += [(HOMES, "<home>"), (SECRETS, "<secret>")]
-        names = {(host, "<host>"), (host.partition(".")[0], "<host>"), (user, "<user>")}
-        for name, sign in sorted(names, key=lambda pair: (-len(pair[0]), pair)):
-            if len(name) >= SHORTEST and name.lower() not in NOBODY:
-                found.append((re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])"), sign))
-        return cls(found)
+        words: list[tuple[re.Pattern, str]] = [(NODE, r"\1<host>")]
+        machine, _, domain = host.partition(".")
+        if domain:
+            found.append((_word(host), "<host>"))
+        if _is_telling(user):
+            found.append((_word(user, after=r"(?=@\w)"), "<user>"))
+            found.append((_word(user, before=r"(?<![\w.:/-])((?:/[\w.-]+)+/)"), r"\1<user>"))
+            words.append((_word(user), "<user>"))
+        if _is_telling(machine):
+            found.append((_word(machine, before=r"(?<=[\w>]@)", after=r"(?!\.\w)"), "<host>"))
+            words.append((_word(machine), "<host>"))
+        return cls(found, words)
 
-    def scrubbed(self, text: str) -> str:
-        for pattern, sign in self.patterns:
+    def scrubbed(self, text: str, is_log: bool = False) -> str:
+        for pattern, sign in self.anywhere + self.in_logs * is_log:
             text = pattern.sub(sign, text)
         return text
 
@@ -85,15 +99,33 @@ class Private:
     def found(self, name: str, content: bytes) -> list[str]:
         """What is private in a file, one line each."""
         lines = []
-        written = name.startswith("source/")  # by people, who may show /home/you in an example
+        # by people, who may show /home/you in an example; the patch has the lines beside its own
+        written = name.startswith("source")
         for text in _texts(name, content):
-            for pattern, sign in self.patterns:
-                if (written and pattern is HOMES) or (name in AUTHORS and sign == "<user>"):
+            for pattern, sign in self.anywhere + self.in_logs * name.endswith(LOG):
+                what = sign[sign.index("<") + 1 : -1]
+                if (written and pattern is HOMES) or (name in AUTHORS and what == "user"):
                     continue
                 if pattern.search(text):
-                    lines.append(f"{name}: holds a {sign.strip('<>')} name or path"
-                                 if sign != "<secret>" else f"{name}: holds a secret")  # fmt: skip
+                    lines.append(f"{name}: holds a secret" if what == "secret" else
+                                 f"{name}: holds a {what} name or path")  # fmt: skip
         return sorted(set(lines))
+
+
+def _is_telling(name: str) -> bool:
+    return len(name) >= SHORTEST and name.lower() not in NOBODY
+
+
+def _word(name: str, before: str = "", after: str = "") -> re.Pattern:
+    """A name as a word of its own, `alice_1` and `Alice` included."""
+    edge = "[a-z0-9-]"
+    before = before or f"(?<!{edge})"
+    return re.compile(f"{before}{re.escape(name)}(?!{edge}){after}", re.IGNORECASE)
+
+
+def _is_path(value: str) -> bool:
+    """A file that holds the secret, which is no secret."""
+    return value.startswith("/") and (os.access(value, os.F_OK) or value.count("/") > 2)
 
 
 def _user() -> str:

@@ -42,7 +42,8 @@ def verify(
     rerun: Annotated[int, typer.Option(min=0, help="train so many cells again")] = 0,
     cores: Annotated[int, typer.Option(min=1, help="for what is made again")] = 1,
 ) -> None:
-    """Check an archive: checksums, profile, records, tables and figures made again by its own code.
+    """Check an archive: checksums, profile, records, tables and figures made again by its own code,
+    which it runs.
 
     Each finding is a line that names the file, and makes the exit status 1.
     """
@@ -63,19 +64,22 @@ def restore(
     data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = True,
     cores: Annotated[int, typer.Option(min=1, help="to make data with")] = 1,
 ) -> None:
-    """Unpack an archive to a folder in which snakemake has nothing to do, and make its data."""
-    from lra.archive.restore import CONFIG, make_data
+    """Unpack an archive to a folder in which snakemake has nothing to do, and make its data.
+
+    To make the data it runs the code of the archive; with --no-data it runs none.
+    """
+    from lra.archive.restore import make_data
     from lra.archive.restore import restore as unpack
 
     about = unpack(archive, folder)
-    if about["dirty"]:
-        say(f"{folder}: source is the commit {about['commit'][:12]} changed by source.patch")
-    splits = [path for path in about["omitted"] if path.endswith(".arrow")]
+    if about.dirty:
+        say(f"{folder}: source is the commit {about.commit[:12]} changed by source.patch")
+    splits = [path for path in about.omitted if path.endswith(".arrow")]
     if splits and data:
         say(f"{folder}: making {len(splits)} splits of data (--no-data leaves them out)")
         make_data(folder, about, cores)
         say(f"{folder}: data has the same bytes as then")
     elif splits:
         say(f"{folder}: has no data. Before you change what is trained, in it:")
-        say(f"snakemake --cores all --configfile {CONFIG} -- {' '.join(splits)}")
-    say(f"{folder}: restored; in it: snakemake -n --configfile {CONFIG}")
+        say(f"snakemake --cores all -- {' '.join(splits)}")
+    say(f"{folder}: restored; in it: snakemake -n")

@@ -1,0 +1,105 @@
+"""The source of an archive: a commit and its changes, the same bytes whatever a user has set."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from handmade import git
+
+from lra import provenance
+from lra.archive import box, source
+from lra.errors import LRAError
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """A git checkout with every kind of change."""
+    root = tmp_path / "tree"
+    root.mkdir()
+
+    for name in ("kept", "edited", "removed", "runnable"):
+        (root / name).write_text(f"{name}\n" * 5)
+    (root / ".gitignore").write_text("ignored\n")
+    (root / "link").symlink_to("kept")
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "first")
+    (root / "edited").write_text("edited\nédité\n")
+    (root / "removed").unlink()
+    (root / "runnable").chmod(0o755)
+    (root / "ignored").write_text("no")
+    (root / "new folder").mkdir()
+    (root / "new folder/binary").write_bytes(bytes(range(256)))
+    (root / "new-link").symlink_to("edited")
+    return root
+
+
+def test_a_commit_and_its_patch_are_the_tree(tree, tmp_path):
+    before = everything_in(tree / ".git")
+    found = source.read(tree)
+    assert source.state(tree).startswith(f"{found.commit}+")
+    assert everything_in(tree / ".git") == before
+    again = tmp_path / "again/source"
+    box.write(tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()})
+    box.extract(tmp_path / "a.zip", again.parent)
+    (tmp_path / "source.patch").write_bytes(found.patch)
+    source.apply(tmp_path / "source.patch", again)
+    subprocess.run(["rm", "-r", ".git", "ignored"], cwd=tree, check=True)
+    assert source.files_in(again) == source.files_in(tree) == found.now
+    with pytest.raises(LRAError, match=r"source\.patch: does not apply"):
+        source.apply(tmp_path / "source.patch", again)
+
+
+def everything_in(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+BLOCKS = [f"def {name}():\n    x\n\n" for name in "abcdefgh"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["diff.suppressBlankEmpty=true", "diff.indentHeuristic=false", "diff.interHunkContext=50",
+     "core.compression=0", "core.autocrlf=true", "diff.noprefix=true", "diff.context=9",
+     "diff.orderFile={}/order", "core.abbrev=4", "core.attributesFile={}/attributes"],
+)  # fmt: skip
+def test_what_a_user_has_set_in_git_changes_no_byte(tree, tmp_path, monkeypatch, setting):
+    (tree / "blocks").write_text("".join(BLOCKS))
+    git(tree, "add", "blocks")
+    git(tree, "commit", "--quiet", "--message", "second")
+    (tree / "blocks").write_text(
+        "".join([*BLOCKS[:2], "def new():\n    x\n\n", *BLOCKS[2:], "end"])
+    )
+    (tree / "crlf").write_bytes(b"a\r\nb\r\n")
+    (tmp_path / "order").write_text("new*\n")
+    (tmp_path / "attributes").write_text("* -diff\n")
+    before = source.read(tree)
+    key, value = setting.format(tmp_path).split("=")
+    for name, text in (("COUNT", "1"), ("KEY_0", key), ("VALUE_0", value)):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", text)
+    assert source.read(tree) == before
+
+
+def test_a_part_of_a_checkout_and_one_within_it_are_refused(tree):
+    with pytest.raises(LRAError, match="is the folder new folder/ of a git checkout"):
+        source.state(tree / "new folder")
+    git(tree, "init", "--quiet", "inner")
+    (tree / "inner/x").write_text("x")
+    git(tree / "inner", "add", ".")
+    git(tree / "inner", "commit", "--quiet", "--message", "first")
+    with pytest.raises(LRAError, match="inner: is a git repository of its own"):
+        source.read(tree)
+
+
+def test_a_record_names_the_commit_of_its_own_checkout_alone(tree, monkeypatch):
+    monkeypatch.setattr(provenance, "ROOT", tree)
+    assert provenance.git_commit() == f"{source.read(tree).commit}-dirty"
+    monkeypatch.setattr(provenance, "ROOT", tree / "new folder")
+    assert provenance.git_commit() is None
+
+
+def test_outside_of_git_there_is_no_archive(tmp_path):
+    with pytest.raises(LRAError, match="an archive records the commit"):
+        source.read(tmp_path)
