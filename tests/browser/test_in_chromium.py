@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fabricated import REFERENCE, experiment, predictions
+from fabricated import REFERENCE, answers, experiment
 from typer.testing import CliRunner
 
 import chromium
@@ -35,7 +35,7 @@ def written(tmp_path_factory):
     """The page of a made-up experiment, and what it was made of."""
     root = tmp_path_factory.mktemp("pages") / "demo"
     experiment(root, models=MODELS, tasks=["listops", "text", "image"], bad=BAD)
-    predictions(root)
+    answers(root)
     for name in SHEETS:
         where = ["--root", root, "--stem", root / "tables" / name, *OPTIONS.get(name, [])]
         done = CliRunner().invoke(app, ["tables", name, *map(str, where)])

@@ -136,15 +136,13 @@ def experiment(
     return folder
 
 
-def predictions(folder: Path) -> None:
+def answers(folder: Path) -> None:
     """Write what the cells of an experiment in `folder` answered, as often right as they score."""
     for row in read_table(folder / "scores.parquet", ScoreRow).to_pylist():
         if row["status"] != "ok":
             continue
         random = np.random.default_rng([row["seed"], *row["model"].encode()])
         right = random.random(row["n_test"]) < row["accuracy"] / 100
-        answers = [
-            {"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)
-        ]
+        pairs = [{"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)]
         cell = folder / "cells" / row["task"] / row["model"] / f"seed{row['seed']}"
-        write_rows(cell / "predictions.parquet", answers, PredictionRow)
+        write_rows(cell / "predictions.parquet", pairs, PredictionRow)
