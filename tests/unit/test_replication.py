@@ -131,6 +131,13 @@ def test_the_note_counts_why_figures_are_reproduced(table):
     )
 
 
+def test_an_interval_is_cut_where_an_accuracy_ends_and_the_caption_says_so(table):
+    rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((95.0, 99.0))]
+    lines, text = table(rows)
+    assert "[71.6, 100.0]" in text and float(lines["linear", "text"]["high"]) > 122
+    assert "(Student's t, cut at 0 and 100 %)" in text
+
+
 def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
     rows = [score_row("text", "local", s, accuracy=a) for s, a in enumerate((50.0, 70.0, 71.0))]
     rows += [score_row("text", "linear", 0), score_row("text", "linear", 1, status="oom")]
