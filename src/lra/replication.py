@@ -9,6 +9,7 @@ from lra.stats import Outcome, above_chance
 
 CLOSE = 1.0  # percentage points
 NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
+OWN = "on a variant of our own"
 Verdict = Literal["reproduced", "above", "below", "not comparable"]
 SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
 
@@ -43,7 +44,7 @@ def replication(
     if protocol == "quick":
         return Replication("not comparable", "protocol quick: small models on small data")
     if own_task:
-        return Replication("not comparable", "on a variant of our own")
+        return Replication("not comparable", OWN)
     if found.verdict not in ("ok", "FAIL"):
         return Replication("not comparable", f"ours is {found.verdict}")
     if found.verdict == "FAIL":

@@ -99,8 +99,7 @@ def test_a_task_of_our_own_is_not_compared_nor_an_average_over_it(table):
     assert lines["transformer", "image"]["difference"] != ""
     assert average(text).endswith("<sub>54.39</sub>")
     assert (
-        "Not comparable with what was published: text: transformer, linear (on a variant of our "
-        "own); average: transformer, linear (on a variant of our own)." in text
+        "Not comparable with what was published: text, average (on a variant of our own)." in text
     )
     lines, _ = table(rows_of(tasks=[*FIVE, "pathx"]), own_tasks=["pathx"])
     assert lines["transformer", "average"]["difference"] != ""
@@ -131,6 +130,13 @@ def test_the_note_counts_why_figures_are_reproduced(table):
     )
 
 
+def test_an_interval_is_cut_where_an_accuracy_ends_and_the_caption_says_so(table):
+    rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((95.0, 99.0))]
+    lines, text = table(rows)
+    assert "[71.6, 100.0]" in text and float(lines["linear", "text"]["high"]) > 122
+    assert "(Student's t, cut at 0 and 100 %)" in text
+
+
 def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
     rows = [score_row("text", "local", s, accuracy=a) for s, a in enumerate((50.0, 70.0, 71.0))]
     rows += [score_row("text", "linear", 0), score_row("text", "linear", 1, status="oom")]
@@ -142,4 +148,4 @@ def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
     assert (lost["verdict"], lost["n_stuck"], lost["n_ok"], lost["n_seeds"]) == (
         "1/2 ok", "0", "1", "2",
     )  # fmt: skip
-    assert "Not comparable with what was published: text: linear (ours is 1/2 ok)." in text
+    assert "Not comparable with what was published: linear on text (ours is 1/2 ok)." in text

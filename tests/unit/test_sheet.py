@@ -115,6 +115,7 @@ def test_names_with_signs_survive_every_form():
     page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
     assert "a\\|b<br>c" in sheet.markdown(page)
     assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
+    assert sheet.latex(page).startswith("% \\usepackage{booktabs,graphicx}\n")
     text = sheet.page(page)
     assert "&lt;1&gt;" in text and "A &amp; B" in text and "a|b<br>c" in text
 

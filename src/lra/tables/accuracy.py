@@ -9,7 +9,7 @@ from pathlib import Path
 from lra import published
 from lra.published import AVERAGED, figure
 from lra.records import ScoreRow, read_table
-from lra.replication import CHANCE, NEAR, WITHIN, Replication, replication
+from lra.replication import CHANCE, NEAR, OWN, WITHIN, Replication, replication
 from lra.sheet import Entry, Mark, Row, Sheet
 from lra.stats import Outcome, above_chance, outcome, summary
 from lra.tables.forms import in_order, listed, nothing, one_value, signed, write
@@ -205,13 +205,13 @@ def _against_published(lines: list[dict]) -> list[str]:
             + (f", up to {max(wide):.1f} points wide" if wide else "")
             + f"). Not: ↑ ours is above ({by['above']}), ↓ below ({by['below']})."
         )
-    odd: dict[tuple[str, str], list[str]] = {}
-    for x in lines:
-        lost = x["replication"] == "not comparable" and x["protocol"] != "quick"
-        if lost and x["verdict"] != "incomplete":
-            odd.setdefault((x["task"], x["replication_why"]), []).append(x["model"])
-    if odd:
-        cells = [f"{task}: {listed(models)} ({why})" for (task, why), models in odd.items()]
+    lost = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
+    lost = [x for x in lost if x["verdict"] != "incomplete"]
+    own = in_order((x for x in lost if x["replication_why"] == OWN), "task")
+    whys = {f"{x['model']} on {x['task']}": x["replication_why"] for x in lost}
+    cells = [f"{listed(own)} ({OWN})"] if own else []
+    cells += [f"{cell} ({why})" for cell, why in whys.items() if why != OWN]
+    if cells:
         notes.append(f"Not comparable with what was published: {'; '.join(cells)}.")
     return notes
 
