@@ -122,9 +122,10 @@ def _range(name: str, values: list[float]) -> dict[str, float | None]:
 def _sheet(lines: list[dict], profiled: int) -> Sheet:
     """`profiled`: at how many lengths."""
     base = lines[0]["over"]
-    ends = {"shortest": min, "longest": max}
-    for end, of in ends.items():
-        ends[end] = of((x[end] for x in lines if x[end]), default=None)
+    ends = {
+        end: most((line[end] for line in lines if line[end]), default=None)
+        for end, most in (("shortest", min), ("longest", max))
+    }
     caption = (
         f"Experiment {lines[0]['experiment']}, one row a family as the survey of Tay et al. 2020 "
         "(arXiv:2009.06732) has them: what it complains of, in short, and what was measured here. "
