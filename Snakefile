@@ -3,7 +3,6 @@
 #   snakemake --cores all --configfile config/paper.yaml     the replication
 import gc
 import shlex
-import signal
 import sys
 from pathlib import Path
 
@@ -44,8 +43,10 @@ shell.prefix(
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
 if not workflow.is_main_process:
-    # so does the snakemake within a cluster's job
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # the snakemake within a cluster's job
+    from lra import signals
+
+    signals.pass_on()
 
 
 include: "workflow/rules/gpu.smk"

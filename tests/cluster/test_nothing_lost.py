@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from slurm import limits_memory
 def halted(slurm, remote) -> tuple[str, int]:
     """The Slurm job that trains and its training's pid, which stands still once it has saved a state.
 
-    So no test depends on this machine's speed. Slurm wakes what it ends with SIGTERM.
+    So no test depends on this machine's speed. Where it is not woken, Slurm kills it after KillWait.
     """
     slurm.wait(remote.state.exists, 300)
     pid = remote.pid_of_training("seed1")
@@ -49,8 +50,11 @@ def test_scancel_and_then_kill_9_of_the_training_are_retried(slurm, remote, undi
 
 def test_a_job_cancelled_in_every_attempt_goes_on_at_the_next_snakemake(slurm, remote, undisturbed):
     run = remote.train("--retries", "0")
-    slurm.ask("scancel", halted(slurm, remote)[0])
+    job, pid = halted(slurm, remote)
+    slurm.ask("scancel", job)
+    wake(slurm, pid, signal.SIGTERM)
     remote.finish(run, 1)
+    assert "stopped by SIGTERM at step" in remote.said_by_training
     remote.finish(remote.train())
     resumed_with_the_same_bits(remote, undisturbed)
 
@@ -82,10 +86,19 @@ def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
     assert remote.checkpoint == undisturbed.checkpoint
 
 
-def waits(pid: int, signum: int) -> bool:
-    """Whether a signal has come to a process that stands still."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signum - 1) & 1)
+def wake(slurm, pid: int, signum: int) -> None:
+    """Once a signal has come to a training that stands still; Slurm may have woken it itself."""
+
+    def has_come() -> bool:
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except FileNotFoundError:
+            return True
+        return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signum - 1) & 1)
+
+    slurm.wait(has_come, 150)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str, int]:
@@ -102,8 +115,7 @@ def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
     run, job, pid = stopped_clock(slurm, remote, early_seconds=1)
-    slurm.wait(lambda: waits(pid, signal.SIGUSR1), 150)
-    os.kill(pid, signal.SIGCONT)
+    wake(slurm, pid, signal.SIGUSR1)
     said = remote.finish(run)
     assert slurm.show(job)["JobState"] == "COMPLETED"
     record = json.loads(remote.record.read_text())
@@ -116,8 +128,10 @@ def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
 
 
 def test_a_time_limit_reached_is_gone_on_from(slurm, remote, undisturbed):
-    run, job, _ = stopped_clock(slurm, remote, early_seconds=0)
+    run, job, pid = stopped_clock(slurm, remote, early_seconds=0)
+    wake(slurm, pid, signal.SIGTERM)
     remote.finish(run, 1)
+    assert "stopped by SIGTERM at step" in remote.said_by_training
     assert slurm.show(job)["JobState"] == "TIMEOUT"
     remote.site()
     remote.finish(remote.train())

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy",
-              "table of significance", "table of shortcomings"}  # fmt: skip
+              "table of trainings", "table of significance", "table of shortcomings"}  # fmt: skip
 DRAWN = ("performance", "speed", "memory", "learning_curves", "span", "scores", "difference",
          "ranks", "energy")  # fmt: skip
 FIGURES = {f"figure {name}" for name in DRAWN}

@@ -18,7 +18,7 @@ rule profile_speed:
     benchmark:
         "results/{experiment}/benchmarks/profile_speed/{model}/{length}.tsv"
     group:
-        "profile-{model}"
+        POINTS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -48,7 +48,7 @@ rule profile_memory:
     benchmark:
         "results/{experiment}/benchmarks/profile_memory/{model}/{length}.tsv"
     group:
-        "profile-{model}"
+        POINTS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: every_core
