@@ -1,8 +1,8 @@
 """Signals of a cluster's job, passed on to what runs in it.
 
-Slurm tells of a time limit, a cancellation or a preemption only a step's first process where it keeps
-processes in cgroups, as most sites do: that is the snakemake within the job. Elsewhere it tells every
-process, and a training notes the first of equal signals.
+Where Slurm keeps processes in cgroups, as most sites do, it tells only a step's first process of a
+time limit, a cancellation or a preemption: that is the snakemake within the job. Elsewhere it tells
+every process, and a training notes the first signal that comes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ EARLY = signal.SIGUSR1  # `--signal=USR1@120`
 def pass_on() -> None:
     """Let SIGTERM and EARLY also reach this process's descendants, for the rest of its life.
 
-    Snakemake (9.27) sets its own handler of SIGTERM after the Snakefile is read, which waits for what
-    runs: so the handler is changed and not set here. EARLY would end it.
+    Snakemake (9.27) sets a handler of SIGTERM after it has read the Snakefile, which waits for what
+    runs: so that one is extended here, and none is set. EARLY would end it.
     """
     signal.signal(EARLY, _to_descendants)
     waits = JobScheduler.exit_gracefully
