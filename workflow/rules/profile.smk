@@ -17,8 +17,6 @@ rule profile_speed:
         "results/{experiment}/logs/profile_speed/{model}/{length}.log",
     benchmark:
         "results/{experiment}/benchmarks/profile_speed/{model}/{length}.tsv"
-    group:
-        POINTS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -47,8 +45,6 @@ rule profile_memory:
         "results/{experiment}/logs/profile_memory/{model}/{length}.log",
     benchmark:
         "results/{experiment}/benchmarks/profile_memory/{model}/{length}.tsv"
-    group:
-        POINTS_TOGETHER
     conda:
         "../../envs/environment.yaml"
     threads: every_core

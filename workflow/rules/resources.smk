@@ -94,21 +94,18 @@ if EXPERIMENT.device != "cpu":
     if SITE.gpu_type and SITE.gpu == "gpus":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
-# Groups are for Slurm alone: on one machine a group's jobs would run at the same time.
-POINTS_TOGETHER = "profile-{model}" if under_slurm() else None
-SEEDS_TOGETHER = (
-    "seeds-{task}-{model}" if under_slurm() and SITE.seeds_together else None
-)
+SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
 EARLY = f"--signal=USR1@{SITE.early_seconds}" if SITE.early_seconds else ""
 # a Slurm job has one such option, also for seeds of which some are to be scored only
 EARLY_TOGETHER = EARLY if SITE.seeds_together else ""
-if under_slurm() and workflow.is_main_process:
-    polling.keep(workflow.remote_execution_settings.seconds_between_status_checks)
 
 
-def cancel_orphans():
+def begin_under_slurm():
+    """Which executor there is, is known only once a run starts."""
     if under_slurm() and workflow.is_main_process:
+        settings = workflow.remote_execution_settings
+        polling.keep(settings.seconds_between_status_checks)
         try:
             orphans.cancel(Path.cwd(), print_error)
         except LRAError as error:

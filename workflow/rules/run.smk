@@ -20,7 +20,7 @@ def end():
 
 onstart:
     hold()
-    cancel_orphans()
+    begin_under_slurm()
     say_estimate()
 
 
