@@ -19,7 +19,7 @@ from lra.archive import box
 from lra.archive.scrub import Private
 from lra.archive.source import LINK, PROGRAM, Entry
 from lra.errors import LRAError
-from tiny import tmpfs
+from tiny import ROOT, tmpfs
 
 ENTRIES = {
     "README.md": Entry(b"read me\n"),
@@ -176,12 +176,30 @@ def test_what_is_private_is_replaced(alice, text, clean):
     assert alice.found("a.log", clean.encode()) == []
 
 
+@pytest.mark.parametrize("home", [Path("/", "root"), Path("/home/ubuntu")], ids=str)
+def test_a_home_of_nobody_may_be_an_example_in_the_source_alone(tmp_path, home):
+    private = Private.here(tmp_path, {}, home, home.name, "vm")
+    text = f"cache: {home}/.cache, {home}; {home}s a{home}"
+    assert private.scrubbed(text).startswith("cache: <home>/.cache, <home>; ")
+    assert private.found("source/tests/test_x.py", text.encode()) == []
+    assert private.found("results/a.json", text.encode())
+
+
+def test_the_source_as_it_stands_can_be_archived_by_who_tests_it():
+    listed = ["git", "ls-files", "-z"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    private = Private.here(ROOT)
+    for name in names.split("\0")[:-1]:
+        if (ROOT / name).is_file():
+            assert private.found(f"source/{name}", (ROOT / name).read_bytes()) == []
+
+
 def test_a_path_to_a_secret_is_none(alice):
     assert alice.scrubbed("/run/secrets/token") == "/run/secrets/token"
 
 
 def test_a_name_that_is_a_word_counts_in_logs_alone(tmp_path):
-    private = Private.here(tmp_path, {}, Path("/root"), "node", "gpu")
+    private = Private.here(tmp_path, {}, tmp_path, "node", "gpu")
     text = (
         '{"node": "of a tree", "gpu": {"watts": 1}, "where": "/scratch/node/x", "to": "node@gpu"}'
     )

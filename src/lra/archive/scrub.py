@@ -34,6 +34,7 @@ SECRETS = re.compile(
 )
 HOMES = re.compile(  # also below other folders, but not in the address of a page
     r"(?:(?<![\w.:/])(?:/[\w.-]+)+|(?<![\w.]))/(?:home|Users)/[^\s/:'\",;)]+"
+    r"|(?<![\w.:/-])/(?:var/)?root(?![\w.-])"
 )
 NODE = re.compile(r"(?im)^(host: +)(?!<)\S+")  # as schedulers and Snakemake say where a job runs
 SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL")
@@ -57,7 +58,9 @@ class Private:
     ) -> Private:
         """Of this process: its folder, home, user, host and the secrets in its environment."""
         home, user, host = home or Path.home(), user or _user(), host or socket.gethostname()
-        paths = ((str(folder.resolve()), "<checkout>"), (str(home), "<home>"))
+        paths = [(str(folder.resolve()), "<checkout>")]
+        if _is_telling(home.name) or not HOMES.fullmatch(str(home)):
+            paths.append((str(home), "<home>"))
         found = [
             (re.compile(re.escape(path) + r"(?![\w.-])"), sign)
             for path, sign in paths
