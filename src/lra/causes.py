@@ -6,8 +6,8 @@ import io
 import json
 import re
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -174,11 +174,11 @@ class Codes:
         if not re.fullmatch("[0-9a-f]{7,64}", commit):  # an archive may say anything
             return None
         top = fingerprint.SOURCE.parent
-        command = ["git", "-C", str(top), "archive", commit, "src"]
+        command = ["git", "-C", str(top), "archive", "--format=zip", commit, "src"]
         done = subprocess.run(command, capture_output=True)
         if done.returncode:
             return None
         target = Path(self.folder.name) / commit
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            archive.extractall(target, filter="data")
+        with zipfile.ZipFile(io.BytesIO(done.stdout)) as archive:
+            archive.extractall(target)
         return target / "src"
