@@ -184,7 +184,7 @@ def remaining(progress: Progress, running: int) -> list[str]:
     hours = [each for each, _ in known if each]
     by = Counter(how for _, how in known if how != "done")
     if not by:
-        return ["nothing left to train"]
+        return ["nothing left to train; whether a cell has changed since, snakemake -n says"]
     kind = "CPU" if progress.experiment.device == "cpu" else "GPU"
     total = sum(hours)
     how = ", ".join(f"{n:,} cells {word}" for word, n in by.items())

@@ -153,7 +153,9 @@ def test_the_report_adds_up(results):
 def test_everything_done_leaves_nothing(results):
     for cell in results.progress().cells:
         results.done(cell.name)
-    assert status.report(results.progress()).endswith("nothing left to train")
+    assert status.report(results.progress()).endswith(
+        "nothing left to train; whether a cell has changed since, snakemake -n says"
+    )
 
 
 def test_a_learning_curve_is_text(results):
