@@ -48,17 +48,35 @@ EXPERIMENT = {
 }  # fmt: skip
 
 
+def git(folder: Path, *arguments: str) -> str:
+    """What git says in a folder, to somebody: a machine need not know who its user is."""
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def commit_all(folder: Path) -> None:
+    """Every file of a folder, which need not be a repository yet."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--no-verify", "--message", "all")
+
+
+def sources() -> list[str]:
+    """Names of this repository's files, those that git does not track yet included."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = listed.split("\0")[:-1]
+    return [name for name in names if (ROOT / name).is_file() or (ROOT / name).is_symlink()]
+
+
 class Checkout:
     """A copy of the repository's files in which snakemake runs the experiment `tiny`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
-        for name in names.decode().split("\0")[:-1]:
-            if (ROOT / name).is_file() or (ROOT / name).is_symlink():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+        for name in sources():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
         datasets = yaml.safe_load((folder / "config/datasets.yaml").read_text())
         self.write("config/datasets.yaml", yaml.safe_dump({**datasets, **DATASETS}))
         self.write("config/protocols/tiny.yaml", yaml.safe_dump(PROTOCOL))

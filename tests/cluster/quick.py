@@ -18,15 +18,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import yaml  # noqa: E402
-from slurm import Cluster, missing  # noqa: E402
+from slurm import OFTEN, Cluster, missing  # noqa: E402
 
-from checkout import Checkout  # noqa: E402
+from checkout import Checkout, commit_all  # noqa: E402
 
 SITE = {"cpu_partition": "cpu", "gpu_partition": "gpu", "account": "main", "max_memory_gb": 4.0,
         "seeds_together": True}  # fmt: skip
-GIT = [["init", "--quiet"], ["add", "--all"],
-       ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "quick"]]  # fmt: skip
-OFTEN = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
 
 
 def main(folder: Path, arguments: list[str]) -> None:
@@ -35,8 +32,7 @@ def main(folder: Path, arguments: list[str]) -> None:
     (folder / "checkout").mkdir(parents=True)
     checkout = Checkout(folder / "checkout")
     checkout.write("config/site.yaml", yaml.safe_dump(SITE))
-    for command in GIT:
-        subprocess.run(["git", *command], cwd=checkout.folder, check=True)
+    commit_all(checkout.folder)
     cluster = Cluster(folder / "slurm")
     began = time.monotonic()
     try:

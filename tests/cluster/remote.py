@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from slurm import OFTEN
 
 from checkout import Checkout
 
@@ -32,9 +33,8 @@ class Remote(Checkout):
     def start(self, *arguments: str, targets=(), config: list[str] = LONG) -> subprocess.Popen:
         """snakemake --profile slurm; what it says is in run.log."""
         return self.snakemake_in_background([
-            "--cores", "all", "--profile", "slurm", "--configfile", "config/tiny.yaml",
-            "--slurm-init-seconds-before-status-checks", "1",
-            "--seconds-between-status-checks", "1", *arguments, "--config", *config, "--", *targets,
+            "--cores", "all", "--profile", "slurm", "--configfile", "config/tiny.yaml", *OFTEN,
+            *arguments, "--config", *config, "--", *targets,
         ])  # fmt: skip
 
     def snakemake_in_background(self, arguments: list[str]) -> subprocess.Popen:

@@ -22,6 +22,8 @@ from pathlib import Path
 
 NODES = ("n1", "n2")
 GPUS = 2  # of each node
+# the queue of one host may be asked more often than the profile asks that of a cluster
+OFTEN = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 # slurm.conf is looked for here by the executor's inner srun, which drops SLURM_CONF
 SYSTEM = Path("/etc/slurm")
 # Of cgroups, version 1, with which Slurm 22.05 limits memory without systemd; else it limits none.

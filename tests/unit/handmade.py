@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import yaml
 from test_collect import write_cell
 
-from checkout import DATASETS, EXPERIMENT
+from checkout import DATASETS, EXPERIMENT, commit_all
 from lra.archive import box, jobs
 from lra.archive.jobs import Job
 from lra.archive.scrub import Private
@@ -27,11 +26,6 @@ HOME = "/data/alice"  # whose it is
 TIME = 1.7e9
 
 
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
-
-
 class Handmade:
     """A checkout, what may be done with it, and its archive."""
 
@@ -40,9 +34,7 @@ class Handmade:
         self.write("Snakefile", "rule all:\n")
         self.write("config/datasets.yaml", yaml.safe_dump(DATASETS))
         self.write(".gitignore", "results/\n.snakemake/\n")
-        git(root, "init", "--quiet")
-        git(root, "add", ".")
-        git(root, "commit", "--quiet", "--message", "first")
+        commit_all(root)
         splits = {}
         for name, rows in (("train", 400), ("val", 100), ("test", 4)):
             self.write(f"{DATA}/{name}.arrow", name)

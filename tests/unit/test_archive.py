@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkout import sources
 from lra.archive import box
 from lra.archive.scrub import Private
 from lra.archive.source import LINK, PROGRAM, Entry
@@ -186,10 +187,8 @@ def test_a_home_of_nobody_may_be_an_example_in_the_source_alone(tmp_path, home):
 
 
 def test_the_source_as_it_stands_can_be_archived_by_who_tests_it():
-    listed = ["git", "ls-files", "-z"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     private = Private.here(ROOT)
-    for name in names.split("\0")[:-1]:
+    for name in sources():
         if (ROOT / name).is_file():
             assert private.found(f"source/{name}", (ROOT / name).read_bytes()) == []
 

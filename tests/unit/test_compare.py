@@ -7,7 +7,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from checkout import commit_all, git
 from lra import compare_text, fingerprint
 from lra.cell import to_yaml
 from lra.cli import app
@@ -304,11 +304,8 @@ def test_code_is_found_at_its_commit_and_only_if_it_is_what_ran(tmp_path, a, b, 
     shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
 
     def commit() -> str:
-        who = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-        for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x", "--no-verify"]):
-            subprocess.run(["git", "-C", repository, *words], check=True)
-        asked = ["git", "-C", repository, "rev-parse", "HEAD"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        commit_all(repository)
+        return git(repository, "rev-parse", "HEAD").strip()
 
     monkeypatch.setattr(fingerprint, "SOURCE", source)
     with_code(a, source, commit())

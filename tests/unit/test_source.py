@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from handmade import git
 
+from checkout import commit_all, git
 from lra import provenance
 from lra.archive import box, source
 from lra.errors import LRAError
@@ -23,9 +23,7 @@ def tree(tmp_path) -> Path:
         (root / name).write_text(f"{name}\n" * 5)
     (root / ".gitignore").write_text("ignored\n")
     (root / "link").symlink_to("kept")
-    git(root, "init", "--quiet")
-    git(root, "add", ".")
-    git(root, "commit", "--quiet", "--message", "first")
+    commit_all(root)
     (root / "edited").write_text("edited\nédité\n")
     (root / "removed").unlink()
     (root / "runnable").chmod(0o755)

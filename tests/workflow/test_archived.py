@@ -16,14 +16,13 @@ import pytest
 import rocrate
 import yaml
 
-from checkout import Checkout
+from checkout import Checkout, commit_all
 from forged import entries_of, forged
 from lra.archive import box
 from lra.archive.verify import verify
 
 LINEAR = "results/tiny/cells/listops/linear/seed1"
 SECRET = secrets.token_hex(12)  # not a literal: the source is archived, and searched for it
-COMMIT = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "first"]
 
 
 class Archived(Checkout):
@@ -33,8 +32,7 @@ class Archived(Checkout):
         self.folder = folder
         shutil.copytree(finished, folder, symlinks=True)
         self.write(".gitignore", (folder / ".gitignore").read_text() + "run.log\n")
-        for command in (["init", "--quiet"], ["add", "--all"], COMMIT):
-            subprocess.run(["git", *command], cwd=folder, check=True)
+        commit_all(folder)
         self.edit("src/lra/attention/local.py", '"""', '"""Changed, though not in what it does. ')
         self.write("note.txt", "not in git")
         self.home = folder.parent / "alice"

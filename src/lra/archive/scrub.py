@@ -59,6 +59,7 @@ class Private:
         """Of this process: its folder, home, user, host and the secrets in its environment."""
         home, user, host = home or Path.home(), user or _user(), host or socket.gethostname()
         paths = [(str(folder.resolve()), "<checkout>")]
+        # the home of an account that is called so everywhere is as good as one in an example
         if _is_telling(home.name) or not HOMES.fullmatch(str(home)):
             paths.append((str(home), "<home>"))
         found = [
