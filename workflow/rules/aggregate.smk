@@ -147,7 +147,7 @@ rule table_accuracy:
         "table of accuracy"
     shell:
         "lra tables accuracy --root {params.root} --reference {input.reference}"
-        " --own-tasks {params.own_tasks:q}"
+        " --own-tasks={params.own_tasks:q}"
         " --stem {params.stem} 2>&1 | tee {log}"
 
 
@@ -360,7 +360,7 @@ rule table_shortcomings:
         "table of shortcomings"
     shell:
         "lra tables shortcomings --root {params.root}"
-        " --mechanisms {params.mechanisms:q}"
+        " --mechanisms={params.mechanisms:q}"
         " --stem {params.stem} 2>&1 | tee {log}"
 
 
@@ -399,5 +399,5 @@ rule figure:
         "figure {wildcards.figure}"
     shell:
         "lra figure {wildcards.figure} --root {params.root} --reference {params.reference}"
-        " --own-tasks {params.own_tasks:q}"
+        " --own-tasks={params.own_tasks:q}"
         " --stem {params.stem} 2>&1 | tee {log}"

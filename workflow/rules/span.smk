@@ -71,4 +71,4 @@ rule collect_span:
         "collect span"
     shell:
         "lra collect span --root {params.root} --out {output.table} --tasks {params.tasks}"
-        " --models {params.models:q} --seeds {params.seeds} 2>&1 | tee {log}"
+        " --models={params.models:q} --seeds {params.seeds} 2>&1 | tee {log}"
