@@ -27,10 +27,10 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where an archive came from changes nothing; nor is the share of
-# a GPU. A prefix replaces Snakemake's own, and without pipefail a stage that fails would end with the
-# status of its tee. A scheduler signals every process of a job: its shell and its tee stay until the
-# training has saved its state. Under --sdm conda Python is the activated environment's.
+# The mirror is no param of a rule, as where a download came from changes nothing. A prefix replaces
+# Snakemake's own, and without pipefail a stage that fails would end with the status of its tee. A
+# scheduler signals every process of a job: its shell and its tee stay until the training has saved
+# its state. Under --sdm conda Python is the activated environment's.
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 shell.prefix(
@@ -38,15 +38,14 @@ shell.prefix(
     + ("" if CONDA else f"export PATH={shlex.quote(str(BIN))}:$PATH; ")
     + f'lra() {{{{ {PYTHON} -m lra.cli "$@"; }}}}; '
     f"export PYTHONPATH={shlex.quote(str(SOURCE))}"
-    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}"
-    f" LRA_GPU_SHARE={EXPERIMENT.gpu_share};"
+    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')};"
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
 if not workflow.is_main_process:
     # the snakemake within a cluster's job
-    from lra import signals
+    from lra.planning import slurm
 
-    signals.pass_on()
+    slurm.pass_on()
 
 
 include: "workflow/rules/gpu.smk"

@@ -7,8 +7,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lra.archive import box, crate
-from lra.archive.facts import described
+from lra.archive import zip_file, crate
+from lra.archive.manifest import described
 from lra.archive.jobs import CHECKSUM
 from lra.archive.readme import NAME, readme
 from lra.archive.source import Entry
@@ -28,7 +28,7 @@ def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) 
     whole: with the checksums of its jobs' inputs, README and metadata to match, too.
     """
     entries = entries_of(old)
-    del entries[box.SUMS]
+    del entries[zip_file.SUMS]
     for name, content in changed.items():
         before = entries.pop(name, Entry(b""))
         if content is not None:
@@ -37,7 +37,7 @@ def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) 
         jobs = json.loads(entries["jobs.json"].content)
         for job in jobs:
             for name in {*job["input_checksums"]} & {*changed}:
-                job["input_checksums"][name] = CHECKSUM + box.sha256(entries[name])
+                job["input_checksums"][name] = CHECKSUM + zip_file.sha256(entries[name])
         entries["jobs.json"] = Entry(json.dumps(jobs).encode())
         with tempfile.TemporaryDirectory() as folder:
             for name in ("archive.json", "jobs.json"):
@@ -46,6 +46,6 @@ def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) 
         del entries[crate.METADATA], entries[NAME]
         entries[NAME] = Entry(readme(about, entries))
         entries[crate.METADATA] = Entry(crate.metadata(about, done, entries))
-    entries[box.SUMS] = Entry(box.sums(entries))
-    box.write(path, entries)
+    entries[zip_file.SUMS] = Entry(zip_file.sums(entries))
+    zip_file.write(path, entries)
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lra.cell import Cell
+from lra.config.cell import Cell
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -24,8 +24,9 @@ import typer
 from attention_peers import ENTRIES
 from torch import Tensor, nn
 
-from lra import attention, hardware
-from lra.profile import high_water_mark
+from lra import attention
+from lra.hardware.device import choose_device, synchronise
+from lra.evaluation.profile import high_water_mark
 
 DIM, HEADS, BATCH = 512, 8, 2
 ROUNDS = 5
@@ -53,10 +54,10 @@ def step(layer: nn.Module, x: Tensor, grad: Tensor) -> None:
 
 def seconds(layer: nn.Module, x: Tensor, grad: Tensor) -> float:
     layer.zero_grad(set_to_none=True)
-    hardware.synchronise(x.device)
+    synchronise(x.device)
     start = time.perf_counter()
     step(layer, x, grad)
-    hardware.synchronise(x.device)
+    synchronise(x.device)
     return time.perf_counter() - start
 
 
@@ -116,7 +117,7 @@ def main(
     out: Path = Path("results/benchmarks"),
 ) -> None:
     torch.set_num_threads(threads)
-    chosen = hardware.choose(device)
+    chosen = choose_device(device)
     rows = []
     for name in mechanisms or attention.names():
         for length in map(int, lengths.split(",")):

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from lra.data.pathfinder import PathfinderConfig, _stimuli
-from lra.data.snakes import SPAN
+from lra.data.pathfinder_kernel import SPAN
 
 
 def counts(

@@ -40,9 +40,9 @@ WORDS = np.array(
 RUN = """
 import sys, time
 from pathlib import Path
-from lra.config import Archive, Recipe
+from lra.data.recipe import Archive, Recipe
 from lra.data.prepare import prepare_dataset
-from lra.resolve import READERS
+from lra.data.sources import READERS
 source, archive, out, sizes = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), eval(sys.argv[4])
 recipe = Recipe(source=source, archive=Archive(file=archive.name, urls=["http://localhost"]),
                 train=sizes[0], val=sizes[1], test=sizes[2])

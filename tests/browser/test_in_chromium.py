@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 import chromium
 from chromium import FETCHED, press, rows, shoot
-from lra import figures, page, sheet
-from lra.cli import app
+from lra.report.figures import draw
+from lra.report import page
+from lra.report.tables import render
+from lra.cli.__main__ import app
 from tiny import ROOT
 
 pytestmark = chromium.wanted
@@ -40,9 +42,9 @@ def written(tmp_path_factory):
         where = ["--root", root, "--stem", root / "tables" / name, *OPTIONS.get(name, [])]
         done = CliRunner().invoke(app, ["tables", name, *map(str, where)])
         assert done.exit_code == 0, done.output
-    for name in figures.FIGURES:
-        figures.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    page.write(root, SHEETS, list(figures.FIGURES), TEXTS, root / "page.html")
+    for name in draw.FIGURES:
+        draw.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
+    page.write(root, SHEETS, list(draw.FIGURES), TEXTS, root / "page.html")
     return root
 
 
@@ -82,14 +84,14 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     images = browser.execute_script(
         "return [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.alt])"
     )
-    assert len(images) == len(figures.FIGURES)
+    assert len(images) == len(draw.FIGURES)
     assert all(natural >= 900 and shown > 300 and alt for natural, shown, alt in images)
     counts = {label: len(rows(browser, label, 0)) for label in SHEETS}
     assert all(counts.values()) and (counts["accuracy"], counts["costs"]) == (4, 16)
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => a.hash)"
     )
-    assert len(links) == len(SHEETS) + len(figures.FIGURES)
+    assert len(links) == len(SHEETS) + len(draw.FIGURES)
     assert all(browser.find_elements("css selector", link) for link in links)
     assert browser.execute_script(FETCHED) == [] and browser.get_log("browser") == []
     shoot(browser, "page")
@@ -175,12 +177,12 @@ def test_words_and_shares_are_sorted_as_such_also_those_out_of_sight(browser, tm
     }
     cells = list(zip(*columns.values(), strict=True))
     made = [
-        sheet.Row(f"row {i}", [sheet.Entry(text, "0.85") for text in own])
-        if i else sheet.Row("row 0", [sheet.Entry(text) for text in own])
+        render.Row(f"row {i}", [render.Entry(text, "0.85") for text in own])
+        if i else render.Row("row 0", [render.Entry(text) for text in own])
         for i, own in enumerate(cells)
     ]  # fmt: skip
     path = tmp_path / "made.html"
-    path.write_text(sheet.page(sheet.Sheet("made", "Made", "up", list(columns), made, [])))
+    path.write_text(render.page(render.Sheet("made", "Made", "up", list(columns), made, [])))
     opened(browser, path)
     orders = []
     for column in (1, 1, 2, 2, 3, 3):

@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
-from lra import attention, profile
-from lra.cell import Encoder, ProfilePoint
-from lra.estimate import Load
-from lra.footprint import footprint
+from lra import attention
+from lra.evaluation import profile
+from lra.config.cell import Encoder, ProfilePoint
+from lra.planning.estimate import Load
+from lra.planning.footprint import footprint
 
 # Between the estimate and the profiler's peak of the same two steps on a CPU. What an operator
 # allocates inside itself is not seen: logsumexp of sinkhorn's matrices a copy of them.

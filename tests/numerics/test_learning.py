@@ -7,9 +7,9 @@ import pytest
 
 from lra import attention
 from lra.data.generate import generate_dataset
-from lra.data.store import read_split
-from lra.resume import Work
-from lra.train import train
+from lra.data.split import read_split
+from lra.training.checkpoint import Work
+from lra.training.loop import train
 from tiny import SMALL_LISTOPS, make_cell
 
 OPTIONS = {  # of lengths that suit sequences of at most 64 tokens

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from lra import attention
-from lra.cell import Encoder
-from lra.config import Protocol
-from lra.model import Classifier, parameter_count, sinusoids
+from lra.config.cell import Encoder
+from lra.config.schema import Protocol
+from lra.models.classifier import Classifier, parameter_count, sinusoids
 from tiny import ENCODER, ROOT
 
 # google-research/long-range-arena at cd31e5c, counted from its effective configurations. Its Reformer

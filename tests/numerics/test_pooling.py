@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention import mab
-from lra.pooling import PMA
+from lra.attention.shared import mab
+from lra.models.pooling import PMA
 from oracles import gradients, holes, tokens
 
 

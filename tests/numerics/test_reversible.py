@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from lra import reversible
+from lra.models import reversible
 from oracles import holes, tokens
 
 

@@ -12,13 +12,14 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
-from lra import attention, span
-from lra.cell import to_yaml
-from lra.cli import app
-from lra.data.store import Info, write_split
-from lra.errors import LRAError
-from lra.model import Classifier
-from lra.records import SpanRecord, TrainRecord, read_record, write_record
+from lra import attention
+from lra.evaluation import attention_span
+from lra.config.cell import to_yaml
+from lra.cli.__main__ import app
+from lra.data.split import Info, write_split
+from lra.core.errors import LRAError
+from lra.models.classifier import Classifier
+from lra.results.records import SpanRecord, TrainRecord, read_record, write_record
 from oracles import layer, tokens
 from tiny import make_cell
 
@@ -39,7 +40,7 @@ def every_query(real):
 
 def by_gradient(module, x, real=None):
     real = everywhere(x) if real is None else real
-    return span.by_gradient(module, x, real, real, every_query(real))
+    return attention_span.by_gradient(module, x, real, real, every_query(real))
 
 
 def looking_back(distance, n, sharp=200.0):
@@ -67,9 +68,9 @@ def blind(n, width=4):
 def test_uniform_attention_has_the_closed_form(n):
     pairs = [abs(i - j) for i in range(n) for j in range(n)]
     expected = torch.tensor(sum(pairs) / n**2, dtype=torch.float64)
-    assert_close(span.uniform(torch.tensor(n, dtype=torch.float64)), expected)
+    assert_close(attention_span.uniform(torch.tensor(n, dtype=torch.float64)), expected)
     module, x = blind(n)
-    assert_close(span.by_attention(module, x, everywhere(x)), expected.expand(2, 1))
+    assert_close(attention_span.by_attention(module, x, everywhere(x)), expected.expand(2, 1))
     assert_close(by_gradient(module, x), expected.expand(2))
 
 
@@ -78,10 +79,10 @@ def test_a_layer_that_attends_d_tokens_back_has_span_d(distance):
     n = 12
     module, x = looking_back(distance, n)
     cyclic = torch.tensor([abs(i - (i - distance) % n) for i in range(n)], dtype=torch.float64)
-    assert_close(span.by_attention(module, x, everywhere(x)), cyclic.mean().view(1, 1))
+    assert_close(attention_span.by_attention(module, x, everywhere(x)), cyclic.mean().view(1, 1))
     assert_close(by_gradient(module, x), cyclic.mean().view(1))
     late = torch.arange(distance, n)[None]  # those that do not look beyond the start
-    found = span.by_gradient(module, x, None, everywhere(x), late)
+    found = attention_span.by_gradient(module, x, None, everywhere(x), late)
     assert_close(found, torch.tensor([float(distance)], dtype=torch.float64))
 
 
@@ -89,7 +90,7 @@ def test_both_methods_order_layers_alike():
     n = 16
     layers = [looking_back(distance, n, sharp) for distance, sharp in
               ((0, 200.0), (1, 200.0), (1, 5.0), (4, 200.0))]  # fmt: skip
-    attended = [span.by_attention(m, x, everywhere(x)).item() for m, x in layers]
+    attended = [attention_span.by_attention(m, x, everywhere(x)).item() for m, x in layers]
     felt = [by_gradient(m, x).item() for m, x in layers]
     assert attended == sorted(attended) and felt == sorted(felt)
     assert len(set(attended)) == len(set(felt)) == len(layers)
@@ -113,7 +114,7 @@ def test_weights_are_those_of_the_layer():
     assert_close(module.merge(weights @ v), module(x))
     apart = (torch.arange(15)[:, None] - torch.arange(15)).abs()
     expected = (weights * apart).sum(-1).mean(-1)
-    assert_close(span.by_attention(module, x, everywhere(x)), expected)
+    assert_close(attention_span.by_attention(module, x, everywhere(x)), expected)
 
 
 def test_a_gradients_weight_is_its_length():
@@ -124,7 +125,7 @@ def test_a_gradients_weight_is_its_length():
             return x.roll(1, dims=1) + x.flip(2) * torch.tensor([1.0, -1.0, 1.0, 1.0])
 
     x = tokens(1, 10, 4)
-    found = span.by_gradient(Turned(), x, None, everywhere(x), torch.tensor([[3, 7]]))
+    found = attention_span.by_gradient(Turned(), x, None, everywhere(x), torch.tensor([[3, 7]]))
     assert_close(found, torch.tensor([0.5], dtype=torch.float64))
 
 
@@ -133,17 +134,17 @@ def test_heads_are_told_apart():
     module = layer("transformer", 2, 4)
     with torch.no_grad():
         module.query.weight[:4] = 0
-    found = span.by_attention(module, x, everywhere(x))
-    assert_close(found[0, 0], span.uniform(torch.tensor(20.0, dtype=torch.float64)))
+    found = attention_span.by_attention(module, x, everywhere(x))
+    assert_close(found[0, 0], attention_span.uniform(torch.tensor(20.0, dtype=torch.float64)))
     assert abs(found[0, 1] - found[0, 0]) > 0.01
 
 
 def test_chunks_of_queries_change_nothing():
     x = tokens(3, 37, 8)
     module, real = layer("transformer", 2, 4), torch.arange(37) < torch.tensor([[37], [20], [1]])
-    whole = span.by_attention(module, x, real)
+    whole = attention_span.by_attention(module, x, real)
     for weights in (1, 3 * 2 * 37 * 5, 10**9):
-        assert_close(span.by_attention(module, x, real, weights), whole)
+        assert_close(attention_span.by_attention(module, x, real, weights), whole)
 
 
 @pytest.mark.parametrize("name", ["transformer", "local", "linear"])
@@ -153,7 +154,7 @@ def test_padding_changes_nothing(name):
     assert_close(by_gradient(module, x, real), by_gradient(module, short))
     if name == "transformer":
         assert_close(
-            span.by_attention(module, x, real), span.by_attention(module, short, everywhere(short))
+            attention_span.by_attention(module, x, real), attention_span.by_attention(module, short, everywhere(short))
         )
 
 
@@ -165,21 +166,21 @@ def test_the_cls_token_is_no_position():
     x[:, :, 0] = 0.0
     x[:, :, 1] = 1.0
     x[:, 0, 0] = 50.0  # every query's score for the first token is 25, for others 0
-    real = span.positions(x, None, cls=True)
+    real = attention_span.positions(x, None, cls=True)
     assert real.sum(1).tolist() == [19, 19]
-    even = span.uniform(torch.tensor(19.0, dtype=torch.float64))
-    assert_close(span.by_attention(module, x, real), even.expand(2, 1))
-    assert span.by_attention(module, x, everywhere(x)).max() > even + 2
+    even = attention_span.uniform(torch.tensor(19.0, dtype=torch.float64))
+    assert_close(attention_span.by_attention(module, x, real), even.expand(2, 1))
+    assert attention_span.by_attention(module, x, everywhere(x)).max() > even + 2
     module, x = blind(20)
-    found = span.by_gradient(module, x, None, real, every_query(real))
+    found = attention_span.by_gradient(module, x, None, real, every_query(real))
     assert_close(found, even.expand(2))
-    assert set(span.queries_of(real, 100, [0, 1]).flatten().tolist()) == {*range(1, 20), -1}
+    assert set(attention_span.queries_of(real, 100, [0, 1]).flatten().tolist()) == {*range(1, 20), -1}
 
 
 def test_queries_do_not_depend_on_the_batch():
     real = torch.arange(40) < torch.tensor([[40], [9], [25]])
-    together = span.queries_of(real, 16, [5, 8, 2])
-    assert_close(span.queries_of(real[2:, :30], 16, [2]), together[2:])
+    together = attention_span.queries_of(real, 16, [5, 8, 2])
+    assert_close(attention_span.queries_of(real[2:, :30], 16, [2]), together[2:])
     assert (together[1] >= 0).sum() == 9 and (together[0] >= 0).sum() == 16
 
 
@@ -192,9 +193,9 @@ def test_queries_that_read_nothing_are_left_out():
 
     x = tokens(1, 10, 4)
     at = torch.tensor([[1, 2, 3, 4]])
-    found = span.by_gradient(Half(), x, None, everywhere(x), at)
+    found = attention_span.by_gradient(Half(), x, None, everywhere(x), at)
     assert_close(found, torch.ones(1, dtype=torch.float64))
-    assert span.by_gradient(Half(), x, None, everywhere(x), at[:, ::2]).isnan().all()
+    assert attention_span.by_gradient(Half(), x, None, everywhere(x), at[:, ::2]).isnan().all()
 
 
 @pytest.mark.parametrize(
@@ -216,15 +217,15 @@ def test_memories_that_training_stops_at_are_seen(name, options, older):
     own, seen = torch.zeros(24).double(), torch.zeros(24).double()
     own[20:] = 1
     seen[16:], seen[8:16] = 1, older
-    assert_close(span.by_gradient(module, x, None, everywhere(x), at), expected(own))
+    assert_close(attention_span.by_gradient(module, x, None, everywhere(x), at), expected(own))
     module.stops_gradients = False
-    assert_close(span.by_gradient(module, x, None, everywhere(x), at), expected(seen))
+    assert_close(attention_span.by_gradient(module, x, None, everywhere(x), at), expected(seen))
 
 
 def test_means_are_over_samples_then_heads_then_layers():
     distances = torch.tensor([[[1.0, 3.0], [2.0, 4.0]], [[5.0, 5.0], [9.0, torch.nan]]]).double()
     lengths = torch.tensor([4.0, 7.0], dtype=torch.float64)
-    rows = span.summarised(distances, lengths, "attention")
+    rows = attention_span.summarised(distances, lengths, "attention")
     assert [(r.layer, r.span, r.heads) for r in rows] == [
         (0, 2.5, [1.5, 3.5]), (1, 6.0, [7.0, 5.0]), (-1, 4.25, None),
     ]  # fmt: skip
@@ -310,14 +311,14 @@ def test_both_towers_count(tmp_path):
     cell = make_cell(encoder={"towers": 2, "pooling": "CLS", "layers": 2})
     folder = save(cell, tmp_path / "cell")
     for method in ("attention", "gradient"):
-        rows, reason = span.span(
+        rows, reason = attention_span.span(
             cell, folder / "checkpoint.safetensors", tmp_path / "val.arrow", 9, method
         )
         assert reason is None and [r.layer for r in rows] == [0, 1, -1]
         assert {r.samples for r in rows} == {4}  # two examples, two documents each
-        even = span.uniform(torch.tensor([4.0, 2.0, 1.0, 5.0])).mean().item()
+        even = attention_span.uniform(torch.tensor([4.0, 2.0, 1.0, 5.0])).mean().item()
         assert rows[0].uniform == pytest.approx(even)
-        (row,) = span.unmeasured(cell, tmp_path / "val.arrow", 9, method, "oom")
+        (row,) = attention_span.unmeasured(cell, tmp_path / "val.arrow", 9, method, "oom")
         assert row.uniform == pytest.approx(even) and row.samples == 4
 
 
@@ -350,13 +351,13 @@ def test_attention_weights_are_asked_for_where_there_are_none(tiny_listops, tmp_
 
 
 def test_the_examples_are_the_same_in_every_cell_and_all_where_there_are_fewer(tiny_listops):
-    from lra.batches import Batches
-    from lra.data.store import read_split
+    from lra.training.batches import Batches
+    from lra.data.split import read_split
 
     split = read_split(tiny_listops / "val.arrow")
     few, other = (
-        span.drawn(Batches(split, make_cell(seed=seed), torch.device("cpu")), 50) for seed in (1, 2)
+        attention_span.drawn(Batches(split, make_cell(seed=seed), torch.device("cpu")), 50) for seed in (1, 2)
     )
     assert (few == other).all() and len(set(few.tolist())) == 50
-    everything = span.drawn(Batches(split, make_cell(), torch.device("cpu")), 10**6)
+    everything = attention_span.drawn(Batches(split, make_cell(), torch.device("cpu")), 10**6)
     assert sorted(everything.tolist()) == list(range(200))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lra.records import (
+from lra.results.records import (
     HistoryRow,
     MemoryRow,
     PredictionRow,

@@ -10,13 +10,13 @@ import yaml
 from test_collect import write_cell
 
 from checkout import DATASETS, EXPERIMENT, commit_all
-from lra.archive import box, jobs
+from lra.archive import zip_file, jobs
 from lra.archive.jobs import Job
-from lra.archive.scrub import Private
+from lra.archive.redact import Private
 from lra.archive.write import archive
-from lra.cell import to_yaml
-from lra.config import Experiment
-from lra.records import PredictionRow, write_rows
+from lra.config.cell import to_yaml
+from lra.config.schema import Experiment
+from lra.results.records import PredictionRow, write_rows
 from tiny import make_cell
 
 CELL = "results/demo/cells/listops/linear/seed1"
@@ -70,7 +70,7 @@ class Handmade:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def job(self, rule: str, reads: list, makes: list, log: str, code: str) -> None:
-        sums = {path: jobs.CHECKSUM + box.sha256(box.Kept(self.root / path)) for path in reads}
+        sums = {path: jobs.CHECKSUM + zip_file.sha256(zip_file.Kept(self.root / path)) for path in reads}
         start = TIME + 10 * len(self.jobs)
         self.jobs.append(
             Job(rule=rule, input=reads, output=makes, log=[log], params=[repr(code)], code=rule,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lra.adamw import AdamW
+from lra.training.optimizer import AdamW
 from tiny import ROOT
 
 SETTINGS = {"betas": (0.9, 0.98), "eps": 1e-9, "weight_decay": 0.1}
@@ -64,7 +64,7 @@ def test_saved_in_the_middle_it_goes_on_alike():
 def test_a_training_imports_no_compiler():
     code = """
 import sys, torch
-from lra.adamw import AdamW
+from lra.training.optimizer import AdamW
 import lra.train
 p = torch.nn.Parameter(torch.ones(3)); p.grad = torch.ones(3)
 AdamW([p]).step(0.1)

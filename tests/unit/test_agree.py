@@ -10,10 +10,10 @@ import pytest
 from handmade import CELL, DATA, HOME, TABLE, Handmade
 
 from forged import entries_of, forged
-from lra.archive import box, profile
+from lra.archive import zip_file, crate_check
 from lra.archive.crate import METADATA
 from lra.archive.verify import verify
-from lra.records import PredictionRow, write_rows
+from lra.results.records import PredictionRow, write_rows
 
 AGREES = "crate, records: agree with their profile and with one another"
 TRAIN_LOG, BENCHMARK = "results/demo/logs/train.log", "results/demo/benchmarks/train.tsv"
@@ -28,14 +28,14 @@ def archive(tmp_path_factory) -> Path:
 
 
 def test_what_was_not_edited_agrees_though_something_private_was_replaced(archive):
-    assert box.read(archive, TRAIN_LOG) == b"trained in <home>/lra\n"
+    assert zip_file.read(archive, TRAIN_LOG) == b"trained in <home>/lra\n"
     said = []
     verify(archive, 0, 1, said.append)  # and then wants a Snakefile that can do something
     assert AGREES in said
 
 
 def test_the_name_of_the_zip_changes_no_byte(archive, tmp_path):
-    assert b"lra verify demo.zip" in box.read(archive, "README.md")
+    assert b"lra verify demo.zip" in zip_file.read(archive, "README.md")
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_the_name_of_the_zip_changes_no_byte(archive, tmp_path):
     ],
 )  # fmt: skip
 def test_an_edit_is_found_and_named(archive, tmp_path, name, old, new, line):
-    text, count = re.subn(old, new, box.read(archive, name).decode(), count=1)
+    text, count = re.subn(old, new, zip_file.read(archive, name).decode(), count=1)
     assert count
     found = verify(forged(tmp_path / "t.zip", archive, **{name: text.encode()}), 0, 1, print)
     assert any(re.fullmatch(line, each) for each in found), found
 
 
 def crate_without(archive: Path, name: str) -> bytes:
-    crate = json.loads(box.read(archive, METADATA))
+    crate = json.loads(zip_file.read(archive, METADATA))
     graph = [entity for entity in crate["@graph"] if entity["@id"] != name]
     for entity in graph:
         if entity["@id"] == "./":
@@ -143,7 +143,7 @@ def test_no_predictions_are_a_finding(archive, tmp_path):
 def test_a_cell_without_a_result_has_no_predictions(archive, tmp_path):
     lost = {
         f"{CELL}/{name}": re.sub('"status": "ok"', '"status": "oom"',
-                                 box.read(archive, f"{CELL}/{name}").decode()).encode()
+                                 zip_file.read(archive, f"{CELL}/{name}").decode()).encode()
         for name in ("score.json", "train.json")
     }  # fmt: skip
     found = verify(forged(tmp_path / "t.zip", archive, **lost), 0, 1, print)
@@ -165,7 +165,7 @@ ODD = [
 @pytest.mark.parametrize("graph", ODD, ids=range(len(ODD)))
 def test_odd_metadata_is_a_finding(tmp_path, graph):
     (tmp_path / METADATA).write_text(f'{{"@graph": {graph}}}')
-    found = profile.problems(tmp_path / METADATA)
+    found = crate_check.problems(tmp_path / METADATA)
     assert found and all(isinstance(line, str) and "\n" not in line for line in found)
 
 

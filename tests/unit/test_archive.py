@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checkout import sources
-from lra.archive import box
-from lra.archive.scrub import Private
+from lra.archive import zip_file
+from lra.archive.redact import Private
 from lra.archive.source import LINK, PROGRAM, Entry
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 from tiny import ROOT, tmpfs
 
 ENTRIES = {
@@ -32,13 +32,13 @@ ENTRIES = {
 
 
 def sealed(entries: dict[str, Entry]) -> dict[str, Entry]:
-    return {**entries, box.SUMS: Entry(box.sums(entries))}
+    return {**entries, zip_file.SUMS: Entry(zip_file.sums(entries))}
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("box") / "small.zip"
-    box.write(path, sealed(ENTRIES))
+    zip_file.write(path, sealed(ENTRIES))
     return path
 
 
@@ -51,7 +51,7 @@ def test_any_flipped_bit_is_found(small, tmp_path_factory, data):
     flipped = tmp_path_factory.getbasetemp() / "flipped.zip"
     flipped.write_bytes(content)
     try:
-        found = box.problems(flipped)
+        found = zip_file.problems(flipped)
     except LRAError as error:
         found = [str(error)]
     assert found
@@ -59,19 +59,19 @@ def test_any_flipped_bit_is_found(small, tmp_path_factory, data):
 
 
 def test_a_box_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_path):
-    assert box.problems(small) == []
+    assert zip_file.problems(small) == []
     names = list(sealed(ENTRIES))
     random.Random(1).shuffle(names)
     before = os.umask(0o077)
     try:
-        box.write(tmp_path / "again.zip", {name: sealed(ENTRIES)[name] for name in names})
+        zip_file.write(tmp_path / "again.zip", {name: sealed(ENTRIES)[name] for name in names})
     finally:
         os.umask(before)
     assert (tmp_path / "again.zip").read_bytes() == small.read_bytes()
-    box.extract(small, tmp_path / "out")
+    zip_file.extract(small, tmp_path / "out")
     assert (tmp_path / "out/source/slurm").readlink() == Path("profiles/slurm")
     assert (tmp_path / "out/source/run").stat().st_mode & 0o100
-    sums = subprocess.run(["sha256sum", "--check", "--quiet", box.SUMS], cwd=tmp_path / "out",
+    sums = subprocess.run(["sha256sum", "--check", "--quiet", zip_file.SUMS], cwd=tmp_path / "out",
                           capture_output=True, text=True)  # fmt: skip
     # sha256sum follows the link, which leads to a folder
     assert set(sums.stdout.split("\n")) <= {"source/slurm: FAILED open or read", ""}
@@ -92,18 +92,18 @@ def test_a_box_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_pat
           "source/results": Entry(b"a/b/c/up/../../../home", LINK)},
          "source/results: a link that leads through another link"),
         ({"source/.git/config": Entry(b"")}, "source/.git/config: git would obey it"),
-        ({box.SUMS: None}, "SHA256SUMS: is missing"),
+        ({zip_file.SUMS: None}, "SHA256SUMS: is missing"),
     ],
     ids=["changed", "missing", "added", "above", "absolute", "link-above", "link-absolute", "behind",
          "chain", "git", "no-sums"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_box_is_named(tmp_path, change, line):
     entries = {name: entry for name, entry in (sealed(ENTRIES) | change).items() if entry}
-    box.write(tmp_path / "bad.zip", entries)
-    assert box.problems(tmp_path / "bad.zip") == [line]
+    zip_file.write(tmp_path / "bad.zip", entries)
+    assert zip_file.problems(tmp_path / "bad.zip") == [line]
     if "leads" in line or "behind" in line:
         with pytest.raises(LRAError, match="leads|behind"):
-            box.extract(tmp_path / "bad.zip", tmp_path / "out")
+            zip_file.extract(tmp_path / "bad.zip", tmp_path / "out")
         assert not (tmp_path / "b").exists()
 
 
@@ -112,26 +112,26 @@ def test_a_comment_in_the_zip_is_found(small, tmp_path):
     path.write_bytes(small.read_bytes())
     with zipfile.ZipFile(path, "a") as file:
         file.comment = b"hidden"
-    assert box.problems(path) == [
+    assert zip_file.problems(path) == [
         "hidden.zip: bytes between its files are not as they were written"
     ]
 
 
 def test_a_compressed_file_is_refused_before_it_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(box._info("x", 0o100644), bytes(1 << 20), zipfile.ZIP_DEFLATED)
+        file.writestr(zip_file._info("x", 0o100644), bytes(1 << 20), zipfile.ZIP_DEFLATED)
     line = "x: is compressed, and was written as it is"
-    assert box.problems(tmp_path / "bomb.zip") == [line]
+    assert zip_file.problems(tmp_path / "bomb.zip") == [line]
     with pytest.raises(LRAError, match=line):
-        box.extract(tmp_path / "bomb.zip", tmp_path / "out")
+        zip_file.extract(tmp_path / "bomb.zip", tmp_path / "out")
 
 
 def test_a_full_disk_is_one_line_also_while_checking(tmp_path, monkeypatch):
-    box.write(tmp_path / "large.zip", sealed({"x": Entry(bytes(1 << 20))}))
+    zip_file.write(tmp_path / "large.zip", sealed({"x": Entry(bytes(1 << 20))}))
     with tmpfs(tmp_path / "disk", "size=64k") as disk:
         monkeypatch.setattr(tempfile, "tempdir", str(disk))
         with pytest.raises(LRAError, match=f"{disk}: no space left on device"):
-            box.problems(tmp_path / "large.zip")
+            zip_file.problems(tmp_path / "large.zip")
 
 
 SECRETS = {

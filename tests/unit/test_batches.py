@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.batches import Batches, training_order
-from lra.data.store import Info, Sequences, Split, read_split, table_of, write_split
-from lra.errors import LRAError
+from lra.training.batches import Batches, training_order
+from lra.data.split import Info, Sequences, Split, read_split, table_of, write_split
+from lra.core.errors import LRAError
 from tiny import make_cell
 
 CPU = torch.device("cpu")

@@ -5,9 +5,9 @@ import json
 import pytest
 from fabricated import memory_row, score_row, span_row, speed_row
 
-from lra import collect
-from lra.errors import LRAError
-from lra.records import (
+from lra.results import collect
+from lra.core.errors import LRAError
+from lra.results.records import (
     CurveRow,
     HistoryRow,
     MemoryRecord,

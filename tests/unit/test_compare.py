@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from checkout import commit_all, git
-from lra import compare_text, fingerprint
-from lra.cell import to_yaml
-from lra.cli import app
-from lra.compare import compare
-from lra.errors import LRAError
-from lra.experiments import finished
-from lra.files import write_beside
-from lra.records import (
+from lra.compare import text
+from lra.results import fingerprint
+from lra.config.cell import to_yaml
+from lra.cli.__main__ import app
+from lra.compare.differences import compare
+from lra.core.errors import LRAError
+from lra.compare.experiment import finished
+from lra.core.files import write_beside
+from lra.results.records import (
     MemoryRow,
     PredictionRow,
     ScoreRecord,
@@ -122,7 +123,7 @@ def compared(a: Made | Path, b: Made | Path):
     paths = [side.write() if isinstance(side, Made) else side for side in (a, b)]
     with finished(paths[0]) as ours, finished(paths[1]) as theirs:
         found = compare(ours, theirs)
-        return found, compare_text.text(found)
+        return found, text.text(found)
 
 
 def reasons(found) -> list[tuple[str, str]]:
@@ -429,6 +430,6 @@ def test_no_line_is_wider_than_the_terminal(width, a, b, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [side.write().relative_to(tmp_path) for side in (a, b)]
     found, _ = compared(*paths)
-    lines = compare_text.text(found, width).splitlines()
+    lines = text.text(found, width).splitlines()
     assert max(map(len, lines)) <= width
     assert any("95 % interval" in line and "wider" not in line for line in lines)

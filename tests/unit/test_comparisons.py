@@ -8,12 +8,12 @@ import pytest
 from fabricated import experiment, predictions, score_row
 
 from lra.attention import Info
-from lra.errors import LRAError
-from lra.records import ScoreRow, write_rows
-from lra.replication import replication
-from lra.stats import outcome
-from lra.tables.shortcomings import COMPLAINTS, shortcomings
-from lra.tables.significance import significance
+from lra.core.errors import LRAError
+from lra.results.records import ScoreRow, write_rows
+from lra.stats.published import replication
+from lra.stats.summary import outcome
+from lra.report.tables.shortcomings import COMPLAINTS, shortcomings
+from lra.report.tables.significance import significance
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from lra import attention
-from lra.config import SCHEMAS, schema
-from lra.errors import LRAError
-from lra.mechanisms import page
-from lra.resolve import Arena, annotated
+from lra.config.schema import SCHEMAS, schema
+from lra.core.errors import LRAError
+from lra.cli.docs import page
+from lra.config.resolve import Arena, annotated
 from tiny import ROOT
 
 
@@ -32,7 +32,7 @@ def rewrite(path: Path, change) -> None:
 
 def complaint(root: Path, **given) -> str:
     """What opening the default experiment, changed by `given`, says."""
-    from lra import resolve
+    from lra.config import resolve
 
     for cached in (resolve.datasets, resolve._protocol, resolve._task, resolve._model):
         cached.cache_clear()

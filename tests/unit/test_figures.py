@@ -26,9 +26,18 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 from scipy.stats import friedmanchisquare
 
-from lra import attention, canvas, figures, ranks, scatter
-from lra.errors import LRAError
-from lra.records import HistoryRow, MemoryRow, ScoreRow, SpanRow, SpeedRow, read_table, write_rows
+from lra import attention
+from lra.report.figures import style, draw, ranks, performance
+from lra.core.errors import LRAError
+from lra.results.records import (
+    HistoryRow,
+    MemoryRow,
+    ScoreRow,
+    SpanRow,
+    SpeedRow,
+    read_table,
+    write_rows,
+)
 
 PAPER = REFERENCE / "scores.csv"
 THREE = ["transformer", "linear", "local"]
@@ -38,13 +47,13 @@ LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
 
 def figure_of(name, folder, own_tasks=()):
     given = {"reference": PAPER, "own_tasks": own_tasks}
-    with matplotlib.rc_context(canvas.STYLE):
-        wanted = figures.tables_of(name)
-        return figures.FIGURES[name](*(given.get(x, folder / f"{x}.parquet") for x in wanted))
+    with matplotlib.rc_context(style.STYLE):
+        wanted = draw.tables_of(name)
+        return draw.FIGURES[name](*(given.get(x, folder / f"{x}.parquet") for x in wanted))
 
 
 def draw(name, folder, to=None):
-    figures.draw(name, folder, (to or folder) / name, PAPER)
+    draw.draw(name, folder, (to or folder) / name, PAPER)
 
 
 def words(path) -> str:
@@ -62,12 +71,12 @@ def drawn(tmp_path_factory):
     """An experiment of three models with losses, and its figures."""
     folder = tmp_path_factory.mktemp("three")
     experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST, joules=2e5)
-    for name in figures.FIGURES:
+    for name in draw.FIGURES:
         draw(name, folder)
     return folder
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_every_form_is_valid_and_names_the_models(drawn, name):
     text = words(drawn / f"{name}.svg")
     if name == "ranks":
@@ -81,7 +90,7 @@ def test_every_form_is_valid_and_names_the_models(drawn, name):
     assert not list(drawn.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_same_input_gives_the_same_bytes(drawn, tmp_path, name):
     draw(name, drawn, tmp_path)
     for suffix in (".svg", ".png", ".pdf"):
@@ -182,7 +191,7 @@ def test_speed_and_memory_are_at_the_longest_common_length(drawn):
 )
 def test_small_and_failed_experiments_have_figures(tmp_path, part):
     experiment(tmp_path, **part)
-    for name in figures.FIGURES:
+    for name in draw.FIGURES:
         draw(name, tmp_path)
         assert words(tmp_path / f"{name}.svg")
     text = words(tmp_path / "performance.svg")
@@ -232,7 +241,7 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
             assert (near[0] - x) ** 2 + (near[1] - y) ** 2 >= radius**2
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
     experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -245,7 +254,7 @@ def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, na
         assert not one.overlaps(other)
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_no_two_ticks_of_an_axis_overlap(tmp_path, name):
     experiment(tmp_path, bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -267,7 +276,7 @@ def upright(name):
     return Bbox.from_bounds(box.x1 - width, box.y1 - height, width, height)
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_all_text_can_be_read_in_a_column_3_3_inches_wide(tmp_path, name):
     experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -285,12 +294,12 @@ def test_a_pdf_has_letters_that_publishers_take(drawn):
 
 def test_no_two_models_look_the_same_and_none_changes_with_its_company():
     names = [*MODELS, *(f"extension-{i}" for i in range(20))]
-    looks = canvas.looks(names)
+    looks = style.looks(names)
     keys = ("color", "marker", "linestyle")
     assert len({tuple(look[k] for k in keys) for look in looks.values()}) == len(names)
-    assert canvas.looks(["linear"])["linear"] == looks["linear"]
+    assert style.looks(["linear"])["linear"] == looks["linear"]
     # In grey: by marker and dashes alone, for the arena's models. In discs: by colour alone.
-    arena = canvas.looks([*attention.names(), "transformer-materialised"]).values()
+    arena = style.looks([*attention.names(), "transformer-materialised"]).values()
     assert len({tuple(look[k] for k in keys[1:]) for look in arena}) == len(arena)
     assert len({look["color"] for look in arena}) == len(arena)
 
@@ -319,8 +328,8 @@ def test_no_state_is_left_behind(drawn, tmp_path):
 def test_noise_at_chance_looks_small(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["pathx", "text"], seeds=(0, 1))
     noise, learned = (axes.get_ylim() for axes in figure_of("learning_curves", tmp_path).axes)
-    assert noise[1] - noise[0] == pytest.approx(figures.FLAT) and noise[0] < 50 < noise[1]
-    assert learned[1] - learned[0] > figures.FLAT
+    assert noise[1] - noise[0] == pytest.approx(draw.FLAT) and noise[0] < 50 < noise[1]
+    assert learned[1] - learned[0] > draw.FLAT
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):
@@ -351,7 +360,7 @@ def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
     places |= {"fast": (3, 50), "partial": (4, 90), "unmeasured": (None, 99)}
     points = [{"model": m, "x": x, "y": y, "lacks": ""} for m, (x, y) in places.items()]
     points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
-    assert [p["model"] for p in scatter.pareto(points)] == ["slow", "middle", "fast"]
+    assert [p["model"] for p in performance.pareto(points)] == ["slow", "middle", "fast"]
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
     assert "Dotted line: " in words_of_performance(tmp_path)
 

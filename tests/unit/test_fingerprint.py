@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from lra import attention
-from lra.fingerprint import fingerprint, modules
+from lra.results.fingerprint import fingerprint, modules
 from tiny import ROOT
 
 TRAIN_LINEAR = ("lra.train", "lra.attention.linear")

@@ -24,8 +24,8 @@ from pydantic import BaseModel
 from lra.data import generate, listops
 from lra.data.generate import generate_dataset
 from lra.data.manifest import verify
-from lra.data.store import SPLITS, Info, read_split, table_of
-from lra.errors import LRAError
+from lra.data.split import SPLITS, Info, read_split, table_of
+from lra.core.errors import LRAError
 
 SMALL = {"min_length": 8, "max_length": 64, "max_depth": 4, "max_args": 5}
 TINY = {"min_length": 3, "max_length": 6, "max_depth": 2, "max_args": 3}  # 4,400 expressions

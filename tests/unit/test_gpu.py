@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from lra import gpu
-from lra.errors import LRAError
+from lra.hardware import gpu_lock
+from lra.core.errors import LRAError
 from tiny import ROOT
 
 # Takes a device, says which it and CUDA would see, holds it until its input closes.
 HOLDER = """
 import os, sys
-from lra.gpu import held
+from lra.hardware.gpu_lock import held
 with held(sys.argv[1], int(sys.argv[2]), print) as device:
     print(device, os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
     sys.stdin.read()
@@ -35,7 +35,7 @@ def machine(monkeypatch) -> list[str]:
     monkeypatch.setenv("LRA_PRETEND_GPUS", ",".join(names))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield names
-    for lock in gpu.lock_folder().glob("test-*"):
+    for lock in gpu_lock.lock_folder().glob("test-*"):
         if lock.name.split(".")[0] in names:
             lock.unlink()
 
@@ -72,7 +72,7 @@ def device_of(job: subprocess.Popen) -> str:
 
 def waits(job: subprocess.Popen) -> bool:
     """Whether a job has no device after it looked for one several times."""
-    readable, _, _ = select.select([job.stdout], [], [], 5 * gpu.LOOK_SECONDS)
+    readable, _, _ = select.select([job.stdout], [], [], 5 * gpu_lock.LOOK_SECONDS)
     return not readable and job.poll() is None
 
 
@@ -134,8 +134,8 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
     """The real driver where there is none; elsewhere CUDA_VISIBLE_DEVICES hides it."""
     monkeypatch.delenv("LRA_PRETEND_GPUS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert gpu.devices() == []
-    with gpu.held("auto", 1, print) as device:
+    assert gpu_lock.devices() == []
+    with gpu_lock.held("auto", 1, print) as device:
         assert device is None
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     assert capfd.readouterr() == ("", "")
@@ -145,7 +145,7 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
 def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
     path = f"{ROOT / 'tests/standins'}:{ROOT / 'src'}"
     environment = {**os.environ, "PYTHONPATH": path, "LRA_STANDIN_NVML": forbidden}
-    program = [sys.executable, "-c", "from lra import gpu; print(len(gpu.devices()))"]
+    program = [sys.executable, "-c", "from lra import gpu; print(len(gpu_lock.devices()))"]
     assert int(subprocess.check_output(program, env=environment)) == seen
 
 
@@ -157,14 +157,14 @@ def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
 def test_cuda_visible_devices_is_read_as_cuda_does(monkeypatch, visible, seen):
     monkeypatch.setenv("LRA_PRETEND_GPUS", "GPU-aa,GPU-bb")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpu.devices() == seen
+    assert gpu_lock.devices() == seen
 
 
 @pytest.mark.parametrize("share", [0, 5, 24])
 def test_a_share_that_slots_do_not_divide_is_refused(machine, share):
     with (
         pytest.raises(LRAError, match=f"gpu_share: {share} is not possible; choose from 1, 2, 3"),
-        gpu.held("auto", share, print),
+        gpu_lock.held("auto", share, print),
     ):
         pass
 
@@ -174,6 +174,6 @@ def test_the_lock_folder_of_someone_else_is_refused(monkeypatch):
     folder = Path("/tmp/lra-4242424")
     try:
         with pytest.raises(LRAError, match=re.escape(f"{folder}: belongs to someone else")):
-            gpu.lock_folder()
+            gpu_lock.lock_folder()
     finally:
         folder.rmdir()

@@ -14,10 +14,17 @@ import pandas as pd
 import pytest
 import torch
 
-from lra import meter
-from lra.cell import ProfilePoint
-from lra.meter import Meter, integral
-from lra.records import SpeedRow, TrainRecord, arrow_schema, read_record, read_table, write_table
+from lra.hardware import gpu_meter
+from lra.config.cell import ProfilePoint
+from lra.hardware.gpu_meter import Meter, integral
+from lra.results.records import (
+    SpeedRow,
+    TrainRecord,
+    arrow_schema,
+    read_record,
+    read_table,
+    write_table,
+)
 from tiny import ROOT, make_cell
 
 STANDIN = ROOT / "tests/standins"
@@ -158,7 +165,7 @@ def test_a_profile_has_the_energy_of_one_step(tmp_path):
 def test_a_table_from_before_there_was_energy_is_read_with_nulls(tmp_path):
     from fabricated import speed_row
 
-    from lra.records import write_rows
+    from lra.results.records import write_rows
 
     write_rows(tmp_path / "speed.parquet", [speed_row()], SpeedRow)
     new = read_table(tmp_path / "speed.parquet", SpeedRow)

@@ -6,10 +6,12 @@ import shutil
 import pytest
 from fabricated import REFERENCE, experiment, score_row
 
-from lra import figures, page, sheet
-from lra.errors import LRAError
-from lra.records import ScoreRow, write_rows
-from lra.tables.accuracy import accuracy
+from lra.report.figures import draw
+from lra.report import page
+from lra.report.tables import render
+from lra.core.errors import LRAError
+from lra.results.records import ScoreRow, write_rows
+from lra.report.tables.accuracy import accuracy
 from tiny import ROOT
 
 TEXTS = ROOT / "workflow/report"
@@ -21,12 +23,12 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("results") / "demo"
     experiment(root, models=["linear", "local"], tasks=["text"], seeds=(0, 3))
     for name in ("scores", "energy"):
-        figures.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    table = sheet.Sheet(
-        "sums", "Sums & more", "a < b", ["x"], [sheet.Row("m", [sheet.Entry("1")])], []
+        draw.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
+    table = render.Sheet(
+        "sums", "Sums & more", "a < b", ["x"], [render.Row("m", [render.Entry("1")])], []
     )
     (root / "tables").mkdir()
-    (root / "tables/sums.html").write_text(sheet.page(table))
+    (root / "tables/sums.html").write_text(render.page(table))
     return root
 
 
@@ -88,7 +90,7 @@ def test_the_page_begins_with_what_was_found_and_names_figures_in_full(made, tmp
     assert '<a href="#figure-scores">Accuracy (heat map)</a>' in text
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+@pytest.mark.parametrize("name", draw.FIGURES)
 def test_every_figure_has_a_caption(name):
     text = page.caption(TEXTS / "figure.rst", {}, {"figure": name})
     assert len(text) > 80 and "problematic" not in text

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, permutation_test, ttest_1samp
 
-from lra import paired
+from lra.stats import paired
 
 TRIALS = 100
 ANSWERS = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)).flatmap(

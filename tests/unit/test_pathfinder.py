@@ -23,8 +23,8 @@ from lra.data.pathfinder import (
     generate,
     info,
 )
-from lra.data.store import Info, table_of, write_split
-from lra.errors import LRAError
+from lra.data.split import Info, table_of, write_split
+from lra.core.errors import LRAError
 
 COUNTS = {16: 40, 32: 200, 64: 15, 128: 30, 256: 50}  # stimuli looked at; 64 px are slow to make
 

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from lra.config import Experiment
-from lra.resolve import Arena, datasets
-from lra.train import learning_rate
+from lra.config.schema import Experiment
+from lra.config.resolve import Arena, datasets
+from lra.training.loop import learning_rate
 from tiny import ROOT
 
 TASKS = ["listops", "text", "retrieval", "image", "pathfinder", "pathx"]

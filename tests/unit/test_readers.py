@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archives
-from lra.config import Archive, Recipe
-from lra.data import image, listops, release
+from lra.data.recipe import Archive, Recipe
+from lra.data import image, listops, lra_release
 from lra.data.manifest import sha256, verify
 from lra.data.prepare import prepare_dataset
-from lra.data.store import read_split
-from lra.errors import LRAError
-from lra.resolve import READERS
+from lra.data.split import read_split
+from lra.core.errors import LRAError
+from lra.data.sources import READERS
 
 
 def recipe(source, sizes, pinned=None, **fields):
@@ -323,7 +323,7 @@ def test_published_listops_reads_as_what_we_generate(tmp_path):
 def test_shortened_keeps_the_first_tokens_of_each(examples, length):
     offsets = np.cumsum([0, *map(len, examples)])
     values = np.array([token for example in examples for token in example], np.uint8)
-    short, places = release.shortened(values, offsets, length)
+    short, places = lra_release.shortened(values, offsets, length)
     found = [short[a:b].tolist() for a, b in zip(places, places[1:], strict=False)]
     assert found == [example[:length] for example in examples]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lra import request
-from lra.config import Site, load
-from lra.errors import LRAError
-from lra.estimate import CACHE, Estimates, read_cache
-from lra.resolve import Arena
+from lra.planning import resources
+from lra.config.schema import Site, load
+from lra.core.errors import LRAError
+from lra.planning.estimate import CACHE, Estimates, read_cache
+from lra.config.resolve import Arena
 from tiny import ROOT
 
 
@@ -27,7 +27,7 @@ def cell_of(estimates, task, model, **changed):
 def test_the_time_limit_has_room_over_the_estimate_and_grows_with_the_attempt(estimates):
     cell, site = cell_of(estimates, "pathx", "linear"), Site(max_hours=1000)
     hours = estimates.costs(cell).hours
-    first, second = (request.train_minutes(cell, estimates, n, site) for n in (1, 2))
+    first, second = (resources.train_minutes(cell, estimates, n, site) for n in (1, 2))
     assert first >= 2 * 60 * hours + 20
     assert second == pytest.approx(2 * first, abs=1)
 
@@ -35,36 +35,36 @@ def test_the_time_limit_has_room_over_the_estimate_and_grows_with_the_attempt(es
 def test_a_pass_over_as_many_examples_as_a_training_sees_asks_for_as_much(estimates):
     cell, site = cell_of(estimates, "pathx", "linear"), Site(max_hours=1000)
     seen = cell.training.steps * cell.training.batch_size
-    whole = request.train_minutes(cell, estimates, 1, site)
-    assert request.scoring_minutes(cell, estimates, 1, site, seen) == whole
-    assert request.SHORTEST <= request.scoring_minutes(cell, estimates, 1, site, seen / 10) < whole
+    whole = resources.train_minutes(cell, estimates, 1, site)
+    assert resources.scoring_minutes(cell, estimates, 1, site, seen) == whole
+    assert resources.SHORTEST <= resources.scoring_minutes(cell, estimates, 1, site, seen / 10) < whole
 
 
 def test_the_site_caps_what_is_asked(estimates):
     cell, site = cell_of(estimates, "pathx", "transformer"), Site(max_hours=0.5, max_memory_gb=1)
-    assert request.train_minutes(cell, estimates, 3, site) == 30
-    assert request.memory_mb(cell, estimates, 3, site) == 1000
+    assert resources.train_minutes(cell, estimates, 3, site) == 30
+    assert resources.memory_mb(cell, estimates, 3, site) == 1000
 
 
 def test_on_a_cpu_the_tensors_are_in_the_hosts_memory_and_on_a_gpu_they_are_not(estimates):
     site = Site(max_memory_gb=1000)
     gpu = cell_of(estimates, "listops", "transformer")
     peak = estimates.costs(gpu).peak_bytes / 1e6
-    assert request.memory_mb(gpu, estimates, 1, site) < peak
+    assert resources.memory_mb(gpu, estimates, 1, site) < peak
     experiment = estimates.arena.experiment
     assert experiment.device == "auto"
     quick = Arena.read(ROOT / "config/config.yaml")
     of_quick = Estimates(quick, read_cache(ROOT / CACHE), Path("none"))
     cpu, _ = quick.resolve("listops", "transformer", 0)
     peak = of_quick.costs(cpu).peak_bytes / 1e6
-    assert request.memory_mb(cpu, of_quick, 1, site) > peak + 1000
+    assert resources.memory_mb(cpu, of_quick, 1, site) > peak + 1000
 
 
 def test_without_an_estimate_a_training_asks_for_all_the_time_that_there_is(estimates):
     none = Estimates(estimates.arena, {}, Path("none"))
     cell, site = cell_of(none, "listops", "linear"), Site(max_hours=7, max_memory_gb=1000)
-    assert request.train_minutes(cell, none, 1, site) == 7 * 60
-    assert request.memory_mb(cell, none, 1, site) >= 8000
+    assert resources.train_minutes(cell, none, 1, site) == 7 * 60
+    assert resources.memory_mb(cell, none, 1, site) >= 8000
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_without_an_estimate_a_training_asks_for_all_the_time_that_there_is(esti
     [(Site(), "gpu:1"), (Site(gpu_type="a100"), "gpu:a100:1")],
 )
 def test_gres_names_the_type(given, asked):
-    assert request.gres(given) == asked
+    assert resources.gres(given) == asked
 
 
 def test_partitions_and_account_are_asked_for_where_they_are_named():
     site = Site(account="physics", gpu_partition="big")
-    assert request.node(site, gpu=True) == {"slurm_account": "physics", "slurm_partition": "big"}
-    assert request.node(site, gpu=False) == {"slurm_account": "physics"}
+    assert resources.node(site, gpu=True) == {"slurm_account": "physics", "slurm_partition": "big"}
+    assert resources.node(site, gpu=False) == {"slurm_account": "physics"}
 
 
 @pytest.mark.parametrize(

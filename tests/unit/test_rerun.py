@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from test_collect import write_cell
 
-from lra.archive.facts import Omitted
+from lra.archive.manifest import Omitted
 from lra.archive.verify import _compared
 from lra.data.manifest import sha256
-from lra.records import PredictionRow, write_rows
+from lra.results.records import PredictionRow, write_rows
 
 CELL = "cells/text/linear/seed0"
 OTHER = {"device": "cpu: another"}

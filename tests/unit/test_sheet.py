@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from fabricated import MODELS, REFERENCE, experiment, predictions
 
-from lra import sheet
-from lra.sheet import Entry, Row, Sheet
-from lra.tables.accuracy import accuracy
-from lra.tables.efficiency import costs, efficiency
-from lra.tables.shortcomings import shortcomings
-from lra.tables.significance import significance
-from lra.tables.span import span
-from lra.tables.training import training
+from lra.report.tables import render
+from lra.report.tables.render import Entry, Row, Sheet
+from lra.report.tables.accuracy import accuracy
+from lra.report.tables.efficiency import costs, efficiency
+from lra.report.tables.shortcomings import shortcomings
+from lra.report.tables.significance import significance
+from lra.report.tables.span import span
+from lra.report.tables.training import training
 from tiny import ROOT
 
 BAD = {("text", "local", 1): "diverged", ("local", 4096): "oom"}
@@ -61,7 +61,7 @@ def of_html(text: str) -> list[list[str]]:
 
 
 def of_latex(text: str) -> list[list[str]]:
-    back = sorted(((tex, c) for c, tex in sheet.LATEX.items()), key=lambda x: -len(x[0]))
+    back = sorted(((tex, c) for c, tex in render.LATEX.items()), key=lambda x: -len(x[0]))
     rows = []
     body = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0]
     for line in re.findall(r"^(?!\\).*(?= \\\\)", body, re.MULTILINE):
@@ -113,19 +113,19 @@ def test_what_is_shown_are_the_numbers_of_the_csv(written):
 
 def test_names_with_signs_survive_every_form():
     page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
-    assert "a\\|b<br>c" in sheet.markdown(page)
-    assert r"m\_1 & $<$1$>$ \\" in sheet.latex(page) and r"A \& B" in sheet.latex(page)
-    assert sheet.latex(page).startswith("% \\usepackage{booktabs,graphicx}\n")
-    text = sheet.page(page)
+    assert "a\\|b<br>c" in render.markdown(page)
+    assert r"m\_1 & $<$1$>$ \\" in render.latex(page) and r"A \& B" in render.latex(page)
+    assert render.latex(page).startswith("% \\usepackage{booktabs,graphicx}\n")
+    text = render.page(page)
     assert "&lt;1&gt;" in text and "A &amp; B" in text and "a|b<br>c" in text
 
 
 def test_latex_has_a_form_for_every_sign_or_names_it():
     page = Sheet("t", "x^2 ~ Nyströmformer", "≥ → é", ["c"], [], [])
-    assert r"x\textasciicircum{}2 \textasciitilde{} Nyströmformer" in sheet.latex(page)
-    assert r"$\geq$ $\rightarrow$ é" in sheet.latex(page)
+    assert r"x\textasciicircum{}2 \textasciitilde{} Nyströmformer" in render.latex(page)
+    assert r"$\geq$ $\rightarrow$ é" in render.latex(page)
     with pytest.raises(ValueError, match=r"'⊕' in 'a ⊕ b': no form in LaTeX"):
-        sheet.latex(Sheet("t", "a ⊕ b", "", [], [], []))
+        render.latex(Sheet("t", "a ⊕ b", "", [], [], []))
 
 
 def test_every_text_that_a_table_may_show_has_a_form_in_latex():
@@ -137,13 +137,13 @@ def test_every_text_that_a_table_may_show_has_a_form_in_latex():
             n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)
         ]
     assert len(texts) > 300
-    sheet.latex(Sheet("t", "", "", [], [], texts))
+    render.latex(Sheet("t", "", "", [], [], texts))
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
 def test_latex_compiles_every_table(written, tmp_path):
-    letters = "".join(sorted(sheet.LETTERS)) + "".join(sheet.LATEX)
-    every = sheet.latex(Sheet("letters", "Letters", "", ["c"], [Row("m", [Entry(letters)])], []))
+    letters = "".join(sorted(render.LETTERS)) + "".join(render.LATEX)
+    every = render.latex(Sheet("letters", "Letters", "", ["c"], [Row("m", [Entry(letters)])], []))
     tables = "\n".join([every, *((written / f"{name}.tex").read_text() for name in NAMES)])
     head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
     (tmp_path / "all.tex").write_text(f"{head}{tables}\n\\end{{document}}\n")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from checkout import commit_all, git
-from lra import provenance
-from lra.archive import box, source
-from lra.errors import LRAError
+from lra.results import provenance
+from lra.archive import zip_file, source
+from lra.core.errors import LRAError
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_a_commit_and_its_patch_are_the_tree(tree, tmp_path):
     assert source.state(tree).startswith(f"{found.commit}+")
     assert everything_in(tree / ".git") == before
     again = tmp_path / "again/source"
-    box.write(tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()})
-    box.extract(tmp_path / "a.zip", again.parent)
+    zip_file.write(tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()})
+    zip_file.extract(tmp_path / "a.zip", again.parent)
     (tmp_path / "source.patch").write_bytes(found.patch)
     source.apply(tmp_path / "source.patch", again)
     subprocess.run(["rm", "-r", ".git", "ignored"], cwd=tree, check=True)

@@ -7,9 +7,9 @@ import csv
 import pytest
 from fabricated import span_row
 
-from lra.errors import LRAError
-from lra.records import SpanRow, write_rows
-from lra.tables.span import span
+from lra.core.errors import LRAError
+from lra.results.records import SpanRow, write_rows
+from lra.report.tables.span import span
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from fabricated import score_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.stats import above_chance, fitted_exponent, outcome, summary
+from lra.stats.summary import above_chance, fitted_exponent, outcome, summary
 
 
 def test_chance_is_not_above_chance_and_certainty_is():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lra import summary
-from lra.config import Experiment
-from lra.records import ScoreRecord, TrainRecord, write_record
+from lra.planning import status
+from lra.config.schema import Experiment
+from lra.results.records import ScoreRecord, TrainRecord, write_record
 
 MADE = {"fingerprint": "f", "device": "cpu: x", "torch_version": "2", "git_commit": None}
 ARGUMENTS = ["--cores", "all"]
@@ -38,7 +38,7 @@ def test_nothing_to_say_of_cells_that_are_ok(tmp_path, experiment):
     for model in experiment.models:
         for seed in experiment.seeds:
             finish(tmp_path, model, seed)
-    assert summary.text(tmp_path, experiment, ARGUMENTS) == "All 4 cells are ok."
+    assert status.text(tmp_path, experiment, ARGUMENTS) == "All 4 cells are ok."
 
 
 def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experiment):
@@ -47,7 +47,7 @@ def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experime
     log = tmp_path / "tiny/logs/train/listops/local/seed1.log"
     log.parent.mkdir(parents=True)
     log.write_text("step 3\nlra: train.arrow: no such data file\n")
-    assert summary.text(tmp_path, experiment, ARGUMENTS).splitlines() == [
+    assert status.text(tmp_path, experiment, ARGUMENTS).splitlines() == [
         "Not ok, of 4 cells:",
         "  listops/linear/seed2  timeout: stopped by SIGUSR1 at step 5 of 20",
         f"    snakemake --forcerun={late}/train.json --cores all",
@@ -61,5 +61,5 @@ def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experime
 def test_a_damaged_record_is_named(tmp_path, experiment):
     cell = finish(tmp_path, "linear", 1)
     (cell / "train.json").write_text("{")
-    said = summary.text(tmp_path, experiment, ARGUMENTS)
+    said = status.text(tmp_path, experiment, ARGUMENTS)
     assert f"listops/linear/seed1  damaged: {cell}/train.json: not JSON" in said

@@ -8,13 +8,13 @@ from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.errors import LRAError
-from lra.records import MemoryRow, ScoreRow, SpeedRow, write_rows
-from lra.tables.accuracy import accuracy as accuracy_table
-from lra.tables.accuracy import rank
-from lra.tables.efficiency import costs
-from lra.tables.efficiency import efficiency as efficiency_table
-from lra.tables.training import training
+from lra.core.errors import LRAError
+from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
+from lra.report.tables.accuracy import accuracy as accuracy_table
+from lra.report.tables.accuracy import rank
+from lra.report.tables.efficiency import costs
+from lra.report.tables.efficiency import efficiency as efficiency_table
+from lra.report.tables.training import training
 
 FIVE = [task for task in TASKS if task != "pathx"]
 

@@ -11,11 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra import hardware, profile
-from lra.cell import Cell, ProfilePoint, Training, read, to_yaml
-from lra.errors import LRAError
-from lra.resume import Work
-from lra.train import learning_rate, train
+from lra.hardware import device
+from lra.evaluation import profile
+from lra.config.cell import Cell, ProfilePoint, Training, read, to_yaml
+from lra.core.errors import LRAError
+from lra.training.checkpoint import Work
+from lra.training.loop import learning_rate, train
 from tiny import make_cell
 
 
@@ -139,7 +140,7 @@ def test_clipping_bounds_the_gradient(tiny_listops, tmp_path):
     slow = make_cell(training={"clip": 1e-12, "steps": 10, "eps": 1.0})
     outcome = train(slow, tiny_listops, Work(tmp_path, "key", silent), silent)
     torch.manual_seed(slow.seed)
-    from lra.model import Classifier
+    from lra.models.classifier import Classifier
 
     start = Classifier(slow.encoder).state_dict()
     moved = max((outcome.weights[key] - start[key]).abs().max() for key in start)
@@ -195,4 +196,4 @@ def test_a_gpu_that_is_not_there_is_said_so():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(LRAError, match="torch sees no GPU"):
-        hardware.choose("cuda")
+        device.choose("cuda")

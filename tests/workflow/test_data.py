@@ -13,7 +13,7 @@ import yaml
 import archives
 from checkout import Checkout
 from lra.data.manifest import sha256
-from lra.data.store import read_split
+from lra.data.split import read_split
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from lra import hardware
-from lra.errors import LRAError
-from lra.resume import Work
+from lra.hardware import device
+from lra.core.errors import LRAError
+from lra.training.checkpoint import Work
 from tiny import ROOT, make_cell, tmpfs
 
 
@@ -95,10 +95,11 @@ def test_out_of_memory_in_training_is_a_status(data, tmp_path):
     limited = """
 import resource
 import psutil, torch
-from lra import cli, train
+from lra.cli import __main__
+from lra.training import loop
 limit = psutil.Process().memory_info().vms + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-cli.main()
+__main__.main()
 """
     cell = make_cell(
         encoder={"dim": 1024, "qkv_dim": 1024, "mlp_dim": 16384, "layers": 8}
@@ -196,5 +197,5 @@ def test_a_profile_point_without_enough_memory_is_a_row_with_a_status(checkout):
     ids=["allocator", "driver", "cublas", "python"],
 )
 def test_a_lack_of_memory_is_known_by_its_words(error):
-    assert hardware.is_out_of_memory(error)
-    assert not hardware.is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert device.is_out_of_memory(error)
+    assert not device.is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from lra.cell import Cell
-from lra.estimate import CACHE, Load, read_cache
-from lra.resolve import Arena
+from lra.config.cell import Cell
+from lra.planning.estimate import CACHE, Load, read_cache
+from lra.config.resolve import Arena
 from tiny import ROOT
 
 ROOM = 2 * 2**30  # bytes beyond what the process needs to start
 LIMITED = f"""
 import resource
 import psutil, torch
-from lra import cli, train
+from lra.cli import __main__
+from lra.training import loop
 limit = psutil.Process().memory_info().vms + {ROOM}
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-cli.main()
+__main__.main()
 """
 
 

@@ -7,7 +7,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 import chromium
 from chromium import FETCHED, press, rows, shoot
-from lra.figures import FIGURES
+from lra.report.figures.draw import FIGURES
 
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"

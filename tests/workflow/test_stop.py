@@ -20,10 +20,10 @@ import pytest
 import torch
 from test_kill import finish, results, same, start
 
-from lra import cgroup
-from lra.resume import Work
-from lra.stop import Stop
-from lra.train import train
+from lra.training import attempts
+from lra.training.checkpoint import Work
+from lra.training.signals import Stop
+from lra.training.loop import train
 from tiny import ROOT, make_cell
 
 SEED = random.SystemRandom().randrange(10**6)
@@ -244,10 +244,10 @@ def test_the_kernels_count_is_read(tmp_path, monkeypatch, own, file):
     (tmp_path / "self").write_text(own)
     monkeypatch.setattr(cgroup, "SELF", tmp_path / "self")
     monkeypatch.setattr(cgroup, "MOUNT", tmp_path / "mount")
-    assert cgroup.oom_kills() is None
+    assert attempts.oom_kills() is None
     (tmp_path / "mount" / file).parent.mkdir(parents=True)
     (tmp_path / "mount" / file).write_text("low 0\noom 4\noom_kill 3\n")
-    assert cgroup.oom_kills() == 3
+    assert attempts.oom_kills() == 3
 
 
 def signal_training(checkout, run: subprocess.Popen, after: int) -> None:

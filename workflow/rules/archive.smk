@@ -11,20 +11,20 @@ ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
 rule archive:
     """A zip of source, records, tables, figures and of how each was made; not part of `all`."""
     input:
-        in_results("archive/{name}.zip", name=[EXPERIMENT.experiment]),
+        in_results(layout.ARCHIVE),
 
 
 rule write_archive:
     """Everything behind `all`, and the page."""
     input:
         rules.all.input,
-        in_results("page.html"),
+        in_results(layout.PAGE),
     output:
-        zip="results/{experiment}/archive/{experiment}.zip",
+        zip=written(layout.ARCHIVE),
     log:
-        "results/{experiment}/logs/write_archive.log",
+        written(layout.log("write_archive")),
     benchmark:
-        "results/{experiment}/benchmarks/write_archive.tsv"
+        written(layout.benchmark("write_archive"))
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -33,7 +33,7 @@ rule write_archive:
         mem_mb=megabytes(4000),
         runtime=minutes(60),
     params:
-        code=fingerprint.stage("archive.write"),
+        code=fingerprint.stage("archive"),
         source=what_ran,
         experiment=EXPERIMENT.model_dump_json(),
         more=" ".join(f"--{part}" for part in ARCHIVE_ALSO),

@@ -3,11 +3,15 @@ import functools
 import os
 import re
 
-from lra import fingerprint
 from lra.archive.source import state as commit_and_changes
-from lra.attempts import allow_attempts, is_last
-from lra.errors import LRAError
-from lra.resolve import GENERATORS, READERS, Arena
+from lra.config.resolve import Arena
+from lra.core.errors import LRAError
+from lra.data.sources import GENERATORS, READERS
+from lra.report import registry
+from lra.report.item import PARQUET
+from lra.results import fingerprint, layout
+from lra.stats.published import accuracies
+from lra.training.attempts import allow_attempts, is_last
 
 try:
     arena = Arena.open(config, workflow.configfiles, ROOT)
@@ -23,33 +27,10 @@ GENERATED = [
     name for name in arena.all_datasets if arena.dataset(name).source in GENERATORS
 ]
 PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
-PUBLISHED_SCORES = f"config/reference/{'standard' if EXPERIMENT.protocol == 'standard' else 'scores'}.csv"
-TABLES = [
-    "accuracy",
-    "significance",
-    "efficiency",
-    "costs",
-    "training",
-    "span",
-    "shortcomings",
-]
-# A data set of another name than the task's own or a published one of it is a variant of ours.
-OWN_TASKS = [
-    task
-    for task in TASKS
-    if arena.dataset_name(task) not in {task, f"{task}-official", f"{task}-release"}
-]
-FIGURES = {  # each figure's tables
-    "performance": ["scores", "speed", "memory"],
-    "speed": ["speed"],
-    "memory": ["memory"],
-    "learning_curves": ["history", "scores"],
-    "span": ["span"],
-    "scores": ["scores"],
-    "difference": ["scores", "reference"],  # published figures
-    "ranks": ["scores"],
-    "energy": ["scores"],
-}
+TABLES = [item.name for item in registry.TABLES]
+FIGURES = [item.name for item in registry.FIGURES]
+PUBLISHED = Path("config/reference")
+REFERENCE = str(PUBLISHED / accuracies(EXPERIMENT.protocol))
 
 
 wildcard_constraints:
@@ -86,7 +67,7 @@ def is_last_attempt(wildcards, attempt):
 
 
 def data_folder(wildcards):
-    return f"results/data/{arena.dataset_name(wildcards.task)}"
+    return f"{layout.DATA}/{arena.dataset_name(wildcards.task)}"
 
 
 def splits_of(*names):
@@ -132,12 +113,6 @@ def profile_code(wildcards):
     return stage_code("profile", point.encoder.attention)
 
 
-def shortcomings_code():
-    """With the mechanisms, which it asks for their family by name."""
-    mechanisms = {f"lra.attention.{mechanism_of(model)}" for model in MODELS}
-    return fingerprint.fingerprint("lra.tables.shortcomings", *sorted(mechanisms))
-
-
 def what_ran(wildcards):
     """The commit and its changes: with others it is another archive."""
     try:
@@ -153,9 +128,7 @@ def one_of_names(names):
 
 def archive_of(wildcards):
     """Kept when it is older or newer than the data set: its checksum is a param."""
-    return ancient(
-        f"results/data/downloads/{arena.dataset(wildcards.dataset).archive.file}"
-    )
+    return ancient(f"{layout.DOWNLOADS}/{arena.dataset(wildcards.dataset).archive.file}")
 
 
 def archive_json(wildcards):
@@ -163,7 +136,7 @@ def archive_json(wildcards):
 
 
 def reader_code(wildcards):
-    return fingerprint.reader(READERS[arena.dataset(wildcards.dataset).source])
+    return stage_code("prepare", READERS[arena.dataset(wildcards.dataset).source])
 
 
 def dataset_json(wildcards):
@@ -171,37 +144,88 @@ def dataset_json(wildcards):
 
 
 def generator_code(wildcards):
-    return fingerprint.generator(arena.dataset(wildcards.dataset).source)
+    return stage_code("generate", arena.dataset(wildcards.dataset).source)
+
+
+def written(pattern):
+    """A path of layout.py as rules have it, with wildcards."""
+    return layout.RESULTS + pattern
+
+
+TRAINED = {  # what scoring and measuring read of a trained cell
+    "config": written(layout.CONFIG),
+    "checkpoint": written(layout.CHECKPOINT),
+    "record": written(layout.TRAIN_RECORD),
+}
 
 
 def in_results(pattern, **values):
-    """The files of this experiment that match a pattern below its folder."""
-    return expand(f"results/{EXPERIMENT.experiment}/{pattern}", **values)
+    """The files of this experiment that match a path of layout.py."""
+    return expand(written(pattern), experiment=EXPERIMENT.experiment, **values)
 
 
-def every_cell(file):
-    return in_results(
-        f"cells/{{task}}/{{model}}/seed{{seed}}/{file}",
-        task=TASKS,
-        model=MODELS,
-        seed=SEEDS,
-    )
-
-
-def every_span():
-    return in_results(
-        "span/{task}/{model}/seed{seed}.json", task=TASKS, model=SPANNED, seed=SEEDS
-    )
+def every_cell(pattern, models=MODELS):
+    return in_results(pattern, task=TASKS, model=models, seed=SEEDS)
 
 
 def every_point(what):
     return in_results(
-        f"profile/{what}/{{model}}/{{length}}.json", model=PROFILED, length=LENGTHS
+        layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS
     )
 
 
-def points_of(wildcards):
-    return every_point(wildcards.what)
+def records_of(wildcards):
+    """What one Parquet table is collected from."""
+    if wildcards.what in ("speed", "memory"):
+        return every_point(wildcards.what)
+    if wildcards.what == "span":
+        return every_cell(layout.SPAN_RECORD, SPANNED)
+    if wildcards.what == "history":
+        return every_cell(layout.HISTORY)
+    return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD)
+
+
+def collected_models(wildcards):
+    by_what = {"speed": PROFILED, "memory": PROFILED, "span": SPANNED}
+    return ",".join(by_what.get(wildcards.what, MODELS))
+
+
+def item_inputs(item):
+    """The files behind what a table or figure reads."""
+    files = {
+        "reference": [REFERENCE, str(PUBLISHED / "remarks.csv")],
+        "efficiency": [str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")],
+    }
+    for what in PARQUET:
+        files[what] = in_results(layout.PARQUET, what=what)
+    if "cells" in item.reads:
+        files["cells"] = every_cell(layout.PREDICTIONS)
+    return [file for name in item.reads for file in files[name]]
+
+
+def table_inputs(wildcards):
+    return item_inputs(registry.table(wildcards.table))
+
+
+def table_code(wildcards):
+    return stage_code("table", registry.table(wildcards.table).module)
+
+
+def table_item(wildcards):
+    """Its line of the registry: another title is another table."""
+    return str(registry.table(wildcards.table))
+
+
+def figure_inputs(wildcards):
+    return item_inputs(registry.figure(wildcards.figure))
+
+
+def figure_code(wildcards):
+    return stage_code("figure", registry.figure(wildcards.figure).module)
+
+
+def figure_item(wildcards):
+    return str(registry.figure(wildcards.figure))
 
 
 def same_configuration():
@@ -213,13 +237,3 @@ def same_configuration():
         + (["--config", *values] if values else [])
     )
 
-
-def tables_of(wildcards):
-    return [
-        (
-            PUBLISHED_SCORES
-            if table == "reference"
-            else f"results/{EXPERIMENT.experiment}/{table}.parquet"
-        )
-        for table in FIGURES[wildcards.figure]
-    ]

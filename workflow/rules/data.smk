@@ -120,7 +120,7 @@ rule contact_sheet:
         mem_mb=megabytes(2000),
         runtime=minutes(10),
     params:
-        code=fingerprint.stage("data.contact_sheet"),
+        code=fingerprint.stage("contact_sheet"),
     message:
         "draw samples of {wildcards.dataset}"
     shell:

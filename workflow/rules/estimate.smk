@@ -1,7 +1,7 @@
 # What the cells still to train will cost: said after a dry-run and before a run, on stderr.
 import atexit
 
-from lra import estimate
+from lra.planning import estimate
 
 try:
     ESTIMATES = estimate.Estimates(

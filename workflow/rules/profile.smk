@@ -9,14 +9,16 @@ rule profiles:
         every_point("memory"),
 
 
-rule profile_speed:
-    """Training and inference steps per second."""
+rule profile:
+    """Steps per second, or peak bytes of tensors and process, of training and inference."""
     output:
-        record="results/{experiment}/profile/speed/{model}/{length}.json",
+        record=written(layout.POINT_RECORD),
     log:
-        "results/{experiment}/logs/profile_speed/{model}/{length}.log",
+        written(layout.log("profile", "{what}/{model}/{length}")),
     benchmark:
-        "results/{experiment}/benchmarks/profile_speed/{model}/{length}.tsv"
+        written(layout.benchmark("profile", "{what}/{model}/{length}"))
+    wildcard_constraints:
+        what="speed|memory",
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -31,35 +33,7 @@ rule profile_speed:
         point=point_json,
         code=profile_code,
     message:
-        "speed of {wildcards.model} at {wildcards.length} tokens"
+        "{wildcards.what} of {wildcards.model} at {wildcards.length} tokens"
     shell:
-        "lra profile speed --point {params.point:q} --fingerprint {params.code}"
-        " --out {output.record} 2>&1 | tee {log}"
-
-
-rule profile_memory:
-    """Peak bytes of tensors and of the process in training."""
-    output:
-        record="results/{experiment}/profile/memory/{model}/{length}.json",
-    log:
-        "results/{experiment}/logs/profile_memory/{model}/{length}.log",
-    benchmark:
-        "results/{experiment}/benchmarks/profile_memory/{model}/{length}.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: every_core
-    resources:
-        **GPU_NODE,
-        gpu=gpus,
-        mem_mb=megabytes(16000),
-        runtime=profile_runtime,
-        cpus_per_task=EXPERIMENT.profile.threads,
-        slurm_extra=profile_extra,
-    params:
-        point=point_json,
-        code=profile_code,
-    message:
-        "memory of {wildcards.model} at {wildcards.length} tokens"
-    shell:
-        "lra profile memory --point {params.point:q} --fingerprint {params.code}"
+        "lra profile {wildcards.what} --point {params.point:q} --fingerprint {params.code}"
         " --out {output.record} 2>&1 | tee {log}"

@@ -1,30 +1,28 @@
 # The results as pages, each one file that opens without a network.
 CAPTIONS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("workflow/report/*"))
-# The tables that people read, in the order of the target.
-SHEETS = [Path(path).stem for path in rules.tables.input if path.endswith(".html")]
 
 
 rule report:
     """Ours, to read; and Snakemake's, which also has each step's code, time and software."""
     input:
-        in_results("page.html"),
-        in_results("report.html"),
+        in_results(layout.PAGE),
+        in_results(layout.REPORT),
 
 
 rule page:
     """All tables and figures below each other, with what to see in them."""
     input:
         CAPTIONS,
-        "results/{experiment}/scores.parquet",
-        "results/{experiment}/tables/accuracy.csv",
-        expand("results/{{experiment}}/tables/{table}.html", table=SHEETS),
-        expand("results/{{experiment}}/figures/{figure}.png", figure=FIGURES),
+        in_results(layout.PARQUET, what=["scores"]),
+        in_results(f"{layout.TABLE}.csv", table=["accuracy"]),
+        in_results(f"{layout.TABLE}.html", table=TABLES),
+        in_results(f"{layout.FIGURE}.png", figure=FIGURES),
     output:
-        page="results/{experiment}/page.html",
+        page=written(layout.PAGE),
     log:
-        "results/{experiment}/logs/page.log",
+        written(layout.log("page")),
     benchmark:
-        "results/{experiment}/benchmarks/page.tsv"
+        written(layout.benchmark("page"))
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -35,13 +33,12 @@ rule page:
     params:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
-        tables=",".join(SHEETS),
-        figures=",".join(FIGURES),
+        shown=str(registry.TABLES + registry.FIGURES),
     message:
         "page"
     shell:
-        "lra page --root {params.root} --tables {params.tables} --figures {params.figures}"
-        " --texts workflow/report --out {output.page} 2>&1 | tee {log}"
+        "lra page --root {params.root} --captions workflow/report --out {output.page}"
+        " 2>&1 | tee {log}"
 
 
 rule snakemake_report:
@@ -50,11 +47,11 @@ rule snakemake_report:
         CAPTIONS,
         rules.all.input,
     output:
-        page="results/{experiment}/report.html",
+        page=written(layout.REPORT),
     log:
-        "results/{experiment}/logs/snakemake_report.log",
+        written(layout.log("snakemake_report")),
     benchmark:
-        "results/{experiment}/benchmarks/snakemake_report.tsv"
+        written(layout.benchmark("snakemake_report"))
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -1,6 +1,6 @@
 # What jobs ask of a cluster (config/site.yaml); nothing here is a param, so nothing reruns by it.
-from lra import orphans, polling, request
-from lra.config import Site, load
+from lra.config.schema import Site, load
+from lra.planning import resources, slurm
 
 try:
     SITE = load(ROOT / "config/site.yaml", Site, ROOT)
@@ -24,7 +24,7 @@ def gpus(wildcards):
 
 
 def gres(wildcards):
-    return request.gres(SITE) if EXPERIMENT.device != "cpu" and by_gres() else ""
+    return resources.gres(SITE) if EXPERIMENT.device != "cpu" and by_gres() else ""
 
 
 def profile_extra(wildcards):
@@ -37,7 +37,7 @@ def cell_of(wildcards):
 
 
 def cell_memory(wildcards, attempt):
-    return request.memory_mb(cell_of(wildcards), ESTIMATES, attempt, SITE)
+    return resources.memory_mb(cell_of(wildcards), ESTIMATES, attempt, SITE)
 
 
 def one_seed(share):
@@ -49,31 +49,31 @@ def one_seed(share):
 
 
 def train_runtime(wildcards, attempt):
-    return request.train_minutes(cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8))
+    return resources.train_minutes(cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8))
 
 
 def evaluate_runtime(wildcards, attempt):
     cell = cell_of(wildcards)
     examples = arena.dataset(cell.dataset).test
-    return request.scoring_minutes(cell, ESTIMATES, attempt, one_seed(0.2), examples)
+    return resources.scoring_minutes(cell, ESTIMATES, attempt, one_seed(0.2), examples)
 
 
 def span_runtime(wildcards, attempt):
     passes = EXPERIMENT.span.samples * (1 + EXPERIMENT.span.queries)
-    return request.scoring_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE, passes)
+    return resources.scoring_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE, passes)
 
 
 def profile_runtime(wildcards, attempt):
     """All points of a model are one job, whose limit is their sum."""
     points = 2 * len(LENGTHS)
-    return request.capped_minutes(min(30 * attempt, 60 * SITE.max_hours / points), SITE)
+    return resources.capped_minutes(min(30 * attempt, 60 * SITE.max_hours / points), SITE)
 
 
 def minutes(wanted):
     """A fixed time limit, longer at each attempt."""
 
     def runtime(wildcards, attempt):
-        return request.capped_minutes(attempt * wanted, SITE)
+        return resources.capped_minutes(attempt * wanted, SITE)
 
     return runtime
 
@@ -82,13 +82,13 @@ def megabytes(wanted):
     """Fixed memory, more at each attempt."""
 
     def memory(wildcards, attempt):
-        return request.capped_mb(attempt * wanted, SITE)
+        return resources.capped_mb(attempt * wanted, SITE)
 
     return memory
 
 
-CPU_NODE = request.node(SITE, gpu=False)
-GPU_NODE = request.node(SITE, gpu=EXPERIMENT.device != "cpu")
+CPU_NODE = resources.node(SITE, gpu=False)
+GPU_NODE = resources.node(SITE, gpu=EXPERIMENT.device != "cpu")
 if EXPERIMENT.device != "cpu":
     GPU_NODE["gres"] = gres
     if SITE.gpu_type and SITE.gpu == "gpus":
@@ -105,9 +105,9 @@ def begin_under_slurm():
     """Which executor there is, is known only once a run starts."""
     if under_slurm() and workflow.is_main_process:
         settings = workflow.remote_execution_settings
-        polling.keep(settings.seconds_between_status_checks)
+        slurm.poll_every(settings.seconds_between_status_checks)
         try:
-            orphans.cancel(Path.cwd(), print_error)
+            slurm.cancel_orphans(Path.cwd(), print_error)
         except LRAError as error:
             raise SystemExit(f"lra: {error}")
 

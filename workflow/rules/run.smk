@@ -1,6 +1,7 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
-from lra import finished, summary
-from lra.locks import hold_folder
+from lra.core.locks import hold_folder
+from lra.planning.summary import summary
+from lra.training import finished_cell
 
 
 def hold():
@@ -14,8 +15,8 @@ def hold():
 
 def end():
     """No job runs any more, so none can lose what it has made."""
-    finished.forget_taken(Path("results", EXPERIMENT.experiment))
-    print(summary.text(Path("results"), EXPERIMENT, sys.argv[1:]), file=sys.stderr)
+    finished_cell.forget_taken(Path("results", EXPERIMENT.experiment))
+    print(summary(Path("results"), EXPERIMENT, sys.argv[1:]), file=sys.stderr)
 
 
 onstart:

@@ -4,23 +4,21 @@
 rule span:
     """The span of every listed cell, and their figure."""
     input:
-        in_results("span.parquet"),
-        in_results("figures/span.{ending}", ending=["svg", "png"]),
+        in_results(layout.PARQUET, what=["span"]),
+        in_results(f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]),
 
 
 rule measure_span:
     """How far apart the queries of a trained cell and what they read are, in tokens."""
     input:
         splits_of("val"),
-        config="results/{experiment}/cells/{task}/{model}/seed{seed}/config.yaml",
-        checkpoint="results/{experiment}/cells/{task}/{model}/seed{seed}/checkpoint.safetensors",
-        record="results/{experiment}/cells/{task}/{model}/seed{seed}/train.json",
+        **TRAINED,
     output:
-        record="results/{experiment}/span/{task}/{model}/seed{seed}.json",
+        record=written(layout.SPAN_RECORD),
     log:
-        "results/{experiment}/logs/span/{task}/{model}/seed{seed}.log",
+        written(layout.log("span", layout.NAME)),
     benchmark:
-        "results/{experiment}/benchmarks/span/{task}/{model}/seed{seed}.tsv"
+        written(layout.benchmark("span", layout.NAME))
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
@@ -42,33 +40,3 @@ rule measure_span:
         "lra span --cell {params.folder} --fingerprint {params.code} --data {params.data}"
         " --samples {params.samples} --queries {params.queries} --out {output.record}"
         " 2>&1 | tee {log}"
-
-
-rule collect_span:
-    """One row per cell, method and layer."""
-    input:
-        every_span(),
-    output:
-        table="results/{experiment}/span.parquet",
-    log:
-        "results/{experiment}/logs/collect_span.log",
-    benchmark:
-        "results/{experiment}/benchmarks/collect_span.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        **CPU_NODE,
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-    params:
-        code=fingerprint.stage("collect"),
-        root=subpath(output.table, parent=True),
-        tasks=",".join(TASKS),
-        models=",".join(SPANNED),
-        seeds=",".join(map(str, SEEDS)),
-    message:
-        "collect span"
-    shell:
-        "lra collect span --root {params.root} --out {output.table} --tasks {params.tasks}"
-        " --models={params.models:q} --seeds {params.seeds} 2>&1 | tee {log}"

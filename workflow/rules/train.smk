@@ -4,7 +4,7 @@
 rule cells:
     """Every cell trained and scored."""
     input:
-        every_cell("score.json"),
+        every_cell(layout.SCORE_RECORD),
 
 
 rule train:
@@ -12,14 +12,14 @@ rule train:
     input:
         splits_of("train", "val"),
     output:
-        config="results/{experiment}/cells/{task}/{model}/seed{seed}/config.yaml",
-        checkpoint="results/{experiment}/cells/{task}/{model}/seed{seed}/checkpoint.safetensors",
-        history="results/{experiment}/cells/{task}/{model}/seed{seed}/history.parquet",
-        record="results/{experiment}/cells/{task}/{model}/seed{seed}/train.json",
+        config=written(layout.CONFIG),
+        checkpoint=written(layout.CHECKPOINT),
+        history=written(layout.HISTORY),
+        record=written(layout.TRAIN_RECORD),
     log:
-        "results/{experiment}/logs/train/{task}/{model}/seed{seed}.log",
+        written(layout.log("train", layout.NAME)),
     benchmark:
-        "results/{experiment}/benchmarks/train/{task}/{model}/seed{seed}.tsv"
+        written(layout.benchmark("train", layout.NAME))
     group:
         SEEDS_TOGETHER
     conda:
@@ -38,7 +38,7 @@ rule train:
         code=train_code,
         data=data_folder,
         out=subpath(output.record, parent=True),
-        work="results/{experiment}/work/{task}/{model}/seed{seed}",
+        work=written(layout.WORK),
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
@@ -54,16 +54,14 @@ rule evaluate:
     """Score one trained cell on the test split."""
     input:
         splits_of("test"),
-        config="results/{experiment}/cells/{task}/{model}/seed{seed}/config.yaml",
-        checkpoint="results/{experiment}/cells/{task}/{model}/seed{seed}/checkpoint.safetensors",
-        record="results/{experiment}/cells/{task}/{model}/seed{seed}/train.json",
+        **TRAINED,
     output:
-        score="results/{experiment}/cells/{task}/{model}/seed{seed}/score.json",
-        predictions="results/{experiment}/cells/{task}/{model}/seed{seed}/predictions.parquet",
+        score=written(layout.SCORE_RECORD),
+        predictions=written(layout.PREDICTIONS),
     log:
-        "results/{experiment}/logs/evaluate/{task}/{model}/seed{seed}.log",
+        written(layout.log("evaluate", layout.NAME)),
     benchmark:
-        "results/{experiment}/benchmarks/evaluate/{task}/{model}/seed{seed}.tsv"
+        written(layout.benchmark("evaluate", layout.NAME))
     group:
         SEEDS_TOGETHER
     conda:
@@ -80,8 +78,9 @@ rule evaluate:
         code=evaluate_code,
         data=data_folder,
         folder=subpath(input.record, parent=True),
+        work=written(layout.WORK),
     message:
         "evaluate {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
         "lra evaluate --cell {params.folder} --fingerprint {params.code} --data {params.data}"
-        " 2>&1 | tee {log}"
+        " --work {params.work} 2>&1 | tee {log}"

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from lra.archive import box
-from lra.archive.box import Kept
-from lra.archive.facts import About
+from lra.archive import zip_file
 from lra.archive.jobs import Job
+from lra.archive.manifest import About
 from lra.archive.source import LINK, Entry
+from lra.archive.zip_file import Kept
 
 METADATA = "ro-crate-metadata.json"
 PROFILES = {
@@ -85,7 +85,7 @@ def metadata(about: About, jobs: list[Job], files: Mapping[str, Entry | Kept]) -
     parts: dict[str, Any] = {}
     for name, entry in files.items():
         if entry.mode != LINK:
-            own = {"@type": "File", "contentSize": str(entry.size), "sha256": box.sha256(entry),
+            own = {"@type": "File", "contentSize": str(entry.size), "sha256": zip_file.sha256(entry),
                    "encodingFormat": _format(name)}  # fmt: skip
             parts[name] = DataEntity(crate, name, own)
     language = note(

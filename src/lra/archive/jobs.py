@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, model_validator
 
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 
 METADATA = Path(".snakemake/metadata")
 LONGEST = 254  # of a file's name, less the @ that Snakemake puts before all but the last part

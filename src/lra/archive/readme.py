@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lra.archive.box import Kept
-from lra.archive.facts import About
+from lra.archive.manifest import About
 from lra.archive.source import Entry
+from lra.archive.zip_file import Kept
 
 NAME = "README.md"
 

@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lra.archive import box, jobs, source
-from lra.archive.facts import About, described
+from lra.archive import jobs, source, zip_file
+from lra.archive.manifest import About, described
+from lra.core.errors import LRAError
+from lra.core.files import one_line
 from lra.data.manifest import sha256
-from lra.errors import LRAError
-from lra.files import one_line
 
 CONFIG = "config/archived.yaml"
 
@@ -24,7 +24,7 @@ def restore(archive: Path, folder: Path) -> About:
 
     Raises LRAError naming the file where the archive is damaged or the folder holds something.
     """
-    wrong = box.problems(archive)
+    wrong = zip_file.problems(archive)
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
@@ -34,7 +34,7 @@ def restore(archive: Path, folder: Path) -> About:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
             unpacked = Path(name)
-            box.extract(archive, unpacked)
+            zip_file.extract(archive, unpacked)
             about, done = described(unpacked)
             tree = unpacked / "source"
             if (unpacked / "source.patch").exists():

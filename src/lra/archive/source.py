@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 
 # What a user may have set that would change the bytes, so that the same changes are the same; not
 # what they ignore, nor their own drivers for what .gitattributes names.

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
-from lra.archive import agree, box, facts
-from lra.archive.facts import About, Omitted, described
+from lra.archive import consistency, manifest, zip_file
 from lra.archive.jobs import Job
+from lra.archive.manifest import About, Omitted, described
 from lra.archive.restore import make_data, restore, snakemake
-from lra.errors import LRAError
-from lra.records import ScoreRecord, TrainRecord, read_record
+from lra.core.errors import LRAError
+from lra.results.records import ScoreRecord, TrainRecord, read_record
 
 REMADE = ("*.parquet", "tables/*", "figures/*", "page.html")  # of an experiment
 
@@ -27,17 +27,17 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
 
     Raises LRAError where there is no such archive at all.
     """
-    found = box.problems(archive)
+    found = zip_file.problems(archive)
     if found:
         return found
     say("checksums: every file is as it was written")
     with tempfile.TemporaryDirectory(prefix="lra-verify-") as name:
         unpacked, folder = Path(name, "unpacked"), Path(name, "restored")
-        box.extract(archive, unpacked)
+        zip_file.extract(archive, unpacked)
         try:
             about, done = described(unpacked)
             restore(archive, folder)
-            found = agree.problems(unpacked, folder, about, done)
+            found = consistency.problems(unpacked, folder, about, done)
         except LRAError as error:
             return [str(error).replace(f"{unpacked}/", "").replace(f"{folder}/", "")]
         if found:
@@ -85,7 +85,7 @@ def _remade(done: list[Job], about: About) -> set[str]:
 
 def _other_versions(about: About) -> str:
     """Why what is made again may differ though nobody changed it; empty where it may not."""
-    here = facts.versions()
+    here = manifest.versions()
     others = [
         f"{name} {then}, here {here.get(name)}"
         for name, then in sorted(about.versions.items())

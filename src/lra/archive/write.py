@@ -9,15 +9,15 @@ from pathlib import Path
 
 import yaml
 
-from lra.archive import box, crate, facts, jobs, source
-from lra.archive.box import Kept
-from lra.archive.facts import About, Made, Omitted
+from lra.archive import crate, jobs, manifest, source, zip_file
 from lra.archive.jobs import Job
+from lra.archive.manifest import About, Made, Omitted
 from lra.archive.readme import NAME, readme
-from lra.archive.scrub import LOG, Private
+from lra.archive.redact import LOG, Private
 from lra.archive.source import Entry
-from lra.config import Experiment
-from lra.errors import LRAError
+from lra.archive.zip_file import Kept
+from lra.config.schema import Experiment
+from lra.core.errors import LRAError
 
 WRITTEN = {".json", ".yaml", LOG, ".tsv", ".csv", ".md", ".tex", ".html", ".svg", ".txt"}
 FEW = 10  # names in one line
@@ -50,7 +50,7 @@ def archive(
     if patch:
         entries["source.patch"] = Entry(patch.encode("utf-8", "surrogateescape"))
     restored = _restored(entries)
-    data = facts.recipes(done, root)
+    data = manifest.recipes(done, root)
     omitted = _omitted(done, data, root, with_checkpoints, with_data)
     results = _results(done, omitted, root)
     entries |= {name: _scrubbed(name, entry, private) for name, entry in results.items()}
@@ -58,7 +58,7 @@ def archive(
     whole = experiment.model_copy(update={"data_mirror": None}).model_dump(mode="json")
     entries["experiment.yaml"] = _text(yaml.safe_dump(whole, sort_keys=False), private)
     about = About(
-        format=facts.FORMAT,
+        format=manifest.FORMAT,
         experiment=experiment.experiment,
         protocol=experiment.protocol,
         commit=origin.commit,
@@ -66,10 +66,10 @@ def archive(
         dirty=bool(patch),
         scrubbed=patch != changes,
         tree=source.tree_hash(restored),
-        versions=facts.versions(),
+        versions=manifest.versions(),
         targets=_last(targets, done),
         data=data,
-        hardware=facts.hardware(entries),
+        hardware=manifest.hardware(entries),
         omitted=omitted,
         absent=sorted({path for job in done for path in job.log + job.benchmarks} - {*results}),
     )
@@ -87,8 +87,8 @@ def archive(
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         raise LRAError(f"{bad[0]}{more}; nothing was archived")
-    entries[box.SUMS] = Entry(box.sums(entries))
-    box.write(out, entries)
+    entries[zip_file.SUMS] = Entry(zip_file.sums(entries))
+    zip_file.write(out, entries)
     return _notes(about, sorted({*origin.now} - {*origin.files}))
 
 
@@ -96,8 +96,8 @@ def _restored(entries: Mapping[str, Entry | Kept]) -> dict[str, Entry]:
     """The source as the archive gives it back. Raises LRAError where it does not."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "tree")
-        box.write(Path(name, "source.zip"), entries)
-        box.extract(Path(name, "source.zip"), Path(name))
+        zip_file.write(Path(name, "source.zip"), entries)
+        zip_file.extract(Path(name, "source.zip"), Path(name))
         Path(name, "source").rename(folder)
         if "source.patch" in entries:
             source.apply(Path(name, "source.patch"), folder)
@@ -112,12 +112,12 @@ def _omitted(
     with_checkpoints: bool,
     with_data: bool,
 ) -> dict[str, Omitted]:
-    known, found = facts.recorded(done, data), {}
+    known, found = manifest.recorded(done, data), {}
     for path in (path for job in done for path in job.output):
-        why = facts.why_omitted(path, with_checkpoints, with_data)
+        why = manifest.why_omitted(path, with_checkpoints, with_data)
         if why:
             file = Kept(root / path)
-            digest = box.sha256(file) if file.path.is_file() else known.get(path)
+            digest = zip_file.sha256(file) if file.path.is_file() else known.get(path)
             found[path] = Omitted(sha256=digest, why=why)
     return found
 
@@ -147,8 +147,8 @@ def _as_kept(job: Job, then: Mapping[str, Entry | Kept], now: Mapping[str, Entry
     told = dict(job.input_checksums)
     for path in told:
         changed = path in then and then[path] != now[path]
-        if changed and told[path] == jobs.CHECKSUM + box.sha256(then[path]):
-            told[path] = jobs.CHECKSUM + box.sha256(now[path])
+        if changed and told[path] == jobs.CHECKSUM + zip_file.sha256(then[path]):
+            told[path] = jobs.CHECKSUM + zip_file.sha256(now[path])
     return job.model_copy(update={"input_checksums": told})
 
 
@@ -163,7 +163,7 @@ def _scrubbed(name: str, entry: Kept, private: Private) -> Entry | Kept:
 
 
 def _private(name: str, entry: Entry | Kept, private: Private) -> list[str]:
-    if name.endswith((".arrow", f"/{facts.WEIGHTS}")):
+    if name.endswith((".arrow", f"/{manifest.WEIGHTS}")):
         return []  # numbers; any name that is spelt there was published by somebody else
     return private.found(name, _content(entry))
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, create_model
 
-from lra.errors import LRAError, nearest
+from lra.core.errors import LRAError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
 
-NOT_MECHANISMS = {"__init__", "base", "blocks", "mab", "segments"}
+NOT_MECHANISMS = {"__init__", "base"}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.blocks import split
+from lra.attention.shared.blocks import split
 
 INFO = Info(
     "fixed pattern", "Zaheer et al. 2020, arXiv:2007.14062", "O(N block_size)", causal=False

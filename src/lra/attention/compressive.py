@@ -11,8 +11,8 @@ from torch.nn.functional import conv1d, linear, scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.blocks import split
-from lra.attention.segments import (
+from lra.attention.shared.blocks import split
+from lra.attention.shared.segments import (
     Part,
     RelativeAttention,
     Shared,
@@ -21,7 +21,7 @@ from lra.attention.segments import (
     projected,
     visible,
 )
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 
 INFO = Info("recurrence", "Rae et al. 2020, arXiv:1911.05507", "O(N segment)", causal=True)
 

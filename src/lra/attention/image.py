@@ -20,7 +20,7 @@ from torch.nn.functional import embedding
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable, pad_length
-from lra.attention.blocks import attend
+from lra.attention.shared.blocks import attend
 
 INFO = Info(
     "fixed pattern", "Parmar et al. 2018, arXiv:1802.05751", "O(N (block + halo))", causal=True

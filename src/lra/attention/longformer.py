@@ -16,8 +16,8 @@ from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.blocks import attend, split
-from lra.errors import LRAError
+from lra.attention.shared.blocks import attend, split
+from lra.core.errors import LRAError
 
 INFO = Info("fixed pattern", "Beltagy et al. 2020, arXiv:2004.05150", "O(N window)", causal=True)
 BLOCK = 128  # fewest queries that share one gathered stretch of keys; changes speed only

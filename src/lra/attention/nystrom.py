@@ -15,7 +15,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 
 INFO = Info("low rank", "Xiong et al. 2021, arXiv:2102.03902", "O(N landmarks)", causal=False)
 BLOCK = 64  # tokens of one matrix product of the convolution

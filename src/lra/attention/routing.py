@@ -14,9 +14,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize, scaled_dot_product_attention
 
-from lra.attention import Info, blocks
+from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.errors import LRAError
+from lra.attention.shared import blocks
+from lra.core.errors import LRAError
 
 INFO = Info(
     "learnable pattern",

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lra.attention import Info, mab
+from lra.attention import Info
 from lra.attention.base import MultiHead
-from lra.attention.mab import MAB
+from lra.attention.shared import mab
+from lra.attention.shared.mab import MAB
 
 INFO = Info("memory", "Lee et al. 2019, arXiv:1810.00825", "O(N inducing)", causal=False)
 

@@ -20,8 +20,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable, pad_length
-from lra.attention.blocks import split
-from lra.errors import LRAError
+from lra.attention.shared.blocks import split
+from lra.core.errors import LRAError
 
 INFO = Info(
     "learnable pattern", "Tay et al. 2020, arXiv:2002.11296", "O(N block_size)", causal=False

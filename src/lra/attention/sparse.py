@@ -18,8 +18,8 @@ from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.blocks import attend, neighbours, split
-from lra.errors import LRAError
+from lra.attention.shared.blocks import attend, neighbours, split
+from lra.core.errors import LRAError
 
 INFO = Info(
     "fixed pattern",

@@ -7,8 +7,15 @@ from torch import Tensor
 
 from lra.attention import Info
 from lra.attention.base import MultiHead
-from lra.attention.blocks import split
-from lra.attention.segments import Part, RelativeAttention, earlier, per_pair, projected, visible
+from lra.attention.shared.blocks import split
+from lra.attention.shared.segments import (
+    Part,
+    RelativeAttention,
+    earlier,
+    per_pair,
+    projected,
+    visible,
+)
 
 INFO = Info("recurrence", "Dai et al. 2019, arXiv:1901.02860", "O(N segment)", causal=True)
 

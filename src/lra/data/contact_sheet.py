@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lra.data.store import read_split
-from lra.errors import LRAError
+from lra.core.errors import LRAError
+from lra.data.split import read_split
 
 SNAKES = ["label 0: markers on different snakes", "label 1: markers on one snake"]
 TILE = 256  # pixels a side of an example on the sheet; whole multiples of the image keep it crisp

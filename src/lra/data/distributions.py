@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from lra.data.store import Split, read_split
-from lra.errors import LRAError
+from lra.core.errors import LRAError
+from lra.data.split import Split, read_split
 
 QUANTILES = (0, 1, 25, 50, 75, 99, 100)  # percent
 VALUES = 5  # the most frequent pixel values that are shown

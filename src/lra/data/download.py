@@ -21,11 +21,11 @@ import pooch
 import requests
 import urllib3
 
-from lra.config import Archive
+from lra.core.errors import LRAError
+from lra.core.files import set_aside, write_beside
+from lra.core.progress import progress
 from lra.data.manifest import sha256
-from lra.errors import LRAError
-from lra.files import set_aside, write_beside
-from lra.progress import progress
+from lra.data.recipe import Archive
 
 ATTEMPTS = 6  # failures in a row without a new byte before a URL is given up
 FIRST_WAIT = 1.0  # seconds after the first failure; doubles with each further one

@@ -27,12 +27,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
+from lra.core.errors import LRAError
+from lra.core.files import one_line, sigterm_unwinds
+from lra.core.progress import progress
+from lra.core.schema import checked
 from lra.data.manifest import MANIFEST, sha256, write_manifest
-from lra.data.options import checked
-from lra.data.store import SPLITS, write_split
-from lra.errors import LRAError
-from lra.files import one_line, sigterm_unwinds
-from lra.progress import progress
+from lra.data.split import SPLITS, write_split
 
 AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
 MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted

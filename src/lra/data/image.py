@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from lra.core.errors import LRAError
+from lra.core.schema import Options
 from lra.data.archives import members
-from lra.data.options import Options
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
-from lra.data.store import Info, grid_table
-from lra.errors import LRAError
+from lra.data.split import Info, grid_table
 
 GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
 BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")

@@ -13,18 +13,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lra.core.errors import LRAError
 from lra.data.generate import take
-from lra.data.store import Info, table_of
-from lra.errors import LRAError
+from lra.data.listops_tokens import VOCAB
+from lra.data.split import Info, table_of
 
 VERSION = 1  # of the stream: raise it with any change that alters the examples of a seed
 CHUNK = 1000  # examples a chunk
 MIN_ACCEPTANCE = 1e-4  # share of trees within the window below which a configuration is refused
-
-# ']' is written X, as the official tokenizer does; '<unk>' never occurs and keeps its 17 ids.
-VOCAB = ["<pad>", *sorted([*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "X"]), "<unk>"]
-ZERO, CLOSE = VOCAB.index("0"), VOCAB.index("X")
-MAX, MED, MIN, SM = (VOCAB.index(name) for name in ("[MAX", "[MED", "[MIN", "[SM"))
 
 
 class ListOpsConfig(BaseModel):
@@ -68,7 +64,9 @@ Config = ListOpsConfig
 
 def _draw(config: ListOpsConfig, seed: int, index: int) -> tuple[pa.Table, int]:
     """The chunk, and how many trees were drawn for it."""
-    from lra.data.trees import fill  # numba is slow to import, and a plan reads the options alone
+    from lra.data.listops_kernel import (
+        fill,  # numba is slow to import, and a plan reads the options alone
+    )
 
     state = np.random.SeedSequence([seed, index]).generate_state(4, np.uint64)
     values = np.empty(CHUNK * (config.max_length - 1), np.uint8)

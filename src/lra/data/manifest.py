@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lra.data.store import Info
-from lra.errors import LRAError
-from lra.files import write_beside
+from lra.core.errors import LRAError
+from lra.core.files import write_beside
+from lra.data.split import Info
 
 MANIFEST = "dataset.json"
 

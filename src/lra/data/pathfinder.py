@@ -41,12 +41,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lra.data import distances
-from lra.data.store import Info, table_of
-from lra.errors import LRAError
+from lra.core.errors import LRAError
+from lra.data import pathfinder_matching
+from lra.data.split import Info, table_of
 
 if TYPE_CHECKING:
-    from lra.data import paddles
+    from lra.data import pathfinder_tables
 
 VERSION = 1  # raised whenever the same configuration and seed give other bytes
 CHUNK = 500  # examples
@@ -91,12 +91,14 @@ class PathfinderConfig(BaseModel):
     # reject pairs so that the distance between the markers tells nothing of the label; the
     # original does not; by default wherever `lra.data.distances` has a table
     matched_distance: bool = Field(
-        default_factory=lambda data: distances.tabled(data["size"], data["contour_length"])
+        default_factory=lambda data: pathfinder_matching.tabled(
+            data["size"], data["contour_length"]
+        )
     )
 
     @model_validator(mode="after")
     def matching_needs_a_table(self) -> Self:
-        if self.matched_distance and not distances.tabled(self.size, self.contour_length):
+        if self.matched_distance and not pathfinder_matching.tabled(self.size, self.contour_length):
             raise ValueError(
                 f"matched_distance: not tabled for contour_length {self.contour_length} at "
                 f"{self.size} pixels; set it to false"
@@ -121,12 +123,14 @@ class Stimulus:
 
 
 @lru_cache
-def _brush(size: int) -> paddles.Brush:
-    from lra.data import paddles  # numba is slow to import, and a plan reads the options alone
+def _brush(size: int) -> pathfinder_tables.Brush:
+    from lra.data import (
+        pathfinder_tables,  # numba is slow to import, and a plan reads the options alone
+    )
 
     c = SIZES[size]
     snake, paddle = c.contrasts
-    return paddles.Brush(
+    return pathfinder_tables.Brush(
         size=size,
         padding=c.padding,
         length=float(c.paddle[0]),
@@ -135,16 +139,16 @@ def _brush(size: int) -> paddles.Brush:
         marker_radius=c.marker,
         target_contrast=snake * paddle,
         distractor_contrast=snake,
-        **paddles.turn_tables(c.paddle[0], c.margins, c.continuity),
-        **paddles.brush_tables(size, *c.paddle, c.margins),
+        **pathfinder_tables.turn_tables(c.paddle[0], c.margins, c.continuity),
+        **pathfinder_tables.brush_tables(size, *c.paddle, c.margins),
     )
 
 
 def _stimuli(
     config: PathfinderConfig, rng: np.random.Generator, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`count` images as the arrays of `snakes.draw_stimuli`: pixels, labels, snakes, truth."""
-    from lra.data import snakes
+    """`count` images as the arrays of `pathfinder_kernel.draw_stimuli`: pixels, labels, snakes, truth."""
+    from lra.data import pathfinder_kernel
 
     c, length = SIZES[config.size], config.contour_length
     pixels = np.empty((count, config.size, config.size), np.uint8)
@@ -152,9 +156,9 @@ def _stimuli(
     rows = np.empty((count, 2 + c.distractors, length, 4), np.int16)
     truth = np.empty((count, 6), np.int64)
     arrays = pixels, labels, rows, truth
-    kept = distances.kept(config.size, length, config.matched_distance)
+    kept = pathfinder_matching.kept(config.size, length, config.matched_distance)
     shape = length, length // 3, kept
-    if not snakes.draw_stimuli(rng, _brush(config.size), *shape, *arrays):
+    if not pathfinder_kernel.draw_stimuli(rng, _brush(config.size), *shape, *arrays):
         raise LRAError(
             f"pathfinder: two snakes of contour_length {length} do not fit an image of "
             f"{config.size} x {config.size} pixels; make contour_length smaller"
@@ -164,7 +168,7 @@ def _stimuli(
 
 def draw(config: PathfinderConfig, rng: np.random.Generator) -> Stimulus:
     """One image with its ground truth."""
-    from lra.data.snakes import SCALE
+    from lra.data.pathfinder_kernel import SCALE
 
     pixels, labels, rows, truth = (array[0] for array in _stimuli(config, rng, 1))
     ends = np.stack([rows[..., :2], rows[..., :2] + rows[..., 2:] / SCALE], -2)

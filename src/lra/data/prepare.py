@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lra.core.errors import LRAError
+from lra.core.files import one_line, set_aside, sigterm_unwinds
+from lra.core.progress import progress
+from lra.core.schema import Options, checked
 from lra.data.manifest import MANIFEST, sha256, write_manifest
-from lra.data.options import Options, checked
-from lra.data.store import SPLITS, Info, SplitWriter
-from lra.errors import LRAError
-from lra.files import one_line, set_aside, sigterm_unwinds
-from lra.progress import progress
+from lra.data.split import SPLITS, Info, SplitWriter
 
 Sizes = dict[str, int]  # split -> examples
 Portions = Iterator[tuple[str, pa.Table]]  # (split, some of its examples), splits in any order

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from lra.data.bytelevel import VOCAB_SIZE, documents
-from lra.data.options import Options
+from lra.core.errors import LRAError
+from lra.core.schema import Options
+from lra.data.archives import tsv_batches
+from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes
-from lra.data.store import Info
+from lra.data.split import Info
 from lra.data.text import rated
-from lra.data.tsv import tsv_batches
-from lra.errors import LRAError
 
 COLUMNS = {
     "label": pa.float64(), "id_a": pa.binary(), "id_b": pa.binary(), "a": pa.binary(),

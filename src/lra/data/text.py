@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from lra.core.errors import LRAError
+from lra.core.schema import Options
 from lra.data.archives import members
-from lra.data.bytelevel import VOCAB_SIZE, documents
-from lra.data.options import Options
+from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
-from lra.data.store import Info
-from lra.errors import LRAError
+from lra.data.split import Info
 
 REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/\d+_\d+\.txt")
 

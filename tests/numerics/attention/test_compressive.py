@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from lra import attention
 from lra.attention import compressive
-from lra.errors import LRAError
+from lra.core.errors import LRAError
 from oracles import gradients, holes, layer, tokens
 
 COMPRESSIONS = ["mean", "max", "conv"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention import mab
+from lra.attention.shared import mab
 from lra.attention import set as induced
 from oracles import gradients, holes, layer, tokens
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from lra.attention import segments, xl
+from lra.attention.shared import segments
+from lra.attention import xl
 from oracles import gradients, holes, layer, tokens
 
 

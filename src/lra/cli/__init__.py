@@ -1,0 +1,1 @@
+"""`lra <verb>`: arguments in, one call out."""

@@ -1,0 +1,86 @@
+"""Verbs for the one file that holds an experiment: write it, check it, go on from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lra.cli.options import Out
+from lra.core.errors import LRAError
+from lra.core.progress import say
+
+app = typer.Typer()
+Zip = Annotated[Path, typer.Argument(help="what `lra archive` wrote")]
+
+
+@app.command()
+def archive(
+    targets: Annotated[list[str], typer.Argument(help="results; they and all behind them go in")],
+    experiment: Annotated[str, typer.Option(help="a file in config/, or its JSON")],
+    out: Out,
+    checkpoints: Annotated[bool, typer.Option(help="with the weights of every cell")] = False,
+    data: Annotated[bool, typer.Option(help="with the data, beside its recipe")] = False,
+) -> None:
+    """Write one zip of source, records, tables, figures and of how each was made."""
+    from lra.archive.write import archive as write
+    from lra.config.resolve import Arena
+    from lra.config.schema import Experiment
+
+    if experiment.startswith("{"):
+        whole = Experiment.model_validate_json(experiment)
+    else:
+        whole = Arena.read(Path(experiment)).experiment
+    for line in write(whole, targets, Path.cwd(), out, checkpoints, data):
+        say(f"{out.name}: {line}")
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB; check it with: lra verify {out}")
+
+
+@app.command()
+def verify(
+    archive: Zip,
+    rerun: Annotated[int, typer.Option(min=0, help="train so many cells again")] = 0,
+    cores: Annotated[int, typer.Option(min=1, help="for what is made again")] = 1,
+) -> None:
+    """Check an archive: checksums, profile, records, tables and figures made again by its own code,
+    which it runs.
+
+    Each finding is a line that names the file, and makes the exit status 1.
+    """
+    from lra.archive.verify import verify as check
+
+    found = check(archive, rerun, cores, lambda line: say(f"ok  {line}"))
+    for line in found:
+        print(line)
+    if found:
+        raise LRAError(f"{archive}: {len(found)} finding{'s' if len(found) > 1 else ''}")
+    say(f"{archive}: agrees with itself")
+
+
+@app.command()
+def restore(
+    archive: Zip,
+    folder: Annotated[Path, typer.Argument(help="new or empty")],
+    data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = True,
+    cores: Annotated[int, typer.Option(min=1, help="to make data with")] = 1,
+) -> None:
+    """Unpack an archive to a folder in which snakemake has nothing to do, and make its data.
+
+    To make the data it runs the code of the archive; with --no-data it runs none.
+    """
+    from lra.archive.restore import make_data
+    from lra.archive.restore import restore as unpack
+
+    about = unpack(archive, folder)
+    if about.dirty:
+        say(f"{folder}: source is the commit {about.commit[:12]} changed by source.patch")
+    splits = [path for path in about.omitted if path.endswith(".arrow")]
+    if splits and data:
+        say(f"{folder}: making {len(splits)} splits of data (--no-data leaves them out)")
+        make_data(folder, about, cores)
+        say(f"{folder}: data has the same bytes as then")
+    elif splits:
+        say(f"{folder}: has no data. Before you change what is trained, in it:")
+        say(f"snakemake --cores all -- {' '.join(splits)}")
+    say(f"{folder}: restored; in it: snakemake -n")

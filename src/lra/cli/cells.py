@@ -1,0 +1,101 @@
+"""Verbs that train, score and measure models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lra.cli.options import Out, Planned
+from lra.config.cell import Cell, ProfilePoint, read
+
+app = typer.Typer()
+Data = Annotated[Path, typer.Option(help="folder of the data set")]
+Folder = Annotated[Path, typer.Option("--cell", help="folder of a trained cell")]
+LastAttempt = Annotated[
+    bool, typer.Option(envvar="LRA_LAST_ATTEMPT", help="snakemake will not try again")
+]
+
+
+@app.command()
+def train(
+    cell: Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")],
+    data: Data,
+    out: Out,
+    work: Annotated[Path, typer.Option(help="folder of unfinished work, removed at the end")],
+    fingerprint: Planned = None,
+    save_seconds: Annotated[
+        float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
+    ] = 30.0,
+    last_attempt: LastAttempt = False,
+) -> None:
+    """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
+
+    Run again after a kill, it goes on from the last saved step and ends with the same bits.
+    SIGTERM, SIGINT and SIGUSR1 make it save its state and end with an error. SIGUSR1 is a
+    scheduler's warning of the time limit: in the last attempt the cell gets status timeout.
+    """
+    from lra.training.job import train_cell
+
+    train_cell(read(Cell, cell), data, out, work, fingerprint, save_seconds, last_attempt)
+
+
+@app.command()
+def killed(
+    work: Annotated[Path, typer.Argument(help="folder of unfinished work")],
+    code: Annotated[int, typer.Argument(help="exit status of `lra train`; ours is the same")],
+    last_attempt: LastAttempt = False,
+) -> None:
+    """Say why a training ended by SIGKILL, which it cannot say itself.
+
+    Where the kernel has counted a kill for lack of memory in the cgroup since the training began,
+    and no attempt is left, the cell gets status oom and the exit status is 0.
+    """
+    from lra.training.job import explain_kill
+
+    raise typer.Exit(explain_kill(work, code, last_attempt))
+
+
+@app.command()
+def evaluate(
+    folder: Folder,
+    data: Data,
+    work: Annotated[Path, typer.Option(help="of its training; a failure is noted beside it")],
+    fingerprint: Planned = None,
+) -> None:
+    """Score a trained cell on the test split: score.json, predictions.parquet."""
+    from lra.evaluation.job import score_cell
+
+    score_cell(folder, data, work, fingerprint)
+
+
+@app.command()
+def span(
+    folder: Folder,
+    data: Data,
+    out: Out,
+    method: Annotated[
+        list[str] | None, typer.Option(help="attention or gradient; default: all there are")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="validation examples")] = 1000,
+    queries: Annotated[int, typer.Option(min=1, help="of an example, for gradient")] = 16,
+    fingerprint: Planned = None,
+) -> None:
+    """Measure the required attention span of a trained cell on the validation split."""
+    from lra.evaluation.job import measure_span
+
+    measure_span(folder, data, out, method or (), samples, queries, fingerprint)
+
+
+@app.command()
+def profile(
+    what: Annotated[str, typer.Argument(help="speed or memory")],
+    point: Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")],
+    out: Out,
+    fingerprint: Planned = None,
+) -> None:
+    """Measure the speed or the memory of one model at one length, alone on its GPU."""
+    from lra.evaluation.job import measure_point
+
+    measure_point(what, read(ProfilePoint, point), out, fingerprint)

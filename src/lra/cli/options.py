@@ -1,0 +1,12 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Planned = Annotated[str | None, typer.Option(help="stop if the code is no longer this one")]
+Out = Annotated[Path, typer.Option(help="where the result goes")]
+Config = Annotated[Path, typer.Option(help="the experiment")]

@@ -1,0 +1,79 @@
+"""Verbs that say what would run, and write what is generated from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lra.cli.options import Config
+from lra.core.errors import one_of
+from lra.results import fingerprint
+
+app = typer.Typer()
+
+
+@app.command()
+def resolve(
+    task: str,
+    model: str,
+    seed: int = 0,
+    configfile: Config = Path("config/config.yaml"),
+) -> None:
+    """Print a cell, and behind each key where its value is written."""
+    from lra.config.resolve import Arena, annotated
+
+    print(annotated(Arena.read(configfile), task, model, seed))
+
+
+@app.command()
+def estimate(
+    configfile: Annotated[Path, typer.Argument(help="the experiment")],
+    write: Annotated[
+        Path | None, typer.Option(help="keep new rows in this csv, which plans read")
+    ] = None,
+) -> None:
+    """Print what each (task, model) of an experiment will cost: memory, hours, disk."""
+    from tqdm import tqdm
+
+    from lra.config.resolve import Arena
+    from lra.planning import estimate as plan
+    from lra.planning.footprint import footprint
+
+    arena = Arena.read(configfile)
+    cache = plan.read_cache(write or arena.root / plan.CACHE)
+    missing = [load for load in plan.loads(arena) if load.key not in cache]
+    found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]
+    if write and found:
+        plan.add_to_cache(write, found)
+    cache |= {load.key: figures for load, figures in found}
+    print(plan.table(plan.Estimates(arena, cache, Path("results"))))
+
+
+@app.command()
+def status(
+    cell: Annotated[
+        str | None, typer.Argument(help="task/model/seed<k>: its learning curve so far")
+    ] = None,
+    configfile: Config = Path("config/config.yaml"),
+) -> None:
+    """Print how many cells are done, running, waiting or failed, and the hours that are left."""
+    from lra.config.resolve import Arena
+    from lra.planning import status as progress
+
+    arena, results = Arena.read(configfile, sources=False), Path("results")
+    seen = progress.Progress(arena, results)
+    if cell is None:
+        print(progress.report(seen))
+        return
+    one_of("lra status", cell, [each.name for each in seen.cells])
+    print(progress.curve(results / arena.experiment.experiment, cell))
+
+
+@app.command()
+def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
+    """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
+    extra = [f"lra.attention.{mechanism}"] if mechanism else []
+    root = fingerprint.STAGES[one_of("lra depends", stage, fingerprint.STAGES)]
+    print(*fingerprint.modules(root, *extra), sep="\n")

@@ -1,0 +1,98 @@
+"""Verbs that join records and show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lra.cli.options import Config, Out
+from lra.core.errors import one_of
+
+app = typer.Typer()
+Commas = Annotated[str, typer.Option(help="comma-separated")]
+Root = Annotated[Path, typer.Option(help="folder of the experiment")]
+Stem = Annotated[Path, typer.Option(help="where the files go, without ending")]
+Reference = Annotated[Path, typer.Option(help="published accuracies, csv")]
+PUBLISHED = Path("config/reference/scores.csv")
+
+
+@app.command()
+def collect(
+    what: Annotated[str, typer.Argument(help="scores, history, span, speed or memory")],
+    root: Root,
+    out: Out,
+    models: Commas,
+    tasks: Commas = "",
+    seeds: Commas = "",
+    lengths: Commas = "",
+) -> None:
+    """Gather the records of the listed cells or profile points into one Parquet table."""
+    from lra.results.collect import WHAT
+    from lra.results.collect import collect as gather
+
+    one_of("lra collect", what, WHAT)
+    rows, columns = _listed(models), _listed(tasks)
+    gather(what, root, out, columns, rows, _numbers(seeds), _numbers(lengths))
+
+
+@app.command()
+def tables(
+    name: Annotated[str, typer.Argument(help="a table of src/lra/report/registry.py")],
+    root: Root,
+    stem: Stem,
+    reference: Reference = PUBLISHED,
+) -> None:
+    """Write one table as csv, Markdown, LaTeX and HTML."""
+    from lra.report import registry
+    from lra.report.tables.write import write
+
+    write(registry.table(name), root, stem, reference)
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="a figure of src/lra/report/registry.py")],
+    root: Root,
+    stem: Stem,
+    reference: Reference = PUBLISHED,
+) -> None:
+    """Draw one figure as svg, png and pdf."""
+    from lra.report import registry
+    from lra.report.figures.draw import draw
+
+    draw(registry.figure(name), root, stem, reference)
+
+
+@app.command()
+def page(
+    root: Root,
+    out: Out,
+    captions: Annotated[Path, typer.Option(help="folder of the captions")] = Path(
+        "workflow/report"
+    ),
+) -> None:
+    """Put all tables and figures on one HTML page that needs no other file."""
+    from lra.report import registry
+    from lra.report.page import write
+
+    write(root, registry.TABLES, registry.FIGURES, captions, out)
+
+
+@app.command()
+def summary(configfile: Config = Path("config/config.yaml")) -> None:
+    """Name every cell that is not ok, with its reason and the line to run it again."""
+    from lra.config.resolve import Arena
+    from lra.planning.summary import summary as text
+
+    arguments = ["--cores", "all", "--configfile", str(configfile)]
+    print(text(Path("results"), Arena.read(configfile).experiment, arguments))
+
+
+def _listed(text: str) -> list[str]:
+    return text.split(",") if text else []
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in _listed(text)]

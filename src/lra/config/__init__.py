@@ -1,0 +1,1 @@
+"""The files in config/: schemas, joined layers, resolved cells."""

@@ -1,0 +1,130 @@
+"""The resolved configuration of one unit of work: a cell (one training) or a profile point.
+
+Everything a training's result depends on, besides its data and code, is a field here. The file
+`config.yaml` beside every result is a `Cell`; so is the JSON that Snakemake compares to decide what
+reruns. Nothing here imports torch, so that planning stays fast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from lra.core.errors import LRAError
+from lra.core.schema import Strict
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class Encoder(Strict):
+    """Sizes of the shared encoder; the names follow the LRA configuration files."""
+
+    attention: str  # the mechanism, a file's name in src/lra/attention/
+    options: dict[str, Any] = {}  # the mechanism's own options, e.g. block_size
+    vocab_size: int = Field(gt=0)  # rows of the token embedding
+    classes: int = Field(gt=1)
+    max_len: int = Field(gt=0)  # longest sequence in tokens, without CLS
+    dim: int = Field(gt=0)  # width of the residual stream (emb_dim)
+    qkv_dim: int = Field(gt=0)  # width of queries, keys and values, all heads together
+    heads: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    mlp_dim: int = Field(gt=0)  # hidden width of each block's MLP and of the classifier head
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    pooling: Literal["CLS", "MEAN", "PMA"] = "CLS"  # PMA: Set Transformer's, by attention
+    towers: Literal[1, 2] = 1  # 2: one shared encoder over two documents (retrieval)
+    interaction: Literal["none", "NLI"] = "none"  # features of the two-tower head
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def heads_divide_the_width(self):
+        if self.qkv_dim % self.heads:
+            raise ValueError(f"heads: {self.heads} heads do not divide qkv_dim {self.qkv_dim}")
+        if self.pooling == "PMA" and self.dim % self.heads:
+            raise ValueError(f"heads: {self.heads} heads do not divide dim {self.dim}, for PMA")
+        if self.interaction == "NLI" and self.towers == 1:
+            raise ValueError("interaction: NLI compares two towers, but towers is 1")
+        return self
+
+
+class Training(Strict):
+    """How a cell is optimised and selected."""
+
+    steps: int = Field(gt=0)  # optimiser steps
+    batch_size: int = Field(gt=0)
+    eval_batch_size: int = Field(64, gt=0)  # changes speed and memory only
+    eval_every: int = Field(gt=0)  # steps between evaluations on the validation split
+    learning_rate: float = Field(gt=0)  # the schedule's constant, not always its peak
+    schedule: Literal["rsqrt", "cosine", "linear"]  # after a linear warm-up
+    warmup: int = Field(ge=1)  # steps
+    cycle: int | None = Field(None, gt=0)  # steps per cosine cycle; default: steps
+    weight_decay: float = Field(0.0, ge=0)  # decoupled, on all parameters
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = Field(1e-9, gt=0)
+    clip: float | None = Field(None, gt=0)  # largest gradient norm
+    checkpoint: Literal["best", "last"]  # which one is scored: best on validation, or the last
+    pad_to: int = Field(64, gt=0)  # batches are padded to their longest member, rounded up to this
+    precision: Precision = "float32"
+
+    @model_validator(mode="after")
+    def best_needs_an_evaluation(self):
+        if self.eval_every > self.steps:
+            raise ValueError(f"eval_every: {self.eval_every} is more than the {self.steps} steps")
+        return self
+
+
+class Cell(Strict):
+    """One (task, model, seed) of an experiment, resolved."""
+
+    experiment: str
+    protocol: str
+    task: str
+    model: str
+    seed: int = Field(ge=0)
+    dataset: str
+    device: Device = "auto"
+    threads: int = Field(1, gt=0)  # CPU threads: part of the result's bits, so part of the cell
+    encoder: Encoder
+    training: Training
+
+    @property
+    def name(self) -> str:
+        return f"{self.task}/{self.model}/seed{self.seed}"
+
+
+class ProfilePoint(Strict):
+    """One (model, length) whose speed and memory are measured."""
+
+    experiment: str
+    model: str
+    length: int = Field(gt=0)  # tokens
+    batch_size: int = Field(gt=0)
+    seconds: float = Field(gt=0)  # time spent measuring each of training and inference
+    device: Device = "auto"
+    threads: int = Field(1, gt=0)
+    precision: Precision = "float32"
+    encoder: Encoder
+
+
+def read(kind: type[Strict], text_or_path: str):
+    """A `Cell` or `ProfilePoint` from JSON text (as rules pass it) or from a YAML file."""
+    if text_or_path.lstrip().startswith("{"):
+        where, text = "command line", text_or_path
+    else:
+        where = text_or_path
+        try:
+            text = Path(text_or_path).read_text()
+        except OSError as error:
+            raise LRAError(f"{where}: {error.strerror}") from None
+    try:
+        return kind.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise LRAError(f"{where}: not a {kind.__name__}: {' '.join(str(error).split())}") from None
+
+
+def to_yaml(resolved: Strict) -> str:
+    return yaml.safe_dump(resolved.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,68 @@
+"""The layers of a value: what each file says of a cell, joined, checked, traced to its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from lra import attention
+from lra.config.schema import Part
+from lra.core.errors import LRAError, one_of
+from lra.core.schema import Strict, complain
+
+Layer = tuple[str, dict[str, Any]]  # where it is written, what is written there
+GIVEN_BY_ENCODER = {"qkv_dim", "dropout"}  # options that the encoder's own keys set
+
+
+def sections(part: Part) -> dict[str, Any]:
+    return {"encoder": dict(part.encoder), "training": dict(part.training)}
+
+
+def join(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Merge section by section (options key by key); note where each key was last written."""
+    values: dict[str, Any] = {"encoder": {"options": {}}}
+    sources: dict[str, str] = {}
+    for where, sections in layers:
+        for section, entries in sections.items():
+            target = values.setdefault(section, {})
+            for key, value in entries.items():
+                if key == "options":
+                    target["options"] |= value
+                    sources |= {f"{section}.options.{option}": where for option in value}
+                else:
+                    target[key] = value
+                    sources[f"{section}.{key}"] = where
+    return values, sources
+
+
+def complete_options(
+    model: str, mechanism: str, options: dict[str, Any], sources: dict[str, str]
+) -> dict[str, Any]:
+    """A mechanism's options with its defaults, but for those that the encoder's own keys set."""
+    where = f"config/models/{model}.yaml"
+    one_of(f"{where}: attention", mechanism, attention.names())
+    for key in GIVEN_BY_ENCODER & options.keys():
+        source = sources[f"encoder.options.{key}"]
+        instead = "attention_dropout" if key == "dropout" else key
+        raise LRAError(f"{source}: options.{key}: set encoder.{instead} instead")
+    try:
+        resolved = attention.resolve_options(mechanism, options)
+    except LRAError as error:
+        key = str(error).split(":", 1)[0]
+        raise LRAError(f"{sources.get(f'encoder.{key}', where)}: {error}") from None
+    return {key: value for key, value in resolved.items() if key not in GIVEN_BY_ENCODER}
+
+
+def validated(kind: type[Strict], values: dict, sources: dict[str, str], otherwise: str):
+    """`values` as their class; a complaint names where the key is written, or `otherwise`."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        message = error.errors()[0]["msg"]
+        named = re.search(r"^Value error, (\w+):", message)
+        if named:  # a validator that names the key it complains of
+            key = f"{key}.{named[1]}"
+        raise complain(sources.get(key, otherwise), error, kind) from None

@@ -1,0 +1,264 @@
+"""From the files in config/ to cells: layers joined, checked, and traced to where a value stands.
+
+A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
+model's file, the protocol (its defaults, its task, its task's model), the experiment's overrides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lra.config.cell import Cell, ProfilePoint
+from lra.config.layers import Layer, complete_options, join, sections, validated
+from lra.config.schema import Experiment, Model, Protocol, Task, load
+from lra.core.errors import LRAError, nearest, one_of
+from lra.core.schema import complain, leaves
+from lra.data.recipe import Archive, Dataset
+from lra.data.sources import check_source
+
+
+@dataclass(frozen=True)
+class Arena:
+    """An experiment with the files of config/ that it names, checked."""
+
+    root: Path
+    where: str  # the experiment's file
+    experiment: Experiment
+
+    @classmethod
+    def open(
+        cls, given: dict[str, Any], files: list[Path], root: Path, sources: bool = True
+    ) -> Arena:
+        """Check `given`, Snakemake's merged config, which came from `files` or the command line.
+
+        sources: check data sets by the modules that make them, too; their imports take a second.
+        """
+        where = files[-1] if files else root / "config/config.yaml"
+        where = where.relative_to(root) if where.is_relative_to(root) else where
+        try:
+            arena = cls(root, where.as_posix(), Experiment.model_validate(given))
+        except ValidationError as error:
+            key = error.errors()[0]["loc"][:1]
+            source = _source_of(key[0] if key else None, files, root) or where.as_posix()
+            raise complain(source, error, Experiment) from None
+        arena.check(sources)
+        return arena
+
+    @classmethod
+    def read(cls, file: Path, sources: bool = True) -> Arena:
+        """The experiment of one file; config/ is the folder that it lies in."""
+        try:
+            given = yaml.safe_load(file.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise LRAError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
+        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
+
+    def check(self, sources: bool) -> None:
+        """Resolve everything once, so that a mistake stops the plan and not a job."""
+        experiment = self.experiment
+        for key, values, choices in (
+            ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
+            ("models", experiment.models, _stems(self.root, "models")),
+            ("span.models", experiment.span.models or [], _stems(self.root, "models")),
+            ("tasks", experiment.tasks, _stems(self.root, "tasks")),
+        ):
+            for value in values:
+                one_of(f"{self.where}: {key}", value, choices)
+        where = f"config/protocols/{experiment.protocol}.yaml"
+        for task, rules in self.protocol.tasks.items():
+            for model in rules.models:
+                one_of(f"{where}: tasks.{task}.models", model, _stems(self.root, "models"))
+        for task in experiment.tasks:
+            for model in experiment.models:
+                self.resolve(task, model, experiment.seeds[0])
+        for model in self.profile_models():
+            self.profile_point(model, min(experiment.profile.lengths))
+        for name in self.datasets() if sources else ():
+            check_source(name, self.dataset(name))
+
+    @property
+    def protocol(self) -> Protocol:
+        return _protocol(self.root, self.experiment.protocol)
+
+    def dataset_name(self, task: str) -> str:
+        """The data set that the protocol uses for a task."""
+        where = f"config/protocols/{self.experiment.protocol}.yaml"
+        if task not in self.protocol.tasks:
+            raise LRAError(
+                f"{self.where}: tasks: protocol '{self.experiment.protocol}' has no task '{task}'; "
+                f"{nearest(task, self.protocol.tasks)}"
+            )
+        name = self.protocol.tasks[task].dataset
+        if name not in datasets(self.root):
+            raise LRAError(
+                f"{where}: tasks.{task}.dataset: '{name}' is not in config/datasets.yaml; "
+                f"{nearest(name, datasets(self.root))}"
+            )
+        if self.dataset(name).task != task:
+            raise LRAError(
+                f"{where}: tasks.{task}.dataset: '{name}' is a data set of task "
+                f"'{self.dataset(name).task}'"
+            )
+        return name
+
+    def datasets(self) -> list[str]:
+        return sorted({self.dataset_name(task) for task in self.experiment.tasks})
+
+    def dataset(self, name: str) -> Dataset:
+        return datasets(self.root)[name]
+
+    @property
+    def all_datasets(self) -> list[str]:
+        return sorted(datasets(self.root))
+
+    def archive(self, file: str) -> Archive:
+        """The download of that name."""
+        entries = [entry.archive for entry in datasets(self.root).values() if entry.archive]
+        archives = {archive.file: archive for archive in entries}
+        return archives[one_of("config/datasets.yaml: archive.file", file, archives)]
+
+    def layers(self, task: str, model: str) -> list[Layer]:
+        """What each file says of a cell, weakest first."""
+        entry = _task(self.root, task)
+        facts = _model(self.root, model)
+        dataset = datasets(self.root)[self.dataset_name(task)]
+        protocol = self.protocol
+        rules = protocol.tasks[task]
+        where = f"config/protocols/{self.experiment.protocol}.yaml"
+        layers: list[Layer] = [
+            (f"config/tasks/{task}.yaml", sections(entry)),
+            ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
+            (f"config/models/{model}.yaml", {"encoder": {"options": facts.options}}),
+            (f"{where}: defaults", sections(protocol.defaults)),
+            (f"{where}: tasks.{task}", sections(rules)),
+        ]
+        if model in rules.models:
+            special = rules.models[model]
+            part = sections(special)
+            part["encoder"] = {**part["encoder"], "options": special.options}
+            layers.append((f"{where}: tasks.{task}.models.{model}", part))
+        training = {"training": {"precision": self.experiment.precision}}
+        return [
+            *layers,
+            (self.where, training),
+            (f"{self.where}: overrides", sections(self.experiment.overrides)),
+        ]
+
+    def resolve(self, task: str, model: str, seed: int) -> tuple[Cell, dict[str, str]]:
+        """A cell, and for each of its keys ("training.steps") where the value is written."""
+        layers = self.layers(task, model)
+        values, sources = join(layers)
+        mechanism = _model(self.root, model).attention or model
+        encoder = values["encoder"]
+        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
+        encoder["attention"] = mechanism
+        fixed = {
+            "experiment": self.experiment.experiment,
+            "protocol": self.experiment.protocol,
+            "task": task,
+            "model": model,
+            "seed": seed,
+            "dataset": self.dataset_name(task),
+            "device": self.experiment.device,
+            "threads": self.experiment.threads,
+        }
+        cell = validated(Cell, {**fixed, **values}, sources, self.where)
+        return cell, {**dict.fromkeys(fixed, self.where), **sources}
+
+    def span_models(self) -> list[str]:
+        """Those whose span is measured: of the experiment's models, the ones that `span` lists."""
+        listed = self.experiment.span.models
+        return [m for m in self.experiment.models if listed is None or m in listed]
+
+    def profile_models(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Each profile row's name -> (model, changed options)."""
+        rows: dict[str, tuple[str, dict[str, Any]]] = {}
+        for model in self.experiment.models:
+            rows[model] = (model, {})
+            for name, options in _model(self.root, model).profile_also.items():
+                rows[name] = (model, options)
+        return rows
+
+    def profile_point(self, name: str, length: int) -> ProfilePoint:
+        model, changed = self.profile_models()[name]
+        facts = _model(self.root, model)
+        mechanism = facts.attention or model
+        profile = self.experiment.profile
+        values, sources = join(
+            [
+                (f"{self.where}: profile", {"encoder": profile.encoder}),
+                (
+                    f"config/models/{model}.yaml",
+                    {"encoder": {"options": {**facts.options, **changed}}},
+                ),
+            ]
+        )
+        encoder = values["encoder"]
+        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
+        encoder |= {"attention": mechanism, "max_len": length}
+        fixed = {
+            "experiment": self.experiment.experiment,
+            "model": name,
+            "length": length,
+            "batch_size": profile.batch_size,
+            "seconds": profile.seconds,
+            "device": self.experiment.device,
+            "threads": profile.threads,
+            "precision": self.experiment.precision,
+        }
+        return validated(ProfilePoint, {**fixed, **values}, sources, f"{self.where}: profile")
+
+
+def _stems(root: Path, folder: str) -> list[str]:
+    return sorted(path.stem for path in (root / "config" / folder).glob("*.yaml"))
+
+
+@cache
+def datasets(root: Path) -> dict[str, Dataset]:
+    checked = {}
+    for name, entry in yaml.safe_load((root / "config/datasets.yaml").read_text()).items():
+        try:
+            checked[name] = Dataset.model_validate(entry)
+        except ValidationError as error:
+            raise complain(f"config/datasets.yaml: {name}", error, Dataset) from None
+    return checked
+
+
+@cache
+def _protocol(root: Path, name: str) -> Protocol:
+    return load(root / f"config/protocols/{name}.yaml", Protocol, root)
+
+
+@cache
+def _task(root: Path, name: str) -> Task:
+    return load(root / f"config/tasks/{name}.yaml", Task, root)
+
+
+@cache
+def _model(root: Path, name: str) -> Model:
+    return load(root / f"config/models/{name}.yaml", Model, root)
+
+
+def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
+    """The file in which a top-level key stands, the last one winning; else the command line."""
+    for file in reversed(files):
+        if key in (yaml.safe_load(file.read_text()) or {}):
+            return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+    return "--config" if key is not None else None
+
+
+def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
+    """A cell as YAML, and behind each key the file that it comes from."""
+    one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
+    one_of(f"{arena.where}: models", model, arena.experiment.models)
+    cell, sources = arena.resolve(task, model, seed)
+    lines = []
+    for key, value in leaves(cell.model_dump(mode="json")):
+        lines.append(f"{key + ':':32} {value!s:24} # {sources.get(key, 'default')}")
+    return "\n".join(lines)

@@ -1,0 +1,188 @@
+"""The files in config/, as people write them: one class per kind of file, unknown keys forbidden.
+
+resolve.py joins them into cells. A mistake is one line: file, key, nearest valid choice. Planning
+imports this, so it imports no torch.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from lra.config.cell import Cell, Device, Precision, ProfilePoint
+from lra.core.errors import LRAError
+from lra.core.schema import Strict, complain
+from lra.data.recipe import Dataset
+
+
+class Part(Strict):
+    """A layer's share of a cell, checked once all layers are joined."""
+
+    encoder: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+def no_twins(values: list) -> list:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{value!r} is listed twice")
+    return values
+
+
+class Task(Part):
+    """config/tasks/<task>.yaml"""
+
+    title: str
+
+
+class Model(Strict):
+    """config/models/<model>.yaml"""
+
+    attention: str | None = None  # the mechanism; default: the file's own name
+    title: str
+    options: dict[str, Any] = {}
+    profile_also: dict[str, dict[str, Any]] = {}  # further profile rows: name -> changed options
+
+
+class ProtocolModel(Part):
+    options: dict[str, Any] = {}
+
+
+class ProtocolTask(Part):
+    dataset: str
+    models: dict[str, ProtocolModel] = {}
+
+
+class Protocol(Strict):
+    """config/protocols/<protocol>.yaml"""
+
+    title: str
+    defaults: Part = Part()
+    tasks: dict[str, ProtocolTask]
+
+
+class Profile(Strict):
+    """The experiment's profile section: what speed and memory are measured on."""
+
+    lengths: list[PositiveInt] = Field(min_length=1)  # tokens
+    batch_size: int = Field(gt=0)
+    seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
+    threads: int = Field(1, gt=0)
+    encoder: dict[str, Any] = {}
+
+
+class Span(Strict):
+    """The experiment's span section: whose required attention span is measured, and how."""
+
+    models: list[str] | None = Field(None, min_length=1)  # of the experiment's; default: all
+    samples: int = Field(1000, gt=0)  # validation examples of each cell
+    queries: int = Field(16, gt=0)  # of each example, for the method by gradient
+
+    @field_validator("models")
+    @classmethod
+    def no_twins(cls, values: list | None) -> list | None:
+        return values and no_twins(values)
+
+
+class Estimate(Strict):
+    """The experiment's estimate section: the machine that the plan's hours and memory assume.
+
+    The defaults are an H100's as an assumption, not a measurement: a small eager model reaches
+    about half of TF32's and of the memory's peak, and starts a kernel every 10 us.
+    """
+
+    device_memory_gb: float = Field(80, gt=0)  # 1e9 bytes
+    teraflops: float = Field(30, gt=0)  # sustained in matrix products
+    bandwidth_gb_s: float = Field(1500, gt=0)  # sustained in elementwise operators
+    kernel_us: float = Field(10, gt=0)  # from one operator's start to the next
+
+
+class Site(Strict):
+    """config/site.yaml: a cluster's names, and what a job may ask of it"""
+
+    account: str | None = None  # None: the executor asks Slurm
+    cpu_partition: str | None = None  # None: the cluster's default
+    gpu_partition: str | None = None
+    gpu: Literal["gpus", "gres"] = "gpus"  # --gpus=1 or --gres=gpu:1
+    gpu_type: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
+    max_hours: float = Field(24, gt=0)
+    max_memory_gb: float = Field(128, gt=0)  # 1e9 bytes
+    early_seconds: int = Field(120, ge=0)  # from a training's signal to its time limit
+    seeds_together: bool = False
+
+
+class Experiment(Strict):
+    """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
+
+    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # folder below results/
+    protocol: str
+    tasks: list[str] = Field(min_length=1)
+    models: list[str] = Field(min_length=1)
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+    device: Device = "auto"
+    threads: int = Field(1, gt=0)  # CPU threads of one training
+    precision: Precision = "float32"
+    data_mirror: str | None = None  # folder of archives, read instead of the network
+    generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
+    profile: Profile
+    span: Span = Span()
+    estimate: Estimate = Estimate()
+    overrides: Part = Part()  # for every cell, over everything else
+
+    @property
+    def cells(self) -> list[str]:
+        """task/model/seed<k> of each, in the order of the file."""
+        every = product(self.tasks, self.models, self.seeds)
+        return [f"{task}/{model}/seed{seed}" for task, model, seed in every]
+
+    @field_validator("tasks", "models", "seeds")
+    @classmethod
+    def no_twins(cls, values: list) -> list:
+        return no_twins(values)
+
+    @model_validator(mode="after")
+    def overrides_leave_names_alone(self):
+        if "attention" in self.overrides.encoder:
+            raise ValueError("overrides.encoder.attention: the model's file sets it")
+        return self
+
+
+def load(path: Path, model: type[Strict], root: Path):
+    """One file of config/ as its class."""
+    where = path.relative_to(root).as_posix()
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()) or {})
+    except FileNotFoundError:
+        raise LRAError(f"{where}: no such file") from None
+    except yaml.YAMLError as error:
+        raise LRAError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise complain(where, error, model) from None
+
+
+SCHEMAS: dict[str, type[Strict]] = {
+    "experiment": Experiment,
+    "protocol": Protocol,
+    "task": Task,
+    "model": Model,
+    "dataset": Dataset,
+    "site": Site,
+    "cell": Cell,
+    "profile_point": ProfilePoint,
+}
+
+
+def schema(name: str) -> dict[str, Any]:
+    """JSON Schema of one kind of file, for workflow/schemas/ and editors."""
+    return SCHEMAS[name].model_json_schema()

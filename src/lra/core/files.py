@@ -1,0 +1,81 @@
+"""Whole files or none: written beside, then renamed; bad ones are set aside."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lra.core.errors import LRAError
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+    errno.ENOTDIR,  # the output folder, or a part of its path, is a file
+    errno.EEXIST,
+    errno.EISDIR,
+}
+
+
+def write_beside(path: Path, content: bytes) -> None:
+    """Write `content` to a file beside `path`, then rename it over `path`.
+
+    Raises LRAError naming the path where the disk is full or the folder cannot be written; what was
+    there before stays.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        if partial.exists():
+            partial.unlink()
+        raise LRAError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
+
+
+@contextmanager
+def sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def leave(signum: int, _frame: object) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def set_aside(path: Path, whose: Path | None = None) -> Path:
+    """Rename a bad file to `<path>.bad`, or to that of the file whose part it is; return the name.
+
+    Raises LRAError where the folder cannot be written.
+    """
+    whose = whose or path
+    bad = whose.with_name(whose.name + ".bad")
+    try:
+        return path.replace(bad)
+    except OSError as error:
+        raise LRAError(f"{path}: is bad and cannot be renamed: {error.strerror}") from None

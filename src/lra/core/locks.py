@@ -1,0 +1,56 @@
+"""One process at a time: locks of the kernel, which forgets them when their holder dies."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lra.core.errors import LRAError
+from lra.core.files import one_line
+
+
+@contextmanager
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Make `path` (a file or folder) while no other process does, and wait until none does.
+
+    The lock is a hidden file beside it.
+    """
+    place = path.with_name(f".{path.name}.lock")
+    lock = FileLock(place)
+    with one_line(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{path}: another process is making it; waiting for its end")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def hold_folder(folder: Path) -> FileLock:
+    """Take a folder for the rest of this process; raises LRAError where another one has it.
+
+    Snakemake's own lock is a file that a killed process leaves behind. In this one the holder's
+    number is for people to read; what counts is the kernel's lock on it.
+    """
+    place = folder / ".snakemake" / "run.lock"
+    lock = FileLock(place)
+    with one_line(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LRAError(
+                f"{folder.resolve()}: snakemake is running here already ({place.read_text()}); "
+                "wait for its end, or stop it"
+            ) from None
+        place.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    return lock

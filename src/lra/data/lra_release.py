@@ -1,0 +1,163 @@
+"""The archive that Tay et al. 2020 published (lra_release): ListOps as TSV, Pathfinder as PNG.
+
+To compare with what this project generates: `lra distributions`. The archive is read as a stream;
+for Pathfinder twice, as labels and images are in different members.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
+from pydantic import Field
+
+from lra.core.errors import LRAError
+from lra.core.schema import Options
+from lra.data.archives import members, tsv_batches
+from lra.data.byte_tokens import flat
+from lra.data.listops_tokens import CLOSE, MAX, MED, MIN, SM, VOCAB, ZERO
+from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.split import Info, grid_table, table_of
+
+CHUNK = 2000  # images of a table
+TSV = {f"basic_{split}.tsv": split for split in ("train", "val", "test")}
+COLUMNS = {"Source": pa.binary(), "Target": pa.int64()}
+VARIANTS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9",
+            "hard": "curv_contour_length_14"}  # fmt: skip
+
+
+class Release(Options):
+    """size: of Pathfinder's images in pixels; None reads ListOps."""
+
+    size: Literal[32, 64, 128, 256] | None = None
+    difficulty: Literal["easy", "intermediate", "hard"] = "hard"
+    max_length: int = Field(2000, gt=0)  # tokens of ListOps; the tail is lost
+
+
+def lra_release(archive: Path, options: Release, sizes: Sizes, seed: int) -> Portions:
+    if options.size is None:
+        return _listops(archive, options)
+    return _pathfinder(archive, options, sizes, seed)
+
+
+def _listops(archive: Path, options: Release) -> Portions:
+    for name, batch in tsv_batches(archive, TSV, COLUMNS, header=True):
+        values, offsets = listops_tokens(batch["Source"], f"{archive}: {name}")
+        values, offsets = shortened(values, offsets, options.max_length)
+        yield TSV[name], table_of(values, offsets, batch["Target"])
+
+
+def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Expressions "( ( [MAX 4 ) ] )" -> token ids (total,) and offsets (n + 1,).
+
+    Parentheses are dropped and `]` is X, as in the official code. Tokens differ in one byte or, for
+    operators, in the two after "[", so all are found at once.
+    """
+    text, starts = flat(sources)
+    ids = np.zeros(len(text), np.uint8)
+    digit = (text >= ord("0")) & (text <= ord("9"))
+    ids[digit] = text[digit] - ord("0") + ZERO
+    ids[text == ord("]")] = CLOSE
+    after = np.concatenate([text, np.zeros(2, np.uint8)])
+    opening = np.flatnonzero(text == ord("["))
+    kinds = {b"MI": MIN, b"MA": MAX, b"ME": MED, b"SM": SM}
+    for letters, token in kinds.items():
+        here = (after[opening + 1] == letters[0]) & (after[opening + 2] == letters[1])
+        ids[opening[here]] = token
+    known = np.isin(text, np.frombuffer(b"0123456789[]() MINAXEDS", np.uint8))
+    if not known.all() or not ids[opening].all():
+        raise LRAError(f"{where}: is not ListOps, a token is unknown")
+    used = ids > 0
+    counts = np.concatenate([[0], used.cumsum()])
+    return ids[used], counts[starts]
+
+
+def shortened(
+    values: np.ndarray, offsets: np.ndarray, length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Without what is beyond the first `length` tokens of each example."""
+    lengths = np.diff(offsets)
+    if lengths.max(initial=0) <= length:
+        return values, offsets
+    place = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
+    return values[place < length], np.concatenate([[0], np.minimum(lengths, length).cumsum()])
+
+
+def _pathfinder(archive: Path, options: Release, sizes: Sizes, seed: int) -> Portions:
+    """Images to splits by lot, since the order of the official 80/10/10 cannot be known.
+
+    Some variants are in the archive twice; the tree with more labelled images is read, of equal
+    ones the first by name. An empty image file is left out.
+    """
+    variant = VARIANTS[options.difficulty]
+    labels = _labels(archive, f"pathfinder{options.size}", variant)
+    names = sorted(labels)
+    drawn = np.random.default_rng(seed).permutation(len(names))
+    split_of = {}
+    ends = np.cumsum([sizes["train"], sizes["val"]])
+    for split, places in zip(("train", "val", "test"), np.split(drawn, ends), strict=True):
+        split_of |= {names[place]: split for place in places}
+    waiting: dict[str, list[tuple[np.ndarray, int]]] = defaultdict(list)
+    for name, file in members(archive, labels.__contains__):
+        split = split_of[name]
+        pixels = _pixels(file.read(), options.size, f"{archive}: {name}")
+        waiting[split].append((pixels, labels[name]))
+        if len(waiting[split]) == CHUNK:
+            yield split, _table(waiting.pop(split))
+    for split, rest in waiting.items():
+        yield split, _table(rest)
+
+
+def _labels(archive: Path, size: str, variant: str) -> dict[str, int]:
+    """Label of each image that is not empty by its member's name.
+
+    The metadata's files are named .npy, but are plain text.
+    """
+    trees: dict[str, dict[str, int]] = defaultdict(dict)
+    empty = set()
+    for name, file in members(archive, lambda name: f"{size}/{variant}/" in name):
+        if name.endswith(".png") and not file.read(1):
+            empty.add(name)
+        if "/metadata/" not in name:
+            continue
+        tree = PurePosixPath(name).parent.parent
+        for number, line in enumerate(file.read().decode("ascii", "replace").splitlines(), 1):
+            columns = line.split()
+            if len(columns) < 4 or columns[3] not in ("0", "1"):
+                raise LRAError(f"{archive}: {name}: line {number} names no image and label")
+            trees[str(tree)][str(tree / columns[0] / columns[1])] = int(columns[3])
+    if not trees:
+        raise LRAError(f"{archive}: has no {size}/{variant}/metadata")
+    labels = max(sorted(trees.items()), key=lambda item: len(item[1]))[1]
+    return {name: label for name, label in labels.items() if name not in empty}
+
+
+def _pixels(content: bytes, size: int, where: str) -> np.ndarray:
+    try:
+        image = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise LRAError(f"{where}: not a PNG ({str(error).splitlines()[0]})") from None
+    if image.shape != (size, size):
+        raise LRAError(f"{where}: {image.shape[1]} x {image.shape[0]} pixels, not {size} x {size}")
+    return image.ravel()
+
+
+def _table(rows: list[tuple[np.ndarray, int]]) -> pa.Table:
+    pixels, labels = zip(*rows, strict=True)
+    return grid_table(np.stack(pixels), np.array(labels))
+
+
+def info(options: Release) -> Info:
+    source = "lra_release, Tay et al. 2020"
+    if options.size is None:
+        return Info("listops", len(VOCAB), 10, options.max_length, True, VOCAB, source=source)
+    task = "pathx" if options.size == 128 else "pathfinder"
+    return Info(task, 256, 2, options.size**2, False, source=source)
+
+
+READERS = {"lra_release": Reader(Release, info, lra_release)}

@@ -1,0 +1,53 @@
+"""What a data set is made of: its download, its recipe, its entry in config/datasets.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import (
+    Field,
+)
+
+from lra.core.schema import Strict
+
+HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/]+")]
+
+
+class Archive(Strict):
+    """One file that data sets are read from, as its authors publish it"""
+
+    # its name below results/data/downloads/ and in the data_mirror: no slash, no leading dot
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    urls: list[HttpAddress] = Field(min_length=1)  # tried in this order
+    # None: what was found is said and not compared
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    bytes: int | None = Field(None, gt=0)  # size of the file; None: what the server says
+
+
+class Recipe(Strict):
+    """What a data set's bytes depend on, besides code."""
+
+    source: str  # what makes it: a generator, or a reader of the archive
+    archive: Archive | None = None
+    options: dict[str, Any] = {}  # the source's own options
+    seed: int = Field(0, ge=0)
+    train: int = Field(gt=0)  # examples
+    val: int = Field(gt=0)
+    test: int = Field(gt=0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+
+class Dataset(Recipe):
+    """One entry of config/datasets.yaml"""
+
+    task: str
+    max_len: int = Field(gt=0)  # longest example in tokens
+    contact_sheet: bool = False  # draw samples by label as a picture
+    licence: str
+    citation: str
+
+    def recipe(self) -> Recipe:
+        return Recipe(**self.model_dump(include=set(Recipe.model_fields)))

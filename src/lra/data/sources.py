@@ -1,0 +1,39 @@
+"""The table of sources: which module makes or reads each data set."""
+
+from __future__ import annotations
+
+import importlib
+
+from pydantic import ValidationError
+
+from lra.core.errors import LRAError, one_of
+from lra.core.schema import complain
+from lra.data.recipe import Dataset
+
+GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of src/lra/data/
+
+
+READERS = {  # sources that read an archive, and the module of each
+    "imdb": "text",
+    "sentences": "text",
+    "aan": "retrieval",
+    "passages": "retrieval",
+    "cifar10": "image",
+    "digits": "image",
+    "lra_release": "lra_release",
+}
+
+
+def check_source(name: str, dataset: Dataset) -> None:
+    where = f"config/datasets.yaml: {name}"
+    source = one_of(f"{where}.source", dataset.source, (*GENERATORS, *READERS))
+    if source in READERS and dataset.archive is None:
+        raise LRAError(f"{where}.archive: is missing; source '{source}' reads one")
+    if source in GENERATORS and dataset.archive is not None:
+        raise LRAError(f"{where}.archive: source '{source}' reads none; remove it")
+    module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
+    options = module.READERS[source].options if source in READERS else module.Config
+    try:
+        options.model_validate(dataset.options)
+    except ValidationError as error:
+        raise complain(f"{where}.options", error, options) from None

@@ -1,0 +1,61 @@
+"""Score a trained cell on the test split, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from lra.config.cell import Cell
+from lra.core.errors import LRAError
+from lra.data.split import read_split
+from lra.hardware.device import choose_device, make_repeatable
+from lra.models.classifier import Classifier
+from lra.training.batches import Batches
+from lra.training.predict import predict
+
+
+@dataclass
+class Score:
+    accuracy: float  # percent
+    loss: float  # mean cross entropy in nats
+    labels: np.ndarray  # (examples,) in the order of test.arrow
+    predictions: np.ndarray  # (examples,)
+
+
+def trained(cell: Cell, checkpoint: Path) -> Classifier:
+    """Raises LRAError naming the file where the checkpoint does not fit the cell."""
+    model = Classifier(cell.encoder)
+    try:
+        model.load_state_dict(load_file(checkpoint))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise LRAError(f"{checkpoint}: not this cell's checkpoint ({reason})") from None
+    return model
+
+
+def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
+    """Raises LRAError naming the file where the checkpoint does not fit the cell."""
+    make_repeatable(cell.threads)
+    device = choose_device(cell.device)
+    batches = Batches(read_split(test), cell, device)
+    predictions, loss = predict(trained(cell, checkpoint).to(device), batches, cell)
+    right = (predictions == batches.labels).double().mean().item()
+    return Score(
+        accuracy=100 * right,
+        loss=loss,
+        labels=batches.labels.cpu().numpy(),
+        predictions=predictions.cpu().numpy(),
+    )
+
+
+def facts(test: Path) -> dict[str, float | int | str]:
+    """Of a test split: `n_test` examples, `chance` (percent of the majority class), and what its
+    data set was validated on."""
+    split = read_split(test)
+    counts = np.bincount(split.labels)
+    majority = 100 * int(counts.max()) / len(split)
+    return {"n_test": len(split), "chance": majority, "validation": split.info.validation}

@@ -1,0 +1,145 @@
+"""The jobs around a score, an attention span and a profile point: GPU, provenance, record.
+
+What is here changes no result, so no fingerprint reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lra.config.cell import Cell, ProfilePoint, read
+from lra.core.errors import one_of
+from lra.core.progress import say
+from lra.data.manifest import verify
+from lra.hardware.gpu_lock import held
+from lra.hardware.gpu_meter import Meter
+from lra.results import failure, fingerprint
+from lra.results.fingerprint import agreed
+from lra.results.provenance import provenance
+from lra.results.records import (
+    GpuUse,
+    MemoryRecord,
+    PredictionRow,
+    ScoreRecord,
+    SpanMeasure,
+    SpanRecord,
+    SpeedRecord,
+    TrainRecord,
+    named,
+    read_record,
+    write_record,
+    write_rows,
+)
+
+
+def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None) -> None:
+    """Score a trained cell on the test split: score.json and predictions.parquet in its folder.
+
+    data: folder of the data set. work: of the cell's unfinished training, beside which a failure is
+    recorded. planned: the code's fingerprint in the plan. Raises LRAError naming the file.
+    """
+    from lra.evaluation import accuracy
+
+    with failure.noted(work, "evaluate"):
+        cell = read(Cell, str(folder / "config.yaml"))
+        found = agreed(planned, fingerprint.stage("evaluate", cell.encoder.attention))
+        trained = read_record(folder / "train.json", TrainRecord)
+        test = data / "test.arrow"
+        verify(test)
+        facts = accuracy.facts(test)
+        result: dict[str, Any] = {"accuracy": None, "loss": None}
+        rows: list[dict[str, int]] = []
+        with held(cell.device, say):
+            made_with = provenance(found, cell.device)
+            if trained.status == "ok":
+                scored = accuracy.evaluate(cell, folder / "checkpoint.safetensors", test)
+                result = {"accuracy": scored.accuracy, "loss": scored.loss}
+                pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
+                rows = [{"label": label, "prediction": answer} for label, answer in pairs]
+                majority = f"(majority class {facts['chance']:.2f} %)"
+                say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
+        write_rows(folder / "predictions.parquet", rows, PredictionRow)
+        record = ScoreRecord(
+            **named(cell),
+            **made_with,
+            status=trained.status,
+            reason=trained.reason,
+            **facts,
+            **result,
+        )
+        write_record(folder / "score.json", record)
+
+
+def measure_span(
+    folder: Path,
+    data: Path,
+    out: Path,
+    methods: Sequence[str] = (),
+    samples: int = 1000,
+    queries: int = 16,
+    planned: str | None = None,
+) -> None:
+    """Measure the required attention span of a trained cell on the validation split.
+
+    methods: attention or gradient; empty: all that the mechanism has. samples: validation examples.
+    queries: of an example, for gradient. Raises LRAError naming the file or the method.
+    """
+    from lra.evaluation import attention_span
+
+    cell = read(Cell, str(folder / "config.yaml"))
+    mechanism = cell.encoder.attention
+    found = agreed(planned, fingerprint.stage("span", mechanism))
+    trained = read_record(folder / "train.json", TrainRecord)
+    checkpoint, val = folder / "checkpoint.safetensors", data / "val.arrow"
+    verify(val)
+    rows, reasons = [], [trained.reason]
+    known = attention_span.methods(mechanism)
+    methods = [one_of("--method", method, known) for method in methods] or known
+    with held(cell.device, say):
+        made_with = provenance(found, cell.device)
+        for method in methods:
+            settings = (cell, val, samples, method)
+            if trained.status == "ok":
+                spans, reason = attention_span.span(cell, checkpoint, val, samples, method, queries)
+            else:
+                spans, reason = attention_span.unmeasured(*settings, trained.status), None
+            rows += spans
+            reasons.append(reason)
+            mean = spans[-1]
+            value = f"{mean.span:.1f} tokens" if mean.status == "ok" else mean.status
+            say(f"{cell.name}  span by {method} {value} (uniform attention {mean.uniform:.1f})")
+    record = SpanRecord(
+        **named(cell),
+        **made_with,
+        reason=next((reason for reason in reasons if reason), None),
+        measures=[SpanMeasure(**asdict(row)) for row in rows],
+    )
+    write_record(out, record)
+
+
+def measure_point(what: str, point: ProfilePoint, out: Path, planned: str | None = None) -> None:
+    """Measure the speed or the memory (`what`) of one model at one length, alone on its GPU."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler announces itself
+
+    from lra.evaluation import profile
+
+    kinds = {"speed": (profile.speed, SpeedRecord), "memory": (profile.memory, MemoryRecord)}
+    run, kind = kinds[one_of("lra profile", what, kinds)]
+    found = agreed(planned, fingerprint.stage("profile", point.encoder.attention))
+    with held(point.device, say) as gpu, Meter(gpu) as meter:
+        made_with = provenance(found, point.device)
+        energy = {"joules": meter.joules} if what == "speed" else {}
+        measured = asdict(run(point, **energy))
+        use = meter.use()
+    measured |= {"gpu": use and GpuUse(**use), "mechanism": point.encoder.attention}
+    measured |= {key: getattr(point, key) for key in ("experiment", "model", "length")}
+    measured |= {key: getattr(point, key) for key in ("batch_size", "threads", "precision")}
+    known = {key: value for key, value in measured.items() if key in kind.model_fields}
+    record = kind(**made_with, **known)
+    write_record(out, record)
+    if record.status != "ok":
+        say(f"{point.model} at {point.length} tokens: {record.status}: {record.reason}")

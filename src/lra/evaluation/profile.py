@@ -1,0 +1,212 @@
+"""Speed and memory of one (model, length), each measured in a process of its own.
+
+Inputs are random tokens at full length, so that nothing but the encoder is timed.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
+
+from lra.config.cell import ProfilePoint
+from lra.hardware.device import (
+    choose_device,
+    is_out_of_memory,
+    make_repeatable,
+    synchronise,
+    unknown_energy,
+)
+from lra.models.classifier import Classifier, parameter_count
+from lra.training.optimizer import AdamW
+
+WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
+FEWEST = 3  # timed steps, however long they take
+COUNTED = flop_registry | {  # torch knows the fused attention of GPUs only
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
+}
+
+
+@dataclass
+class Measured:
+    status: str
+    reason: str | None
+    params: int
+    train_steps_per_s: float | None = None
+    infer_steps_per_s: float | None = None
+    tokens_per_s: float | None = None
+    joules_per_step: float | None = None
+    flops_per_step: int | None = None
+    peak_bytes: int | None = None
+    process_bytes: int | None = None
+
+
+class Workload:
+    """A model with an optimiser and one batch of random tokens."""
+
+    def __init__(self, point: ProfilePoint, device: torch.device) -> None:
+        self.point, self.device = point, device
+        torch.manual_seed(0)
+        encoder = point.encoder
+        self.model = Classifier(encoder).to(device)
+        self.optimizer = AdamW(self.model.parameters())
+        shape = (point.batch_size, point.length)
+        tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
+        self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
+        self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
+        self.trained = 0  # steps
+
+    def scores(self) -> Tensor:
+        half = self.point.precision == "bfloat16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+            return self.model(self.tokens).float()
+
+    def backward(self) -> None:
+        self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
+
+    def train_step(self) -> None:
+        self.backward()
+        self.optimizer.step(1e-4)
+        self.optimizer.zero_grad()
+        self.trained += 1
+
+    @torch.no_grad()
+    def infer_step(self) -> None:
+        self.scores()
+
+
+def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown_energy) -> Measured:
+    """Median steps per second of training (forward, backward, update) and of inference.
+
+    joules: used by the device since the process began; their mean over all training steps counts.
+    """
+
+    def measure(load: Workload) -> dict[str, float | None]:
+        before = joules()
+        training = seconds_per_step(load.train_step, load.model.train(), point.seconds, load.device)
+        after = joules()
+        known = None not in (before, after)
+        inference = seconds_per_step(load.infer_step, load.model.eval(), point.seconds, load.device)
+        return {
+            "train_steps_per_s": 1 / training,
+            "infer_steps_per_s": 1 / inference,
+            "tokens_per_s": point.batch_size * point.length / training,
+            "joules_per_step": (after - before) / load.trained if known else None,
+            "flops_per_step": step_flops(load),
+        }
+
+    return _guarded(point, measure)
+
+
+def memory(point: ProfilePoint) -> Measured:
+    """High-water mark of tensor bytes over two training steps, and of the process.
+
+    CUDA: the allocator's peak. CPU: the running sum of the allocator's events, temporaries inside
+    operators included, from before the model exists. The second step is the one that counts: it
+    holds the optimiser's state, too.
+    """
+
+    def measure(load: Workload) -> dict[str, int]:
+        for _ in range(2):
+            load.train_step()
+        if load.device.type == "cuda":
+            return {"peak_bytes": torch.cuda.max_memory_allocated(load.device)}
+        return {}
+
+    if choose_device(point.device).type == "cuda":
+        measured = _guarded(point, measure)
+    else:
+        with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
+            measured = _guarded(point, measure)
+        if measured.status == "ok":
+            measured.peak_bytes = high_water_mark(profiler)
+    if measured.status == "ok":
+        measured.process_bytes = peak_resident_bytes()
+    return measured
+
+
+def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measured:
+    """`measure` on a fresh workload, or the status of having too little memory for it."""
+    make_repeatable(point.threads)
+    device = choose_device(point.device)
+    params = parameter_count(point.encoder)
+    try:
+        return Measured("ok", None, params, **measure(Workload(point, device)))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return Measured("oom", str(error).splitlines()[0], params)
+
+
+def seconds_per_step(
+    step: Callable[[], None], model: nn.Module, seconds: float, device: torch.device
+) -> float:
+    """The median over as many steps as fit into `seconds`, at least three."""
+    for _ in range(WARM_UP):
+        step()
+    synchronise(device)
+    taken: list[float] = []
+    while len(taken) < FEWEST or sum(taken) < seconds:
+        start = time.perf_counter()
+        step()
+        synchronise(device)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
+
+
+class Operations(TorchDispatchMode):
+    """Adds up what torch's FlopCounterMode does, which would import dynamo: seconds a job."""
+
+    flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if count := COUNTED.get(func._overloadpacket):
+            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def step_flops(load: Workload) -> int:
+    """Floating-point operations of one forward and backward pass.
+
+    Counted are matrix products, convolutions and fused attention, a multiply-add as two, with what
+    the backward pass computes again and fused attention as if no key were hidden. Not seen are
+    Fourier transforms, sorting, gathering and scattering, elementwise operators, reductions and
+    the optimiser's update.
+    """
+    with Operations() as counter:
+        load.model.train()
+        load.backward()
+    load.optimizer.zero_grad()
+    return counter.flops
+
+
+def high_water_mark(profiler: torch.autograd.profiler.profile) -> int:
+    """The largest sum of allocated bytes in a profile's memory events."""
+    events = profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    now = peak = 0
+    for _, change in changes:
+        now += change
+        peak = max(peak, now)
+    return peak
+
+
+def peak_resident_bytes() -> int:
+    """Of this process since its start."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,1 @@
+"""The device a job runs on: choice, GPU lock, GPU meter."""

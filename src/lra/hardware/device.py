@@ -1,0 +1,57 @@
+"""The device a job runs on: choice, name, repeatability, out-of-memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from lra.core.errors import LRAError
+
+EXHAUSTED = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` is a GPU where torch sees one, else the CPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise LRAError("device: cuda is asked for, but torch sees no GPU; set device: auto or cpu")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def device_name(device: torch.device) -> str:
+    """For example `cuda: NVIDIA H100` or `cpu: AMD EPYC`."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"cpu: {models[0] if models else platform.processor() or platform.machine()}"
+
+
+def make_repeatable(threads: int) -> None:
+    """The thread count changes the order of sums, hence bits, so it is the configuration's."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    # use_deterministic_algorithms(True) is the same, but imports torch's compiler: 1.3 s
+    torch.set_deterministic_debug_mode("error")
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA's allocator raises a class of its own, what allocates beside it a RuntimeError that says
+    so, as the CPU's does."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
+    )
+
+
+def unknown_energy() -> None:
+    """The energy of a device that does not tell."""

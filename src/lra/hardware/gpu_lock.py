@@ -1,0 +1,116 @@
+"""One GPU for one job: which there are, and a lock on each.
+
+A device is its UUID, so that a lock means the same in every process, whatever CUDA_VISIBLE_DEVICES
+calls it. The kernel releases a lock when its process ends, however it ends. Where there is no
+NVIDIA driver, nothing here does anything.
+
+Planning counts devices with this, so it imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lra.core.errors import LRAError
+from lra.core.unique import unique
+
+LOOK_SECONDS = 0.5  # between two looks for a free device
+TELL_SECONDS = 60.0
+
+
+def devices() -> list[str]:
+    """What this process may use: UUIDs, in the order of CUDA_VISIBLE_DEVICES or of the driver.
+
+    Numbers count devices as nvidia-smi does. LRA_PRETEND_GPUS="a,b" stands for a machine with two.
+    """
+    pretended = os.environ.get("LRA_PRETEND_GPUS")
+    found = pretended.split(",") if pretended else _uuids()
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not found:
+        return found
+    visible: list[str] = []
+    for name in map(str.strip, chosen.split(",")):
+        if name.isdecimal():
+            matches = found[int(name) :][:1]
+        elif name.startswith("MIG-"):  # a slice of a device is a device of its own
+            matches = [name]
+        else:  # CUDA takes the beginning of a UUID, too
+            matches = [uuid for uuid in found if name and uuid.startswith(name)]
+        if not matches:
+            break  # as CUDA does: what follows an unknown one is not seen
+        visible += matches[:1]
+    return visible
+
+
+def _uuids() -> list[str]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []  # no driver
+    found = []
+    try:
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with suppress(pynvml.NVMLError):  # a cluster's job may not ask for another job's GPU
+                found.append(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
+    finally:
+        pynvml.nvmlShutdown()
+    return found
+
+
+def lock_folder() -> Path:
+    """/tmp/lra-<user's number>; raises LRAError where it belongs to someone else.
+
+    It is not XDG_RUNTIME_DIR, which goes away when a user logs out and leaves a training running,
+    and not TMPDIR, which may differ between two jobs.
+    """
+    folder = Path(f"/tmp/lra-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise LRAError(f"{folder}: belongs to someone else, so GPUs cannot be locked; remove it")
+    return folder
+
+
+@contextmanager
+def held(device: str, say: Callable[[str], None]) -> Iterator[str | None]:
+    """Hold a free GPU, the only one that CUDA then sees; wait until there is one.
+
+    device: the configuration's, auto, cpu or cuda. Yields the device's UUID; None on the CPU. To be
+    entered before CUDA is first used.
+    """
+    names = [] if device == "cpu" else unique(devices())
+    if not names:
+        yield None
+        return
+    name, lock = _wait(names, say)
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = name
+    try:
+        yield name
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        lock.release()
+
+
+def _wait(names: list[str], say: Callable[[str], None]) -> tuple[str, FileLock]:
+    told = time.monotonic()
+    while True:
+        for name in names:
+            lock = FileLock(lock_folder() / name.replace("/", "_"))
+            with suppress(Timeout):
+                lock.acquire(blocking=False)
+                return name, lock
+        if time.monotonic() - told > TELL_SECONDS:
+            say(f"waiting for a free GPU among {len(names)}")
+            told = time.monotonic()
+        time.sleep(LOOK_SECONDS)

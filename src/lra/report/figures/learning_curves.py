@@ -1,0 +1,97 @@
+"""Validation accuracy during training."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from lra.core.unique import distinct
+from lra.report.figures import style
+from lra.results.records import HistoryRow, ScoreRow, read_table
+
+FLAT = 10.0  # points: the least height of a panel of curves, so that noise at chance looks small
+
+
+CHANCE = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
+
+
+def learning_curves(history: Path, scores: Path) -> Figure:
+    """Validation accuracy against step: mean and range over the seeds that are ok.
+
+    A run that is not ok is a thin line of its own, with a cross where it ended.
+    """
+    cells = read_table(scores, ScoreRow).to_pylist()
+    curves: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+    for line in read_table(history, HistoryRow).to_pylist():
+        if line["split"] == "val" and math.isfinite(line["accuracy"]):
+            key = (line["task"], line["model"], line["seed"])
+            curves.setdefault(key, []).append((line["step"], line["accuracy"]))
+    title = "Accuracy on held-out validation data during training"
+    if not cells:
+        return style.nothing(title)
+    tasks, models = distinct(cells, "task"), distinct(cells, "model")
+    looks = style.looks(models)
+
+    figure, panels = style.panels(title, tasks, 2.2 if len(tasks) > 1 else 2.8)
+    style.label(panels, "optimiser step", "accuracy (%)")
+    lost: dict[tuple[str, str, str], list[int]] = {}
+    for axes, task in zip(panels, tasks, strict=True):
+        own = [cell for cell in cells if cell["task"] == task]
+        axes.axhline(own[0]["chance"], **CHANCE)
+        for model in models:
+            ok = [c for c in own if c["model"] == model and c["status"] == "ok"]
+            _draw_seeds(axes, [curves.get((task, model, c["seed"]), []) for c in ok], looks[model])
+        for cell in (c for c in own if c["status"] != "ok"):
+            curve = curves.get((task, cell["model"], cell["seed"]), [])
+            _draw_lost(axes, curve, looks[cell["model"]])
+            lost.setdefault((cell["model"], task, cell["status"]), []).append(cell["seed"])
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        low, high = axes.get_ylim()
+        room = max(0, FLAT - (high - low)) / 2
+        axes.set_ylim(low - room, high + room)
+    handles = [Line2D([], [], **looks[model]) for model in models]
+    handles.append(Line2D([], [], **CHANCE))
+    notes = [style.run_text(cells)]
+    if len({cell["seed"] for cell in cells}) > 1:
+        notes = [f"Line: mean over the seeds that are ok; band: lowest to highest. {notes[0]}"]
+    ended = [
+        f"{model} on {task} ({status}, seed {', '.join(map(str, seeds))})"
+        for (model, task, status), seeds in lost.items()
+    ]
+    notes += [f"× not finished (thin line): {'; '.join(ended)}."] if ended else []
+    style.below(figure, handles, [*models, "chance (majority class)"], None, notes)
+    style.settle(figure)
+    return figure
+
+
+def _draw_seeds(axes: Axes, curves: list[list[tuple[int, float]]], look: dict) -> None:
+    """Mean and range of curves that have the same steps."""
+    by_step: dict[int, list[float]] = {}
+    for step, accuracy in sorted(point for curve in curves for point in curve):
+        by_step.setdefault(step, []).append(accuracy)
+    # Where some seed has no value there is no mean: a line over fewer seeds would jump.
+    steps = [step for step, values in by_step.items() if len(values) == len(curves)]
+    values = np.array([by_step[step] for step in steps])
+    if not steps:
+        return
+    every = max(1, len(steps) // 6)
+    axes.plot(steps, values.mean(axis=1), **look, markevery=every)
+    if len(curves) > 1:
+        low, high = values.min(axis=1), values.max(axis=1)
+        axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _draw_lost(axes: Axes, curve: list[tuple[int, float]], look: dict) -> None:
+    """A run that was not finished; one without a single evaluation is a cross at the left edge."""
+    if not curve:
+        style.cross(axes, 0.04, 0.05, axes.transAxes, look["color"])
+        return
+    steps, values = zip(*sorted(curve), strict=True)
+    axes.plot(steps, values, color=look["color"], linestyle=look["linestyle"], linewidth=0.7)
+    style.cross(axes, steps[-1], values[-1], axes.transData, look["color"])

@@ -1,0 +1,48 @@
+"""Every table and figure there is. To add one, write its module and add a line here.
+
+Planning reads this, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from lra.core.errors import one_of
+from lra.report.item import Item
+
+TABLES = [
+    Item("accuracy", "Accuracy", "tables.accuracy", ("scores", "reference")),
+    Item("significance", "Differences in accuracy", "tables.significance", ("scores", "cells")),
+    Item("efficiency", "Speed and memory", "tables.efficiency", ("speed", "memory", "efficiency")),
+    Item("costs", "What a step costs", "tables.efficiency", ("speed", "memory", "efficiency")),
+    Item("training", "Cost of training", "tables.training", ("scores",)),
+    Item("span", "Required attention span", "tables.span", ("span",)),
+    Item("shortcomings", "Shortcomings by family", "tables.shortcomings",
+         ("scores", "speed", "memory")),
+]  # fmt: skip
+FIGURES = [
+    Item("performance", "Accuracy against speed", "figures.performance",
+         ("scores", "speed", "memory")),
+    Item("speed", "Training speed by length", "figures.efficiency", ("speed",)),
+    Item("memory", "Training memory by length", "figures.efficiency", ("memory",)),
+    Item("learning_curves", "Learning curves", "figures.learning_curves", ("history", "scores")),
+    Item("span", "Attention span by task", "figures.span", ("span",)),
+    Item("scores", "Accuracy (heat map)", "figures.scores", ("scores",)),
+    Item("difference", "Difference to the published", "figures.difference",
+         ("scores", "reference")),
+    Item("ranks", "Critical difference (ranks)", "figures.ranks", ("scores",)),
+    Item("energy", "Accuracy against energy", "figures.energy", ("scores",)),
+]  # fmt: skip
+
+
+def table(name: str) -> Item:
+    """Raises LRAError naming the nearest table where there is none of this name."""
+    return _find("lra tables", name, TABLES)
+
+
+def figure(name: str) -> Item:
+    """Raises LRAError naming the nearest figure where there is none of this name."""
+    return _find("lra figure", name, FIGURES)
+
+
+def _find(where: str, name: str, items: list[Item]) -> Item:
+    known = {item.name: item for item in items}
+    return known[one_of(where, name, known)]

@@ -1,0 +1,206 @@
+"""A table as people read it, and its forms: Markdown, LaTeX (booktabs) and HTML (great-tables)."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from typing import Literal
+
+import pandas as pd
+from great_tables import GT
+from great_tables import html as raw
+from tabulate import tabulate
+
+from lra.report.html import head as sortable_head
+from lra.report.item import Item
+
+Mark = Literal["", "best", "second"]
+SIGNS = {
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": r"$-$",
+    "–": "--",
+    "…": r"\dots{}",
+    "≈": r"$\approx$",
+    "∼": r"$\sim$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "→": r"$\rightarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "®": r"\textregistered{}",
+    "™": r"\texttrademark{}",
+}
+LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}"}
+LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+LETTERS = set(map(chr, range(0xC0, 0x100))) - set("×÷ÐðÞþ")  # LaTeX has é as it is
+HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
+VIEW = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+MARKDOWN = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
+TEX = {"": "{}", "best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    text: str
+    under: str = ""  # smaller lines below
+    mark: Mark = ""  # among the entries of its column
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    entries: list[Entry]
+    group: str = ""  # heading over neighbouring rows of the same group
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    columns: list[str]  # headings, of one line or two
+    rows: list[Row]
+    notes: list[str]
+    stub: str = "model"  # what the rows are
+
+    @property
+    def grouped(self) -> list[tuple[str, list[Row]]]:
+        return [(name, list(rows)) for name, rows in groupby(self.rows, lambda row: row.group)]
+
+
+def markdown(table: Table, item: Item) -> str:
+    """For GitHub and Pandoc: pipe table, smaller lines after a `<br>`."""
+    lines = []
+    for group, rows in table.grouped:
+        if group:
+            lines.append([f"**{_pipes(group)}**"] + [""] * len(table.columns))
+        lines += [[_pipes(row.name)] + [_markdown_entry(e) for e in row.entries] for row in rows]
+    body = tabulate(
+        lines,
+        [table.stub, *(_pipes(column).strip().replace("\n", "<br>") for column in table.columns)],
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * len(table.columns),
+    )
+    notes = "".join(f"- {note}\n" for note in table.notes)
+    return f"**{item.title}.** {table.caption}\n\n{body}\n" + (f"\n{notes}" if notes else "")
+
+
+def latex(table: Table, item: Item) -> str:
+    """A floating table, as wide as the line at most, that needs the packages booktabs and graphicx.
+
+    Raises ValueError naming a character that it has no form for.
+    """
+    lines = []
+    for number, (group, rows) in enumerate(table.grouped):
+        if group:
+            lines += [r"\midrule"] if number else []
+            span = len(table.columns) + 1
+            lines.append(rf"\multicolumn{{{span}}}{{l}}{{\emph{{{_tex(group)}}}}} \\")
+        for row in rows:
+            entries = [TEX[e.mark].format(_tex(e.text)) for e in row.entries]
+            lines.append(" & ".join([_tex(row.name), *entries]) + r" \\")
+            under = list(zip_longest(*(e.under.split("\n") for e in row.entries), fillvalue=""))
+            for place, texts in enumerate(under if any(map(any, under)) else ()):
+                small = [rf"{{\scriptsize {_tex(text)}}}" if text else "" for text in texts]
+                space = "[2pt]" if place == len(under) - 1 else ""
+                lines.append(" & ".join(["", *small]) + rf" \\{space}")
+    headings = [["", *c.split("\n")][-2:] for c in [table.stub, *table.columns]]
+    head = "\n".join(
+        " & ".join(map(_tex, line)) + r" \\" for line in zip(*headings, strict=True) if any(line)
+    )
+    notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in table.notes)
+    body = "\n".join(lines)
+    return rf"""% \usepackage{{booktabs,graphicx}}
+\begin{{table}}
+\centering\footnotesize
+\setlength{{\tabcolsep}}{{4pt}}
+\caption{{\textbf{{{_tex(item.title)}.}} {_tex(table.caption)}}}
+\label{{tab:{item.name}}}
+\smallskip
+\resizebox{{\ifdim\width>\linewidth\linewidth\else\width\fi}}{{!}}{{%
+\begin{{tabular}}{{l{"r" * len(table.columns)}}}
+\toprule
+{head}
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}}}{notes}
+\end{{table}}
+"""
+
+
+def page(table: Table, item: Item) -> str:
+    """A self-contained HTML page, whose table can be sorted and searched."""
+    # Columns by number, so that two of the same name do no harm.
+    columns = [f"c{i}" for i in range(len(table.columns))]
+    headings = [raw(html.escape(c).strip().replace("\n", "<br>")) for c in table.columns]
+    frame = pd.DataFrame(
+        [[row.group, row.name, *map(_html_entry, row.entries)] for row in table.rows],
+        columns=["group", "model", *columns],
+    )
+    shown = GT(
+        frame if any(row.group for row in table.rows) else frame.drop(columns="group"),
+        id=item.name,
+        rowname_col="model",
+        groupname_col="group" if any(row.group for row in table.rows) else None,
+    )
+    shown = (
+        shown.tab_header(item.title, raw(_wrapped(table.caption)))
+        .tab_stubhead(table.stub)
+        .fmt(str, columns=columns)  # as they are: the entries are HTML
+        .cols_align("right", columns=columns)
+        .cols_label(dict(zip(columns, headings, strict=True)))
+        .tab_options(
+            table_font_size="14px",
+            heading_align="left",
+            heading_subtitle_font_size="13px",
+            row_group_font_weight="bold",
+            data_row_padding="5px",
+        )
+    )
+    for note in table.notes:
+        shown = shown.tab_source_note(raw(_wrapped(note)))
+    content = shown.as_raw_html(make_page=True)
+    head = f"<head>\n<title>{html.escape(item.title)}</title>\n{VIEW}\n"
+    return content.replace("<head>", head + sortable_head(), 1)
+
+
+def _markdown_entry(entry: Entry) -> str:
+    text = MARKDOWN[entry.mark].format(_pipes(entry.text))
+    return text + "".join(f"<br><sub>{_pipes(line)}</sub>" for line in _lines(entry.under))
+
+
+def _html_entry(entry: Entry) -> str:
+    text = HTML[entry.mark].format(html.escape(entry.text))
+    small = "font-size: 80%; color: #595959"
+    lines = _lines(entry.under)
+    under = "".join(f'<br><span style="{small}">{html.escape(line)}</span>' for line in lines)
+    return f'<span style="white-space: nowrap">{text}{under}</span>'
+
+
+def _lines(under: str) -> list[str]:
+    return under.split("\n") if under else []
+
+
+def _wrapped(text: str) -> str:
+    """As wide as the screen, and in sight, where the table is wider."""
+    return f'<span class="wrap">{html.escape(text)}</span>'
+
+
+def _pipes(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _tex(text: str) -> str:
+    for character in text:
+        if not (character.isascii() or character in LATEX or character in LETTERS):
+            raise ValueError(
+                f"{character!r} in {text!r}: no form in LaTeX; add one to render.SIGNS"
+            )
+    return "".join(LATEX.get(character, character) for character in text)

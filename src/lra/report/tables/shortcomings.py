@@ -1,0 +1,200 @@
+"""What each family of mechanisms falls short of, as measured here, by family.
+
+The complaints are those of Tay et al. 2020, Efficient Transformers: A Survey (arXiv:2009.06732), in
+our words; beside them what bears on all: causal versions, quality, gain and growth with length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lra.attention import info
+from lra.report.tables.render import Entry, Row, Table
+from lra.report.tables.write import nothing, one_value, signed, times
+from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
+from lra.stats.published import MATERIALISED
+from lra.stats.summary import Outcome, fitted_exponent, outcomes
+
+COLUMNS = ["models", "the survey's\ncomplaint", "causal", "accuracy\npoints", "shortest\nspeed"]
+COLUMNS += ["longest\nspeed", "longest\nmemory", "time\nexponent", "memory\nexponent"]
+COLUMNS += ["FAIL", "not ok"]
+COMPLAINTS = {
+    "full": "grows with the square\nof the length",
+    "fixed pattern": "reaches no further\nthan its pattern",
+    "learnable pattern": "sorting, hashing or\nclustering costs extra",
+    "memory": "global slots read every\ntoken, so hardly causal",
+    "low rank": "mixes positions: fixed\nlength, hardly causal",
+    "kernel": "only near to softmax;\nsequential where causal",
+    "recurrence": "no gradient reaches\nearlier segments",
+}
+
+
+def shortcomings(scores: Path, speed: Path, memory: Path) -> tuple[Table, list[dict]]:
+    """One row a family of the experiment's models.
+
+    Differences and factors are to the model
+    `transformer`, factors at the shortest and longest length that it and every profiled model of
+    the family have; without it, or without a profile, they are `-`. Raises LRAError where the
+    tables mix experiments.
+    """
+    rows = read_table(scores, ScoreRow).to_pylist()
+    if not rows:
+        return nothing(), []
+    speeds = read_table(speed, SpeedRow).to_pylist()
+    memories = read_table(memory, MemoryRow).to_pylist()
+    one_value(scores, rows + speeds + memories, "experiment")
+    mechanisms = {row["model"]: row["mechanism"] for row in rows}
+    families: dict[str, list[str]] = {}
+    for model in mechanisms:
+        families.setdefault(info(mechanisms[model]).family, []).append(model)
+    base = MATERIALISED if any(r["model"] == MATERIALISED for r in speeds) else "transformer"
+    fast = _figures(speeds, "train_steps_per_s")
+    large = _figures(memories, "peak_bytes")
+    cells, lines = outcomes(rows), []
+    for family, models in families.items():
+        line = {"experiment": rows[0]["experiment"], "family": family}
+        line |= {"complaint": COMPLAINTS.get(family, "-").replace("\n", " "), "over": base}
+        line |= {"models": " ".join(models)}
+        line |= {"causal": " ".join(m for m in models if info(mechanisms[m]).causal)}
+        line |= _scored(cells, models)
+        line |= _profiled(fast, large, models, base)
+        profiled = [r for r in speeds + memories if r["model"] in models]
+        line |= {"points_not_ok": sum(r["status"] != "ok" for r in profiled)}
+        lines.append(line)
+    return _sheet(lines, len({r["length"] for r in speeds})), lines
+
+
+def _figures(rows: list[dict], column: str) -> dict[str, dict[int, float]]:
+    """By model and length, where there is a figure."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        own = found.setdefault(row["model"], {})
+        if row["status"] == "ok" and row[column]:
+            own[row["length"]] = row[column]
+    return found
+
+
+def _scored(cells: dict[tuple[str, str], Outcome], models: list[str]) -> dict:
+    """Mean difference to the transformer over the cells (model, task) that both finished."""
+    found = {cell: ours for cell, ours in cells.items() if cell[0] in models}
+    gaps = []
+    for (_, task), ours in found.items():
+        base = cells.get(("transformer", task))
+        if "transformer" not in models and base and _finished(base) and _finished(ours):
+            gaps.append(ours.accuracy.mean - base.accuracy.mean)
+    return {
+        "difference": sum(gaps) / len(gaps) if gaps else None,
+        "n_compared": len(gaps),
+        "n_fail": sum(o.verdict == "FAIL" for o in found.values()),
+        "n_not_ok": sum(not _finished(o) for o in found.values()),
+        "n_cells": len(found),
+    }
+
+
+def _finished(cell: Outcome) -> bool:
+    return cell.verdict in ("ok", "FAIL")
+
+
+def _profiled(fast: dict, large: dict, models: list[str], base: str) -> dict:
+    """Lowest and highest over the family's models, of factors and of fitted exponents."""
+    measured = [m for m in models if fast.get(m) and large.get(m)]
+    tables = [table.get(m, {}) for table in (fast, large) for m in [base, *measured]]
+    lengths = sorted(set.intersection(*map(set, tables))) if measured else []
+    ends = {"shortest": lengths[:1], "longest": lengths[-1:]}
+    line = {end: length[0] if length else None for end, length in ends.items()}
+    for end, length in ends.items():
+        for name, table in (("speed", fast), ("memory", large)):
+            own = [table[m][n] / table[base][n] for n in length for m in measured]
+            line |= _range(f"{end}_{name}", own)
+    for name, table, sign in (("time", fast, -1), ("memory", large, 1)):
+        curves = [table[m] for m in models if len(table.get(m, ())) >= 3]
+        fitted = [sign * fitted_exponent(list(c), list(c.values())) for c in curves]
+        line |= _range(f"{name}_exponent", fitted)
+    return line
+
+
+def _range(name: str, values: list[float]) -> dict[str, float | None]:
+    ends = (min(values), max(values)) if values else (None, None)
+    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def _sheet(lines: list[dict], profiled: int) -> Table:
+    """`profiled`: at how many lengths."""
+    base = lines[0]["over"]
+    ends = {
+        end: most((line[end] for line in lines if line[end]), default=None)
+        for end, most in (("shortest", min), ("longest", max))
+    }
+    caption = (
+        f"Experiment {lines[0]['experiment']}, one row a family as the survey of Tay et al. 2020 "
+        "(arXiv:2009.06732) has them: what it complains of, in short, and what was measured here. "
+        "accuracy: mean over models and tasks of accuracy in points less the transformer's."
+    )
+    notes = []
+    if ends["longest"]:
+        caption += (
+            f" speed, memory: factor over {base} in training at {ends['shortest']:,} and "
+            f"{ends['longest']:,} tokens, from lowest to highest over the family's models."
+        )
+    else:
+        notes.append(f"No factors: no length at which {base} and a family's models were measured.")
+    if any(x[end] not in (None, n) for end, n in ends.items() for x in lines):
+        notes.append(
+            f"at ...: the factors are at this length, the nearest at which {base} and every "
+            "profiled model of the family were measured."
+        )
+    if any(line["time_exponent_low"] is not None for line in lines):
+        notes.append(
+            "exponent: of length, in seconds a step and in bytes of tensors, by least squares over "
+            "all lengths; 1 is linear, 2 quadratic. Short sequences pull it down."
+        )
+    if profiled < 3:
+        notes.append(f"No exponents: {profiled} lengths were profiled, and a fit takes three.")
+    notes += [
+        "causal: how many of the family's models have a version that sees no later token.",
+        "FAIL, not ok: cells (model, task) at chance, or not finished for some seed; in brackets "
+        "profile points that could not be had.",
+    ]
+    if any(line["n_fail"] for line in lines):
+        notes.append("accuracy counts what is at chance (FAIL) as measured.")
+    if any(0 < line["n_compared"] < line["n_cells"] for line in lines):
+        notes.append(
+            "(n/m): accuracy over n of the family's m cells, those finished like the transformer's."
+        )
+    if any(line["difference"] is None for line in lines):
+        notes.append(
+            "accuracy - for the transformer itself, and where no cell of both is finished."
+        )
+    table = [Row(line["family"], _entries(line, ends)) for line in lines]
+    return Table(caption, COLUMNS, table, notes, "family")
+
+
+def _entries(line: dict, ends: dict[str, int | None]) -> list[Entry]:
+    """`ends`: the lengths that need not be said."""
+    models, causal = line["models"].split(), line["causal"].split()
+    entries = [_stacked(models), _stacked(COMPLAINTS.get(line["family"], "-").split("\n"))]
+    entries.append(Entry(f"{len(causal)}/{len(models)}"))
+    gap, n, cells = (line[key] for key in ("difference", "n_compared", "n_cells"))
+    some = f" ({n}/{cells})" if n < cells else ""
+    entries.append(Entry("-" if gap is None else signed(gap) + some))
+    for end, what in (("shortest", "speed"), ("longest", "speed"), ("longest", "memory")):
+        other = line[end] not in (None, ends[end])
+        text = _between(line, f"{end}_{what}", times)
+        entries.append(Entry(text, f"at {line[end]:,}" if other else ""))
+    fitted = ("time_exponent", "memory_exponent")
+    entries += [Entry(_between(line, key, "{:.2f}".format)) for key in fitted]
+    lost = f" [{line['points_not_ok']}]" if line["points_not_ok"] else ""
+    entries.append(Entry(f"{line['n_fail']}/{cells}"))
+    entries.append(Entry(f"{line['n_not_ok']}/{cells}{lost}"))
+    return entries
+
+
+def _stacked(texts: list[str]) -> Entry:
+    return Entry(texts[0], "\n".join(texts[1:]))
+
+
+def _between(line: dict, key: str, text) -> str:
+    low, high = line[f"{key}_low"], line[f"{key}_high"]
+    if low is None:
+        return "-"
+    return text(low) if text(low) == text(high) else f"{text(low)} – {text(high)}"

@@ -1,0 +1,157 @@
+"""Which models differ from the Transformer, over test examples and over seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lra.core.errors import LRAError
+from lra.core.unique import distinct
+from lra.report.tables.render import Entry, Row, Table
+from lra.report.tables.write import nothing, one_value, signed
+from lra.results.records import PredictionRow, ScoreRow, read_table
+from lra.stats import paired
+from lra.stats.summary import outcome
+
+ALPHA = 0.05
+
+
+def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
+    """Compare each model with the transformer, or where there is none with the first, per task.
+
+    cells: the folder of all cells, whose predictions are read. A model is compared where every seed
+    of both is ok. Holm's correction is over all comparisons of the table, of each test apart.
+    Raises LRAError where two cells of a task were not scored on the same examples.
+    """
+    rows = read_table(scores, ScoreRow).to_pylist()
+    models = distinct(rows, "model")
+    if not rows:
+        return nothing(), []
+    one_value(scores, rows, "experiment")
+    base = "transformer" if "transformer" in models else models[0]
+    lines = []
+    for task in distinct(rows, "task"):
+        own = {m: [r for r in rows if (r["task"], r["model"]) == (task, m)] for m in models}
+        lines += _lines(cells, task, {m: seeds for m, seeds in own.items() if seeds}, base)
+    for test in ("examples", "seeds"):
+        tested = [line for line in lines if line[f"p_{test}"] is not None]
+        corrected = paired.holm([line[f"p_{test}"] for line in tested])
+        for line, p in zip(tested, corrected, strict=True):
+            line[f"holm_{test}"] = p
+    return _sheet(lines, rows, base), lines
+
+
+def right(folder: Path, task: str, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """(seeds, n_test) bool, which answers of a model's cells are right, and the labels (n_test).
+
+    Raises LRAError naming the file where two seeds were not scored on the same examples.
+    """
+    answers, labels = [], None
+    for row in rows:
+        path = folder / task / row["model"] / f"seed{row['seed']}" / "predictions.parquet"
+        table = read_table(path, PredictionRow)
+        own = table["label"].to_numpy()
+        if len(own) == 0:
+            raise LRAError(f"{path}: empty though status is ok; delete it to make it again")
+        if labels is not None and not np.array_equal(own, labels):
+            raise LRAError(f"{path}: not of the same test examples as seed {rows[0]['seed']}")
+        labels = own
+        answers.append(table["prediction"].to_numpy() == own)
+    return np.array(answers), labels
+
+
+def _lines(folder: Path, task: str, own: dict[str, list[dict]], base: str) -> list[dict]:
+    lines = []
+    known = {m: right(folder, task, seeds) for m, seeds in own.items() if _complete(seeds)}
+    for model, seeds in own.items():
+        line = {"experiment": seeds[0]["experiment"], "task": task, "model": model, "over": base}
+        line |= {"verdict": outcome(seeds).verdict, "n_seeds": len(seeds)}
+        line |= dict.fromkeys(("n_test", "accuracy", "test_low", "test_high"))
+        line |= dict.fromkeys(("difference", "low", "high", "p_examples", "holm_examples"))
+        line |= dict.fromkeys(("seeds_low", "seeds_high", "p_seeds", "holm_seeds"))
+        if model in known:
+            correct, labels = known[model]
+            low, high = paired.accuracy_interval(correct)
+            line |= {"n_test": len(labels), "accuracy": 100 * float(correct.mean())}
+            line |= {"test_low": low, "test_high": high}
+        if model in known and base in known and model != base:
+            line |= _against(known[model], known[base], f"{model} and {base} on {task}")
+            if distinct(seeds, "seed") == distinct(own[base], "seed"):
+                pairs = [[r["accuracy"] for r in cells] for cells in (seeds, own[base])]
+                if over := paired.seeds(*pairs):
+                    line |= {"seeds_low": over.low, "seeds_high": over.high, "p_seeds": over.p}
+        lines.append(line)
+    return lines
+
+
+def _against(ours: tuple, theirs: tuple, names: str) -> dict[str, float]:
+    if not np.array_equal(ours[1], theirs[1]):
+        raise LRAError(f"{names}: predictions.parquet are not of the same test examples")
+    found = paired.examples(ours[0], theirs[0])
+    difference = {"difference": found.difference, "low": found.low, "high": found.high}
+    return difference | {"p_examples": found.p}
+
+
+def _complete(seeds: list[dict]) -> bool:
+    return all(row["status"] == "ok" for row in seeds)
+
+
+def _sheet(lines: list[dict], rows: list[dict], base: str) -> Table:
+    tasks, at = distinct(rows, "task"), {(x["model"], x["task"]): x for x in lines}
+    others = [model for model in distinct(rows, "model") if model != base]
+    table = [
+        Row(model, [_entry(at.get((model, task)), base) for task in tasks], group)
+        for group, models in (("accuracy in percent", [base]), (f"points above {base}", others))
+        for model in models
+    ]
+    several = any(line["p_seeds"] is not None for line in lines)
+    caption = (
+        f"Experiment {rows[0]['experiment']}. Accuracy of {base}, and percentage points of each "
+        "other model above it. In brackets: 95 % interval over test examples, for these trained "
+        "models (exact for one seed, else bootstrap). "
+        f"p: {'over test examples; over seeds' if several else 'over test examples'}, uncorrected."
+    )
+    notes = [
+        f"† differs over test examples, p < {ALPHA} after Holm's correction for "
+        f"{_count(lines, 'examples')} comparisons: the exact test that swaps the two at each "
+        "example (McNemar's for one seed), an example counted once with its mean over seeds."
+    ]
+    if several:
+        notes.append(
+            f"‡ differs over seeds, p < {ALPHA} after Holm's correction for "
+            f"{_count(lines, 'seeds')} comparisons: paired t test. Few seeds can hardly tell."
+        )
+    else:
+        notes.append("One seed: whether another training would differ, it cannot tell.")
+    if any(line["accuracy"] is None for line in lines):
+        notes.append("- where not every seed of both models is ok.")
+    return Table(caption, tasks, table, notes)
+
+
+def _count(lines: list[dict], test: str) -> int:
+    return sum(line[f"p_{test}"] is not None for line in lines)
+
+
+def _entry(line: dict | None, base: str) -> Entry:
+    if line is None or line["accuracy"] is None:
+        return Entry("-" if line is None else line["verdict"])
+    if line["model"] == base:
+        return Entry(
+            f"{line['accuracy']:.2f}", f"[{line['test_low']:.1f}, {line['test_high']:.1f}]"
+        )
+    if line["difference"] is None:
+        return Entry("-")
+    marks = {"†": line["holm_examples"], "‡": line["holm_seeds"]}
+    found = "".join(mark for mark, p in marks.items() if p is not None and p < ALPHA)
+    ps = [p_text(line[f"p_{test}"]) for test in ("examples", "seeds")]
+    interval = f"[{signed(line['low'], 1)}, {signed(line['high'], 1)}]"
+    under = f"{interval}\np {'; '.join(p for p in ps if p != '-')}"
+    return Entry(f"{signed(line['difference'])} {found}".strip(), under)
+
+
+def p_text(p: float | None) -> str:
+    """To two digits; a p below 0.001 is only said to be that."""
+    if p is None:
+        return "-"
+    return "< 0.001" if p < 0.001 else f"{p:#.2g}" if p < 0.995 else "1.0"

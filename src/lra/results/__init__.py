@@ -1,0 +1,1 @@
+"""Records, paths of everything written, collecting, fingerprints, provenance."""

@@ -1,0 +1,145 @@
+"""From the records of single jobs to one Parquet table for the experiment.
+
+Each function is given what to read and never searches a folder: what an earlier configuration left
+behind must not get into a table. All raise LRAError naming the file where one is missing, broken,
+or of another cell than its path says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import product
+from pathlib import Path
+
+import pyarrow as pa
+
+from lra.core.errors import LRAError
+from lra.core.schema import Strict
+from lra.results import layout
+from lra.results.records import (
+    CurveRow,
+    HistoryRow,
+    MemoryRecord,
+    MemoryRow,
+    ScoreRecord,
+    ScoreRow,
+    SpanRecord,
+    SpanRow,
+    SpeedRecord,
+    SpeedRow,
+    TrainRecord,
+    arrow_schema,
+    read_record,
+    read_table,
+    write_rows,
+    write_table,
+)
+
+Cells = Iterable[tuple[str, str, int]]  # task, model, seed
+POINTS = {  # profile: its record, its row, the value that an ok record must have
+    "speed": (SpeedRecord, SpeedRow, "train_steps_per_s"),
+    "memory": (MemoryRecord, MemoryRow, "peak_bytes"),
+}
+WHAT = ("scores", "history", "span", *POINTS)
+
+
+def collect(
+    what: str,
+    root: Path,
+    out: Path,
+    tasks: Sequence[str],
+    models: Sequence[str],
+    seeds: Sequence[int],
+    lengths: Sequence[int],
+) -> None:
+    """Write the table `what` (one of WHAT) of the experiment in `root` to `out`."""
+    if what in POINTS:
+        _points(what, root, out, product(models, lengths))
+        return
+    table = {"scores": _scores, "history": _history, "span": _span}[what]
+    table(root, out, product(tasks, models, seeds))
+
+
+def _scores(root: Path, out: Path, cells: Cells) -> None:
+    """Join train.json and score.json. A cell is ok where training and scoring both were."""
+    rows = []
+    for cell in cells:
+        train = _record(root, layout.TRAIN_RECORD, TrainRecord, cell)
+        score = _record(root, layout.SCORE_RECORD, ScoreRecord, cell)
+        status = train.status if train.status != "ok" else score.status
+        _check_value(_path(root, layout.SCORE_RECORD, cell), status, "accuracy", score.accuracy)
+        scored = _shared_fields(score, ScoreRow) | {"status": status}
+        if status != "ok":
+            scored |= {"accuracy": None, "loss": None}
+        made = ("fingerprint", "device", "torch_version", "git_commit")
+        trained = _shared_fields(train, ScoreRow)
+        rows.append(trained | scored | {key: trained[key] for key in made})
+    write_rows(out, rows, ScoreRow)
+
+
+def _history(root: Path, out: Path, cells: Cells) -> None:
+    """Stack the learning curves, each with its cell's name."""
+    schema = arrow_schema(HistoryRow)
+    tables = [schema.empty_table()]
+    for cell in cells:
+        path = _path(root, layout.HISTORY, cell)
+        table = read_table(path, CurveRow)
+        for name, value in zip(("task", "model", "seed"), cell, strict=True):
+            column = pa.repeat(pa.scalar(value, schema.field(name).type), len(table))
+            table = table.append_column(name, column)
+        try:
+            tables.append(table.cast(schema))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise LRAError(f"{path}: {error}; delete the file to make it again") from None
+    write_table(out, pa.concat_tables(tables).combine_chunks())
+
+
+def _span(root: Path, out: Path, cells: Cells) -> None:
+    rows = []
+    for cell in cells:
+        record = _record(root, layout.SPAN_RECORD, SpanRecord, cell)
+        for measure in record.measures:
+            path = _path(root, layout.SPAN_RECORD, cell)
+            _check_value(path, measure.status, "span", measure.span)
+            rows.append(_shared_fields(record, SpanRow) | _shared_fields(measure, SpanRow))
+    write_rows(out, rows, SpanRow)
+
+
+def _points(what: str, root: Path, out: Path, points: Iterable[tuple[str, int]]) -> None:
+    kind, row, value = POINTS[what]
+    rows = []
+    for model, length in points:
+        path = root / layout.POINT_RECORD.format(what=what, model=model, length=length)
+        record = read_record(path, kind)
+        if (record.model, record.length) != (model, length):
+            raise LRAError(
+                f"{path}: is of {record.model} at {record.length}; delete it to make it again"
+            )
+        _check_value(path, record.status, value, getattr(record, value))
+        rows.append(_shared_fields(record, row))
+    write_rows(out, rows, row)
+
+
+def _path(root: Path, pattern: str, cell: tuple[str, str, int]) -> Path:
+    task, model, seed = cell
+    return root / pattern.format(task=task, model=model, seed=seed)
+
+
+def _record(root: Path, pattern: str, kind: type[Strict], cell: tuple[str, str, int]):
+    path = _path(root, pattern, cell)
+    record = read_record(path, kind)
+    if (record.task, record.model, record.seed) != cell:
+        own = f"{record.task}/{record.model}/seed{record.seed}"
+        raise LRAError(f"{path}: is of {own}; delete it to make it again")
+    return record
+
+
+def _check_value(path: Path, status: str, name: str, value: float | None) -> None:
+    if status == "ok" and (value is None or not math.isfinite(value)):
+        raise LRAError(f"{path}: {name} is {value} though status is ok; delete it to make it again")
+
+
+def _shared_fields(record: Strict, row: type[Strict]) -> dict:
+    """The fields of a record that its row class has too."""
+    return {k: v for k, v in record.model_dump().items() if k in row.model_fields}

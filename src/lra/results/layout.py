@@ -1,0 +1,41 @@
+"""Every path that an experiment writes, once: rules use the patterns, Python fills them in.
+
+Patterns are relative to results/<experiment>/ and hold Snakemake's wildcards, which `str.format`
+fills as well. In rules `written("...")` puts the experiment's folder before them.
+"""
+
+from __future__ import annotations
+
+RESULTS = "results/{experiment}/"
+NAME = "{task}/{model}/seed{seed}"  # of a cell
+
+CELL = f"cells/{NAME}"
+CONFIG = f"{CELL}/config.yaml"
+CHECKPOINT = f"{CELL}/checkpoint.safetensors"
+HISTORY = f"{CELL}/history.parquet"
+TRAIN_RECORD = f"{CELL}/train.json"
+SCORE_RECORD = f"{CELL}/score.json"
+PREDICTIONS = f"{CELL}/predictions.parquet"
+SPAN_RECORD = f"span/{NAME}.json"
+WORK = f"work/{NAME}"  # unfinished training
+POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory
+
+PARQUET = "{what}.parquet"  # scores, history, span, speed or memory
+TABLE = "tables/{table}"  # .csv, .md, .tex, .html
+FIGURE = "figures/{figure}"  # .svg, .png, .pdf
+PAGE = "page.html"
+REPORT = "report.html"
+ARCHIVE = "archive/{experiment}.zip"
+
+DATA = "results/data"
+DOWNLOADS = f"{DATA}/downloads"
+
+
+def log(stage: str, name: str = "") -> str:
+    """The log of one job of a stage; `name` tells its jobs apart (`NAME`)."""
+    return f"logs/{stage}/{name}.log" if name else f"logs/{stage}.log"
+
+
+def benchmark(stage: str, name: str = "") -> str:
+    """What Snakemake measures of the same job, beside its log."""
+    return log(stage, name).replace("logs/", "benchmarks/", 1).removesuffix(".log") + ".tsv"

@@ -1,0 +1,1 @@
+"""Statistics: summaries over seeds, paired tests, published values."""

@@ -1,0 +1,149 @@
+"""Published figures (config/reference/), and which of our models they are of."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lra.core.errors import LRAError
+from lra.stats.summary import Outcome, above_chance
+
+PAPER = "Tay et al. 2020"
+WHOSE = {  # accuracy, by file
+    "scores.csv": f"the paper's accuracy ({PAPER}, Table 1)",
+    "standard.csv": "that of reproductions with the same small encoder (mlpen/Nystromformer; of "
+    "bigbird pkuzengqi/Skyformer)",
+}
+AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
+MATERIALISED = "transformer-materialised"
+
+Line = dict[str, str]
+
+# The paper's Transformer materialises its attention matrix, which computes the same function as
+# our fused one at another speed: both have its accuracy as counterpart, one has its efficiency.
+
+
+def scores(path: Path) -> dict[str, Line]:
+    """By our model's name its line of scores.csv; raises LRAError where it is no such file."""
+    lines = {line["model"]: line for line in _lines(path, {"model", "avg"} | AVERAGED)}
+    return lines | ({MATERIALISED: lines["transformer"]} if "transformer" in lines else {})
+
+
+def efficiency(path: Path) -> dict[tuple[str, int], Line]:
+    """By our model's name and the length in tokens its line of efficiency.csv.
+
+    Raises LRAError where it is no such file.
+    """
+    ours = {"transformer": MATERIALISED}
+    columns = {"model", "length", "steps_per_s", "speedup", "peak_memory_gb"}
+    return {
+        (ours.get(line["model"], line["model"]), int(line["length"])): line
+        for line in _lines(path, columns)
+    }
+
+
+def figure(line: Line, column: str) -> float | str | None:
+    """A number, FAIL, or None where the paper has none."""
+    text = line.get(column) or None
+    return float(text) if text not in (None, "FAIL") else text
+
+
+def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """What remarks.csv beside `path` says of its figures of these models and columns (str).
+
+    A remark without a model or column is of all. Raises LRAError where there is no such file.
+    """
+    known = {"": True} | dict.fromkeys([*models, *columns], True)
+    lines = _lines(path.with_name("remarks.csv"), {"file", "model", "column", "note"})
+    return [
+        line["note"]
+        for line in lines
+        if line["file"] == path.name and line["model"] in known and line["column"] in known
+    ]
+
+
+def _lines(path: Path, columns: set[str]) -> list[Line]:
+    try:
+        lines = list(csv.DictReader(path.read_text().splitlines()))
+    except OSError as error:
+        raise LRAError(f"{path}: {error.strerror}") from None
+    if missing := columns - set(lines[0] if lines else ()):
+        raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
+    return lines
+
+
+# Whether a published figure was met.
+
+
+CLOSE = 1.0  # percentage points
+NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
+OWN = "on a variant of our own"
+Verdict = Literal["reproduced", "above", "below", "not comparable"]
+SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
+
+
+@dataclass(frozen=True)
+class Replication:
+    verdict: Verdict | None  # None where nothing was published
+    why: str
+
+    @property
+    def sign(self) -> str:
+        """Of a figure that was reproduced by why it counts so, of another by its verdict."""
+        return SIGNS.get(self.why if self.verdict == "reproduced" else self.verdict, "")
+
+
+def replication(
+    found: Outcome,
+    published: float | str | None,
+    n_test: int | None,
+    chance: float | None,
+    protocol: str,
+    own_task: bool,
+) -> Replication:
+    """Ours against a published accuracy in percent, or FAIL, or None.
+
+    Reproduced: published within 1 point of our mean or our 95 % interval over seeds, or both at
+    chance, which of a published number is tested as if it came of our `n_test` examples. An average
+    over tasks, which is never FAIL, has neither `n_test` nor `chance`.
+    """
+    if published is None:
+        return Replication(None, "")
+    if protocol == "quick":
+        return Replication("not comparable", "protocol quick: small models on small data")
+    if own_task:
+        return Replication("not comparable", OWN)
+    if found.verdict not in ("ok", "FAIL"):
+        return Replication("not comparable", f"ours is {found.verdict}")
+    if found.verdict == "FAIL":
+        if isinstance(published, str) or not above_chance(published, n_test, chance):
+            return Replication("reproduced", CHANCE)
+        return Replication("below", "ours is at chance")
+    if isinstance(published, str):
+        return Replication("above", "published is at chance")
+    ours = found.accuracy
+    if abs(ours.mean - published) <= CLOSE:
+        return Replication("reproduced", NEAR)
+    if ours.low is not None and ours.low <= published <= ours.high:
+        return Replication("reproduced", WITHIN)
+    return Replication("above" if ours.mean > published else "below", "outside our 95 % interval")
+
+
+def own_variants(rows: Iterable[dict]) -> set[str]:
+    """Tasks of scores.parquet on a data set of our own, which compare with nothing published.
+
+    A published data set has its task's name, or that with -official or -release.
+    """
+    return {
+        row["task"]
+        for row in rows
+        if row["dataset"].removesuffix("-official").removesuffix("-release") != row["task"]
+    }
+
+
+def accuracies(protocol: str) -> str:
+    """The csv below config/reference/ whose accuracies compare with a protocol's."""
+    return "standard.csv" if protocol == "standard" else "scores.csv"

@@ -1,0 +1,1 @@
+"""Training one cell: loop, optimiser, batches, saved state, signals."""

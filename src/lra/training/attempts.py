@@ -1,0 +1,103 @@
+"""One attempt at a training: what it notes of itself for the case that it is killed without a word.
+
+A process that gets SIGKILL cannot say why. The shell that started it can: by this note and by the
+kernel's count of processes that it killed for lack of memory (`lra killed`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lra.config.cell import Cell
+from lra.core.files import write_beside
+
+ATTEMPTS = "LRA_ATTEMPTS"
+SIGKILLED = 128 + 9  # a shell's exit status of a command that SIGKILL ended
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """`attempt.json` in the folder of unfinished work; it is there while the training runs."""
+
+    cell: str  # resolved, as JSON
+    fingerprint: str
+    out: str  # the cell's folder
+    oom_kills: int | None  # of this process's cgroup, when the training began
+
+    @staticmethod
+    def file(work: Path) -> Path:
+        return work / "attempt.json"
+
+    @classmethod
+    def begin(cls, cell: Cell, fingerprint: str, out: Path, work: Path) -> Attempt:
+        attempt = cls(cell.model_dump_json(), fingerprint, str(out), oom_kills())
+        write_beside(cls.file(work), json.dumps(asdict(attempt)).encode())
+        return attempt
+
+    @classmethod
+    def read(cls, work: Path) -> Attempt | None:
+        """The attempt that has not ended; None where there is none."""
+        try:
+            return cls(**json.loads(cls.file(work).read_text()))
+        except FileNotFoundError:
+            return None
+
+    def end(self, work: Path) -> None:
+        self.file(work).unlink(missing_ok=True)
+
+
+def allow_attempts(count: int) -> None:
+    """Say how often a job is tried, also to the snakemake within a cluster's job.
+
+    That one decides on resources anew and is told of no retries; it inherits the environment.
+    """
+    os.environ[ATTEMPTS] = str(count)
+
+
+def is_last(attempt: int) -> bool:
+    """Whether an attempt, counted from 1, is the last that `allow_attempts` allows."""
+    return attempt >= int(os.environ.get(ATTEMPTS, 1))
+
+
+def shortage(attempt: Attempt) -> str | None:
+    """Why the kernel killed it, as one line; None without evidence that lack of memory was it."""
+    now = oom_kills()
+    if attempt.oom_kills is None or now is None or now <= attempt.oom_kills:
+        return None
+    return (
+        f"killed by the kernel for lack of memory (oom_kill of its cgroup rose from "
+        f"{attempt.oom_kills} to {now})"
+    )
+
+
+# What the kernel says of this process's memory cgroup, the witness of kills for lack of memory.
+
+
+MOUNT = Path("/sys/fs/cgroup")
+SELF = Path("/proc/self/cgroup")
+
+
+def oom_kills() -> int | None:
+    """How many processes of this cgroup the kernel has killed for lack of memory so far.
+
+    None where that cannot be read (no cgroups, or a kernel that does not count).
+    """
+    try:
+        lines = [line.split(":", 2) for line in SELF.read_text().splitlines()]
+        paths = {name: path for _, names, path in lines for name in names.split(",")}
+        if "memory" in paths:  # version 1
+            return _count(MOUNT / "memory", paths["memory"], "memory.oom_control")
+        return _count(MOUNT, paths[""], "memory.events")  # version 2: one line, "0::<path>"
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _count(mount: Path, path: str, file: str) -> int | None:
+    folder = mount / path.lstrip("/")
+    if not (folder / file).exists():
+        folder = mount  # in a container the mount may be the cgroup itself
+    fields = dict(line.split() for line in (folder / file).read_text().splitlines())
+    return int(fields["oom_kill"]) if "oom_kill" in fields else None

@@ -1,0 +1,98 @@
+"""A split in memory, on the training's device, and batches cut from it by index arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lra.config.cell import Cell
+from lra.core.errors import LRAError
+from lra.data.split import Sequences, Split
+
+
+@dataclass(frozen=True)
+class Batch:
+    """tokens (B, N) int32, mask (B, N) bool or None; for two towers a pair of each; labels (B,)"""
+
+    tokens: Tensor | tuple[Tensor, ...]
+    mask: Tensor | tuple[Tensor, ...] | None
+    labels: Tensor
+
+
+class Batches:
+    """All examples of one split, their tokens flat on the device."""
+
+    def __init__(self, split: Split, cell: Cell, device: torch.device) -> None:
+        encoder, info = cell.encoder, split.info
+        for key, of_data, of_cell in (
+            ("vocab_size", info.vocab_size, encoder.vocab_size),
+            ("classes", info.classes, encoder.classes),
+            ("towers", len(split.towers), encoder.towers),
+        ):
+            if of_data != of_cell:
+                raise LRAError(
+                    f"{cell.name}: encoder.{key} is {of_cell}, but data set '{cell.dataset}' "
+                    f"has {of_data}"
+                )
+        self.device, self.pads = device, info.pads
+        self.max_len, self.pad_to = encoder.max_len, cell.training.pad_to
+        self.towers = [_Tower(sequences, device) for sequences in split.towers]
+        self.labels = torch.from_numpy(np.array(split.labels)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, index: np.ndarray) -> Batch:
+        """The examples of `index`, padded to the longest of them, rounded up to `pad_to`."""
+        where = torch.from_numpy(index).to(self.device)
+        pairs = [tower.gather(where, self.max_len, self.pad_to) for tower in self.towers]
+        tokens, masks = zip(*pairs, strict=True)
+        labels = self.labels[where]
+        if len(self.towers) == 1:
+            return Batch(tokens[0], masks[0] if self.pads else None, labels)
+        return Batch(tokens, masks if self.pads else None, labels)
+
+    def by_length(self) -> np.ndarray:
+        """Every index, shortest example first: evaluation batches then hold little padding."""
+        lengths = sum(tower.lengths for tower in self.towers)
+        return np.argsort(lengths.cpu().numpy(), kind="stable")
+
+
+class _Tower:
+    def __init__(self, sequences: Sequences, device: torch.device) -> None:
+        values = sequences.values
+        if values.dtype != np.uint8:
+            values = values.astype(np.int32)
+        self.values = torch.from_numpy(np.require(values, requirements="W")).to(device)
+        offsets = torch.from_numpy(sequences.offsets).to(device)
+        self.starts, self.lengths = offsets[:-1], offsets.diff()
+
+    def gather(self, where: Tensor, max_len: int, pad_to: int) -> tuple[Tensor, Tensor]:
+        """tokens (B, N) int32 and mask (B, N); longer examples lose their tail."""
+        lengths = self.lengths[where]
+        width = min(-(-int(lengths.max()) // pad_to) * pad_to, max_len)
+        position = torch.arange(width, device=where.device)
+        mask = position < lengths[:, None]  # (B, N)
+        places = (self.starts[where][:, None] + position).clamp(max=len(self.values) - 1)
+        return self.values[places].int() * mask, mask
+
+
+def training_order(examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:
+    """Indices of the batch of `step` (from 1): epochs in a row, each shuffled anew.
+
+    A pure function of its arguments, so a resumed run needs no sampler state.
+    """
+    position = np.arange((step - 1) * batch_size, step * batch_size)
+    epoch, place = np.divmod(position, examples)
+    return np.concatenate(
+        [_shuffled(examples, seed, int(e))[place[epoch == e]] for e in np.unique(epoch)]
+    )
+
+
+@lru_cache(maxsize=4)
+def _shuffled(examples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)

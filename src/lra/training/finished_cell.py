@@ -1,0 +1,64 @@
+"""A trained cell's files, kept a second time until snakemake has taken them.
+
+Snakemake deletes the outputs of a job that fails after its training has ended (cancelled in that
+moment, or in one group with a job that fails), and training them again would take hours. These are
+links to the same bytes, so they take no room.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from lra.config.cell import Cell, read
+from lra.core.files import one_line
+from lra.results.records import TrainRecord, read_record
+
+RECORD = "train.json"  # the last that is written
+FILES = ("config.yaml", "checkpoint.safetensors", "history.parquet", RECORD)
+
+
+def folder(work: Path) -> Path:
+    """Beside the folder of a cell's unfinished work."""
+    return work.with_name(f"{work.name}.finished")
+
+
+def keep(out: Path, work: Path) -> None:
+    """Raises LRAError naming the folder where the disk is full."""
+    _link(out, folder(work))
+
+
+def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
+    """Put what was kept into `out`; False where there is none of this very cell and code."""
+    kept = folder(work)
+    if not (kept / RECORD).exists() or read(Cell, str(kept / "config.yaml")) != cell:
+        return False
+    if read_record(kept / RECORD, TrainRecord).fingerprint != fingerprint:
+        return False
+    _link(kept, out)
+    return True
+
+
+def forget_taken(experiment: Path) -> None:
+    """Of cells whose outputs are there, once no job runs that could still lose them."""
+    for kept in experiment.glob("work/*/*/seed*.finished"):
+        seed = kept.name.removesuffix(".finished")
+        cell = experiment / "cells" / kept.parent.relative_to(experiment / "work") / seed
+        if (cell / RECORD).exists():
+            shutil.rmtree(kept)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Files of the same bytes, each beside its name, then renamed, the record last."""
+    with one_line(new):
+        new.mkdir(parents=True, exist_ok=True)
+        (new / RECORD).unlink(missing_ok=True)
+        for name in FILES:
+            beside = new / f"{name}.partial"
+            beside.unlink(missing_ok=True)
+            try:
+                os.link(old / name, beside)
+            except OSError:  # a file system without links
+                shutil.copyfile(old / name, beside)
+            beside.replace(new / name)

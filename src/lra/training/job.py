@@ -1,0 +1,151 @@
+"""The job around one training: its lock, its GPU, its saved state, and the files of the cell.
+
+What is here changes no result, so the fingerprint of a training does not read it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save
+
+from lra.config.cell import Cell, to_yaml
+from lra.core.files import write_beside
+from lra.core.locks import alone
+from lra.core.progress import say
+from lra.data.manifest import verify
+from lra.hardware.gpu_lock import held
+from lra.hardware.gpu_meter import Meter
+from lra.results import failure, fingerprint
+from lra.results.failure import Stopped
+from lra.results.fingerprint import agreed
+from lra.results.provenance import provenance
+from lra.results.records import CurveRow, GpuUse, TrainRecord, named, write_record, write_rows
+from lra.training import finished_cell
+from lra.training.attempts import SIGKILLED, Attempt, shortage
+from lra.training.checkpoint import Work
+from lra.training.loop import Outcome, saved_outcome, train
+from lra.training.signals import TIME_IS_UP, stop_on_signals
+
+
+def train_cell(
+    cell: Cell,
+    data: Path,
+    out: Path,
+    work: Path,
+    planned: str | None = None,
+    save_seconds: float = 30.0,
+    last_attempt: bool = False,
+) -> None:
+    """Train a cell and write its files to `out`.
+
+    data: folder of the data set. work: folder of the unfinished training; a run goes on from what
+    it holds. planned: the code's fingerprint in the plan. last_attempt: Snakemake will not try
+    again, so a cell that a time limit stops gets status timeout.
+    Raises LRAError naming the file or key where the job cannot be done, Stopped after a signal.
+    """
+    with failure.noted(work, "train"):
+        found = agreed(planned, fingerprint.stage("train", cell.encoder.attention))
+        for split in ("train", "val"):
+            verify(data / f"{split}.arrow")
+        with alone(work, say):
+            if finished_cell.take(cell, found, work, out):
+                say(f"{cell.name}  was trained already; its files are taken")
+                return
+            _train(cell, found, data, out, work, save_seconds, last_attempt)
+
+
+def _train(
+    cell: Cell,
+    code: str,
+    data: Path,
+    out: Path,
+    work: Path,
+    save_seconds: float,
+    last_attempt: bool,
+) -> None:
+    unfinished = Work(work, _key(cell, code), say)
+
+    def watch(history: list[dict[str, Any]]) -> None:
+        write_rows(work / "history.parquet", history, CurveRow)
+
+    with held(cell.device, say) as gpu, Meter(gpu) as meter:
+        stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
+        attempt = Attempt.begin(cell, code, out, work)
+        try:
+            outcome = train(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
+            if outcome.status == "stopped":
+                if stop.signal != TIME_IS_UP or not last_attempt:
+                    raise Stopped(f"{cell.name}: {outcome.reason}; run again to go on")
+                reason = f"{outcome.reason}, its time limit, in the last attempt"
+                outcome = replace(outcome, status="timeout", reason=reason)
+            use = meter.use()
+            made_with = {
+                **provenance(code, cell.device),
+                "energy_joules": outcome.joules,
+                "gpu": use and GpuUse(**use),
+            }
+            _write(cell, outcome, made_with, out)
+        finally:
+            attempt.end(work)
+    # the state of a cell that ran out of time is kept for a run with more time
+    if outcome.status != "timeout":
+        finished_cell.keep(out, work)
+        unfinished.remove()
+
+
+def explain_kill(work: Path, code: int, last_attempt: bool = False) -> int:
+    """Say why a training ended with exit status `code`, if SIGKILL ended it; the status to exit by.
+
+    A killed process cannot say it itself. Where the kernel counted a kill for lack of memory in the
+    cgroup since the training began, and no attempt is left, the cell gets status oom and the result
+    is 0; else it is `code`.
+    """
+    attempt = Attempt.read(work)
+    if code != SIGKILLED or attempt is None:
+        return code
+    cell = Cell.model_validate_json(attempt.cell)
+    reason = shortage(attempt)
+    if reason and last_attempt:
+        state = Work(work, _key(cell, attempt.fingerprint), say).load()
+        outcome = saved_outcome(cell, state, "oom", reason)
+        _write(cell, outcome, provenance(attempt.fingerprint, cell.device), Path(attempt.out))
+        # for a scheduler that calls the whole job out of memory, whatever its exit status
+        finished_cell.keep(Path(attempt.out), work)
+        attempt.end(work)
+        return 0
+    line = f"{cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on"
+    failure.note(work, "train", line, resumes=True)
+    say(f"lra: {line}")
+    return code
+
+
+def _key(cell: Cell, code: str) -> str:
+    """What unfinished work belongs to."""
+    return json.dumps([cell.model_dump(mode="json"), code])
+
+
+def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -> None:
+    """The files of a cell; train.json is the last."""
+    write_beside(out / "config.yaml", to_yaml(cell).encode())
+    # one key only: safetensors writes several in an order that changes from run to run
+    facts = {"step": str(outcome.chosen_step)}
+    write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
+    write_rows(out / "history.parquet", outcome.history, CurveRow)
+    record = TrainRecord(
+        **named(cell),
+        **made_with,
+        status=outcome.status,
+        reason=outcome.reason,
+        params=outcome.params,
+        steps=outcome.steps,
+        chosen_step=outcome.chosen_step,
+        train_seconds=outcome.seconds,
+        val_accuracy=outcome.val_accuracy,
+    )
+    write_record(out / "train.json", record)
+    if outcome.status != "ok":
+        say(f"{cell.name}  status {outcome.status}: {outcome.reason}")

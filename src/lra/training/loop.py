@@ -1,0 +1,308 @@
+"""One cell: optimise, evaluate on the validation split, choose a checkpoint, survive a kill.
+
+A batch is a function of (seed, step) and every random number comes from torch's generators, whose
+state is saved; so a run that was killed and resumed gives the bits of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lra.config.cell import Cell, Training
+from lra.data.split import read_split
+from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable, unknown_energy
+from lra.models.classifier import Classifier, parameter_count
+from lra.training.batches import Batches, training_order
+from lra.training.checkpoint import Work
+from lra.training.optimizer import AdamW
+from lra.training.predict import forward, predict
+from lra.training.signals import Interrupted, Stop
+
+PROGRESS_SECONDS = 10
+
+
+def nobody(history: list[dict[str, Any]]) -> None:
+    """Watches a training."""
+
+
+@dataclass
+class Outcome:
+    """What training a cell gave; without weights where the status is not ok."""
+
+    status: str  # ok, oom, diverged, or stopped: the state is saved and this is no result yet
+    reason: str | None
+    params: int
+    steps: int
+    chosen_step: int | None
+    seconds: float
+    joules: float | None  # None where the device does not tell
+    val_accuracy: float | None
+    history: list[dict[str, Any]]
+    weights: dict[str, Tensor]
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """The rate of update `step`, counted from 1 (official code: utils/train_utils.py).
+
+    rsqrt:  rate min(1, step / warmup) / sqrt(max(step, warmup))
+    cosine: rate min(1, step / warmup) (1 + cos(pi t)) / 2, t = (step - warmup) / cycle mod 1
+    linear: rate min(1, step / warmup), falling to 0 at the last step (not of the official code)
+    """
+    rate = training.learning_rate * min(1.0, step / training.warmup)
+    if training.schedule == "rsqrt":
+        return rate / math.sqrt(max(step, training.warmup))
+    if training.schedule == "linear":
+        left = (training.steps - step) / max(1, training.steps - training.warmup)
+        return rate * min(1.0, max(0.0, left))
+    phase = max(0, step - training.warmup) / (training.cycle or training.steps) % 1.0
+    return rate * max(0.0, 0.5 * (1 + math.cos(math.pi * phase)))
+
+
+class Run:
+    """The state of one training: model, optimiser, history, best checkpoint so far."""
+
+    def __init__(self, cell: Cell, data: Path, joules: Callable[[], float | None]) -> None:
+        make_repeatable(cell.threads)
+        self.cell = cell
+        self.device = choose_device(cell.device)
+        self.train, self.val = (
+            Batches(read_split(data / f"{split}.arrow"), cell, self.device)
+            for split in ("train", "val")
+        )
+        torch.manual_seed(cell.seed)
+        self.model = Classifier(cell.encoder).to(self.device)
+        training = cell.training
+        self.optimizer = AdamW(
+            self.model.parameters(),
+            betas=training.betas,
+            eps=training.eps,
+            weight_decay=training.weight_decay,
+        )
+        self.step, self.seconds = 0, 0.0
+        self.joules = joules  # of this process
+        self.joules_before: float | None = 0.0  # of the processes that it resumes
+        self.unvalidated = False  # a validation is due at this step
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}  # step, accuracy and weights of the chosen checkpoint
+        # loss and correct answers since the last history row, summed on the device
+        self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.summed = 0
+
+    def state(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": cuda,
+            "step": self.step,
+            "seconds": self.seconds,
+            "joules": self.all_joules(),
+            "unvalidated": self.unvalidated,
+            "history": self.history,
+            "best": self.best,
+            "sums": self.sums,
+            "summed": self.summed,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.joules_before = state["joules"]
+        self.unvalidated = state["unvalidated"]
+        self.history, self.best = state["history"], state["best"]
+        self.sums, self.summed = state["sums"].to(self.device), state["summed"]
+
+    def all_joules(self) -> float | None:
+        """Of the device, over all resumptions; None where a part is unknown."""
+        own = self.joules()
+        return None if None in (own, self.joules_before) else self.joules_before + own
+
+    def update(self) -> None:
+        """One optimiser step."""
+        self.step += 1
+        training = self.cell.training
+        index = training_order(len(self.train), training.batch_size, self.cell.seed, self.step)
+        batch = self.train.at(index)
+        scores = forward(self.model, batch, self.cell)
+        loss = cross_entropy(scores, batch.labels)
+        self.optimizer.zero_grad()
+        self.model.loss(loss).backward()
+        if training.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
+        self.optimizer.step(learning_rate(training, self.step))
+        correct = (scores.detach().argmax(-1) == batch.labels).double().mean()
+        self.sums += torch.stack([loss.detach().double(), correct])
+        self.summed += 1
+
+    def record(self, split: str, loss: float, accuracy: float) -> None:
+        self.history.append(
+            {
+                "step": self.step,
+                "split": split,
+                "loss": loss,
+                "accuracy": accuracy,
+                "learning_rate": learning_rate(self.cell.training, self.step),
+                "seconds": self.seconds,
+            }
+        )
+
+    def record_training(self) -> bool:
+        """A history row of the steps since the last one; False if their loss is not finite."""
+        loss, correct = (self.sums / self.summed).tolist()
+        if not math.isfinite(loss):
+            return False
+        self.record("train", loss, 100 * correct)
+        self.sums.zero_()
+        self.summed = 0
+        return True
+
+    def validate(self, stop: Stop) -> None:
+        """Evaluate on the validation split and keep the checkpoint that the protocol wants."""
+        predictions, loss = predict(self.model, self.val, self.cell, stop)
+        accuracy = 100 * (predictions == self.val.labels).double().mean().item()
+        self.record("val", loss, accuracy)
+        last = self.cell.training.checkpoint == "last"
+        if last or not self.best or accuracy > self.best["accuracy"]:
+            weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.best = {"step": self.step, "accuracy": accuracy, "weights": weights}
+        self.unvalidated = False
+
+    def progress(self, done: int, seconds: float) -> str:
+        """A line for a person; `done` steps took `seconds` in this process."""
+        steps = self.cell.training.steps
+        speed = done / seconds
+        left = int((steps - self.step) / speed)
+        evaluated = [row["accuracy"] for row in self.history if row["split"] == "val"]
+        val = f"{evaluated[-1]:.1f} %" if evaluated else "-"
+        return (
+            f"{self.cell.name}  step {self.step:,}/{steps:,} ({100 * self.step // steps} %)  "
+            f"val accuracy {val}  {speed:.1f} steps/s  "
+            f"ETA {left // 3600}:{left // 60 % 60:02}:{left % 60:02}"
+        )
+
+
+def train(
+    cell: Cell,
+    data: Path,
+    work: Work,
+    say: Callable[[str], None] = print,
+    save_seconds: float = 30.0,
+    joules: Callable[[], float | None] = unknown_energy,
+    watch: Callable[[list[dict[str, Any]]], None] = nobody,
+    stop: Stop | None = None,
+) -> Outcome:
+    """Train a cell to its end, resuming from `work`; the caller removes `work` when all is written.
+
+    data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
+    joules: used by this process so far. watch: is given the history at every evaluation.
+    stop: once it has a signal, the state is saved after the current step, or as it was before the
+    current validation, and the outcome is `stopped`.
+    """
+    run = None
+    try:
+        run = Run(cell, data, joules)
+        return _optimise(run, work, say, save_seconds, watch, stop or Stop())
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return outcome_of(cell, run, "oom", str(error).splitlines()[0])
+
+
+def _optimise(
+    run: Run,
+    work: Work,
+    say: Callable[[str], None],
+    save_seconds: float,
+    watch: Callable[[list[dict[str, Any]]], None],
+    stop: Stop,
+) -> Outcome:
+    cell, training = run.cell, run.cell.training
+    saved = work.load()
+    if saved:
+        run.restore(saved)
+        say(f"{cell.name}  resumed at step {run.step:,}")
+    row_every = max(1, training.eval_every // 5)
+    first, carried = run.step, run.seconds
+    started = told = kept = time.monotonic()
+    while run.step < training.steps or run.unvalidated:
+        if stop.signal:
+            return _stopped(run, work, run.state(), stop)
+        if not run.unvalidated:
+            run.update()
+            run.seconds = carried + time.monotonic() - started
+            run.unvalidated = run.step == training.steps or run.step % training.eval_every == 0
+            if (run.unvalidated or run.step % row_every == 0) and not run.record_training():
+                reason = f"the loss was not finite by step {run.step}"
+                return outcome_of(cell, run, "diverged", reason)
+        if run.unvalidated:
+            before = run.state()  # a mechanism may draw random numbers in it
+            try:
+                run.validate(stop)
+            except Interrupted:
+                return _stopped(run, work, before, stop)
+            watch(run.history)
+        ends = run.step == training.steps
+        now = time.monotonic()
+        if run.step > first and (ends or now - told > PROGRESS_SECONDS):
+            say(run.progress(run.step - first, now - started))
+            told = now
+        if now - kept > save_seconds and not ends:
+            work.save(run.state())
+            kept = time.monotonic()
+    run.seconds = carried + time.monotonic() - started
+    return outcome_of(cell, run, "ok")
+
+
+def _stopped(run: Run, work: Work, state: dict[str, Any], stop: Stop) -> Outcome:
+    work.save(state)
+    steps = run.cell.training.steps
+    reason = f"stopped by {stop.signal.name} at step {run.step:,} of {steps:,}"
+    return outcome_of(run.cell, run, "stopped", reason)
+
+
+def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = None) -> Outcome:
+    """What a run gave; None where its model did not even fit into memory."""
+    best = run.best if run and status == "ok" else {}
+    return Outcome(
+        status=status,
+        reason=reason,
+        params=parameter_count(cell.encoder),
+        steps=run.step if run else 0,
+        chosen_step=best.get("step"),
+        seconds=run.seconds if run else 0.0,
+        joules=run.all_joules() if run else None,
+        val_accuracy=best.get("accuracy"),
+        history=run.history if run else [],
+        weights=best.get("weights", {}),
+    )
+
+
+def saved_outcome(cell: Cell, state: dict[str, Any] | None, status: str, reason: str) -> Outcome:
+    """What a run gave of which only the saved state is left, or not even that."""
+    state = state or {"step": 0, "seconds": 0.0, "joules": None, "history": []}
+    return Outcome(
+        status=status,
+        reason=reason,
+        params=parameter_count(cell.encoder),
+        steps=state["step"],
+        chosen_step=None,
+        seconds=state["seconds"],
+        joules=state["joules"],
+        val_accuracy=None,
+        history=state["history"],
+        weights={},
+    )
