@@ -10,7 +10,7 @@ import yaml
 from test_collect import write_cell
 
 from checkout import DATASETS, EXPERIMENT, commit_all
-from lra.archive import zip_file, jobs
+from lra.archive import jobs, zip_file
 from lra.archive.jobs import Job
 from lra.archive.redact import Private
 from lra.archive.write import archive

@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from checkout import commit_all, git
-from lra.compare import text
-from lra.results import fingerprint
-from lra.config.cell import to_yaml
 from lra.cli.__main__ import app
+from lra.compare import text
 from lra.compare.differences import compare
-from lra.core.errors import LRAError
 from lra.compare.experiment import finished
+from lra.config.cell import to_yaml
+from lra.core.errors import LRAError
 from lra.core.files import write_beside
+from lra.results import fingerprint
 from lra.results.records import (
     MemoryRow,
     PredictionRow,

@@ -9,11 +9,11 @@ from fabricated import experiment, predictions, score_row
 
 from lra.attention import Info
 from lra.core.errors import LRAError
+from lra.report.tables.shortcomings import COMPLAINTS, shortcomings
+from lra.report.tables.significance import significance
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.published import replication
 from lra.stats.summary import outcome
-from lra.report.tables.shortcomings import COMPLAINTS, shortcomings
-from lra.report.tables.significance import significance
 
 
 @pytest.mark.parametrize(

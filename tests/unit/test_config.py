@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from lra import attention
-from lra.config.schema import SCHEMAS, schema
-from lra.core.errors import LRAError
 from lra.cli.docs import page
 from lra.config.resolve import Arena, annotated
+from lra.config.schema import SCHEMAS, schema
+from lra.core.errors import LRAError
 from tiny import ROOT
 
 

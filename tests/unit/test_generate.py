@@ -21,11 +21,11 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
+from lra.core.errors import LRAError
 from lra.data import generate, listops
 from lra.data.generate import generate_dataset
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, Info, read_split, table_of
-from lra.core.errors import LRAError
 
 SMALL = {"min_length": 8, "max_length": 64, "max_depth": 4, "max_args": 5}
 TINY = {"min_length": 3, "max_length": 6, "max_depth": 2, "max_args": 3}  # 4,400 expressions

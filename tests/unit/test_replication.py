@@ -5,9 +5,9 @@ import csv
 import pytest
 from fabricated import REFERENCE, TASKS, score_row
 
+from lra.report.tables.accuracy import accuracy
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.summary import summary
-from lra.report.tables.accuracy import accuracy
 
 FIVE = [task for task in TASKS if task != "pathx"]
 LEVELS = dict(zip(FIVE, (36.0, 64.0, 57.0, 42.0, 71.0), strict=True))  # near the transformer's
