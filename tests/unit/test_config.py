@@ -11,10 +11,9 @@ import pytest
 import yaml
 
 from lra import attention
+from lra.config.resolve import Arena, annotated
 from lra.config.schema import SCHEMAS, schema
 from lra.core.errors import LRAError
-from lra.cli.docs import page
-from lra.config.resolve import Arena, annotated
 from tiny import ROOT
 
 
@@ -68,10 +67,6 @@ def test_the_default_experiment_has_one_model_per_family():
     models = Arena.read(ROOT / "config/config.yaml").experiment.models
     families = [attention.info(model).family for model in models]
     assert sorted(families) == sorted(get_args(get_type_hints(attention.Info)["family"]))
-
-
-def test_the_page_of_mechanisms_is_what_lra_mechanisms_writes():
-    assert (ROOT / "src/lra/attention/README.md").read_text() == page()
 
 
 @pytest.mark.parametrize(
