@@ -9,7 +9,8 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
-min_version("9.10")  # has snakemake.scheduling; only the version in envs/requirements.txt is tested
+# Earlier ones lack snakemake.scheduling. Only the version in envs/requirements.txt is tested.
+min_version("9.10")
 
 # Jobs run the code of this checkout, and fingerprints read it, wherever the environment was made.
 ROOT = Path(workflow.basedir)

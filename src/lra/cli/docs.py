@@ -59,7 +59,7 @@ def diagram(root: Path) -> str:
     command = ["-m", "snakemake", "--forceall", "--rulegraph", "mermaid-js", "--", "archive"]
     done = subprocess.run([sys.executable, *command], cwd=root, capture_output=True, text=True)
     if done.returncode:
-        raise LRAError(f"snakemake --rulegraph: {done.stderr.strip()}")
+        raise LRAError(f"snakemake --rulegraph: {done.stderr.strip().splitlines()[-1]}")
     rules = dict(re.findall(r"(id\d+)\[(\w+)\]", done.stdout))
     stages = {key: STAGES.get(rule, rule) for key, rule in rules.items()}
     pairs = re.findall(r"(id\d+) --> (id\d+)", done.stdout)
