@@ -26,6 +26,7 @@ QUADRATIC = {"transformer", "synthesizer", "transformer-materialised"}
 
 def score_row(task="text", model="linear", seed=0, **changes) -> dict:
     row = {"experiment": "demo", "protocol": "official", "task": task, "model": model, "seed": seed}
+    row |= {"mechanism": model, "dataset": task}
     row |= {"status": "ok", "accuracy": 60.0, "val_accuracy": 61.0, "loss": 0.7, "n_test": 2000}
     row |= {"chance": TASKS.get(task, 50.0), "params": 100_000, "steps": 500, "train_seconds": 60.0}
     row |= {
