@@ -1,10 +1,13 @@
 """Plausible results of an experiment that was never run."""
 
+import csv
 import math
 from pathlib import Path
 
 import numpy as np
 
+from lra.report import registry
+from lra.report.tables.write import write
 from lra.results.records import (
     HistoryRow,
     MemoryRow,
@@ -147,3 +150,11 @@ def answers(folder: Path) -> None:
         pairs = [{"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)]
         cell = folder / "cells" / row["task"] / row["model"] / f"seed{row['seed']}"
         write_rows(cell / "predictions.parquet", pairs, PredictionRow)
+
+
+def table(name: str, root: Path) -> tuple[list[dict], str]:
+    """Write a table of the experiment in `root`: the lines of its csv, and its Markdown."""
+    stem = root / name
+    write(registry.table(name), root, stem, REFERENCE / "scores.csv")
+    with stem.with_suffix(".csv").open() as file:
+        return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()
