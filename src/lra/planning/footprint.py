@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from lra.models.classifier import Classifier
+from lra.models.flops import flops
 from lra.planning.estimate import Footprint, Load
 
 
@@ -54,8 +54,7 @@ class Ledger(TorchDispatchMode):
         if (fresh or func._schema.is_mutable) and func not in (EMPTY, EMPTY_STRIDED):
             self.kernels += 1
             self.traffic += sum(map(touched, (*given, *made)))
-        if count := flop_registry.get(func._overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=out)
+        self.flops += flops(func, args, kwargs, out)
         return out
 
     def meet(self, tensor: Tensor) -> None:
