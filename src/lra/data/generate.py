@@ -27,10 +27,10 @@ from typing import Any
 import pyarrow as pa
 
 from lra.core.errors import LRAError
-from lra.core.files import one_line, sigterm_unwinds
+from lra.core.files import one_line, sha256, sigterm_unwinds
 from lra.core.progress import progress
 from lra.core.schema import Strict, checked
-from lra.data.manifest import MANIFEST, sha256, write_manifest
+from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, write_split
 
 AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from lra.core.errors import LRAError
-from lra.core.files import one_line, set_aside, sigterm_unwinds
+from lra.core.files import one_line, set_aside, sha256, sigterm_unwinds
 from lra.core.progress import progress
 from lra.core.schema import Strict, checked
-from lra.data.manifest import MANIFEST, sha256, write_manifest
+from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, Info, SplitWriter
 
 Sizes = dict[str, int]  # split -> examples
