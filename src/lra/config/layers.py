@@ -1,4 +1,4 @@
-"""The layers of a value: what each file says of a cell, joined, checked, traced to its place."""
+"""Joins what each file says of a cell, checks it, and notes in which file each value stands."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, Task, load
+from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError, nearest, one_of
-from lra.core.schema import complain, leaves
+from lra.core.schema import checked, complain, leaves
 from lra.data.recipe import Archive, Dataset
 from lra.data.sources import check_source
 
@@ -53,11 +53,7 @@ class Arena:
     @classmethod
     def read(cls, file: Path, sources: bool = True) -> Arena:
         """The experiment of one file; config/ is the folder that it lies in."""
-        try:
-            given = yaml.safe_load(file.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise LRAError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
+        return cls.open(read_yaml(file), [file.resolve()], file.resolve().parent.parent, sources)
 
     def check(self, sources: bool) -> None:
         """Resolve everything once, so that a mistake stops the plan and not a job."""
@@ -221,13 +217,9 @@ def _stems(root: Path, folder: str) -> list[str]:
 
 @cache
 def datasets(root: Path) -> dict[str, Dataset]:
-    checked = {}
-    for name, entry in yaml.safe_load((root / "config/datasets.yaml").read_text()).items():
-        try:
-            checked[name] = Dataset.model_validate(entry)
-        except ValidationError as error:
-            raise complain(f"config/datasets.yaml: {name}", error, Dataset) from None
-    return checked
+    where = "config/datasets.yaml"
+    entries = read_yaml(root / where, where)
+    return {name: checked(Dataset, entry, f"{where}: {name}") for name, entry in entries.items()}
 
 
 @cache
@@ -248,7 +240,7 @@ def _model(root: Path, name: str) -> Model:
 def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
     """The file in which a top-level key stands, the last one winning; else the command line."""
     for file in reversed(files):
-        if key in (yaml.safe_load(file.read_text()) or {}):
+        if key in read_yaml(file):
             return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
     return "--config" if key is not None else None
 

@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def make_repeatable(threads: int) -> None:
-    """Deterministic kernels, and as many threads as configured: their number changes the bits of sums."""
+    """Deterministic kernels and a fixed number of threads, which changes the bits of sums."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     # use_deterministic_algorithms(True) is the same, but imports torch's compiler: 1.3 s
@@ -46,7 +46,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch's CUDA allocator raises its own class; other allocators raise a RuntimeError that says so."""
+    """torch's CUDA allocator raises its own class, other allocators a RuntimeError that says so."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
     )

@@ -41,7 +41,7 @@ def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
 
 
 def forget_taken(experiment: Path) -> None:
-    """Delete the copies of cells whose outputs exist. For the end of a run, when no job can fail."""
+    """Delete the copies of cells whose outputs exist; for the end of a run."""
     for kept in experiment.glob("work/*/*/seed*.finished"):
         seed = kept.name.removesuffix(".finished")
         cell = experiment / "cells" / kept.parent.relative_to(experiment / "work") / seed
