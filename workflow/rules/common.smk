@@ -1,4 +1,4 @@
-# The experiment, checked, and what rules ask of it.
+# The experiment, checked, and what the rules need of it.
 import functools
 import os
 import re
@@ -54,11 +54,10 @@ def every_core(wildcards):
 
 
 def is_last_attempt(wildcards, attempt):
-    """A resource and no param: another attempt is no reason to run again. 1 or 0.
+    """1 or 0. A resource and not a param, so that another attempt is no reason to run again.
 
-    Slurm fails a job in which the kernel has killed something for lack of memory, even where the
-    job then ends well. So the last attempt to train is the last but one of all: what it has found,
-    the last takes.
+    Slurm marks a job as failed after any OOM kill inside it, even where the job then ends well. So
+    the last attempt but one is the last that trains; the last attempt collects its result.
     """
     if workflow.is_main_process:
         retries = workflow.execution_settings.retries
@@ -71,8 +70,8 @@ def data_folder(wildcards):
 
 
 def splits_of(*names):
-    """Large files are compared by time, so a data set's checksums stand for its splits: making the
-    same bytes again trains nothing again, other bytes do."""
+    """The splits and their checksums. Only the checksums trigger reruns, so that making the same
+    bytes again retrains nothing."""
 
     def paths(wildcards):
         folder = data_folder(wildcards)
@@ -111,7 +110,7 @@ def profile_code(wildcards):
 
 
 def what_ran(wildcards):
-    """The commit and its changes: with others it is another archive."""
+    """The commit and its changes, so that a change makes a new archive."""
     try:
         return commit_and_changes(ROOT)
     except LRAError as error:
@@ -125,7 +124,9 @@ def one_of_names(names):
 
 def archive_of(wildcards):
     """Kept when it is older or newer than the data set: its checksum is a param."""
-    return ancient(f"{layout.DOWNLOADS}/{arena.dataset(wildcards.dataset).archive.file}")
+    return ancient(
+        f"{layout.DOWNLOADS}/{arena.dataset(wildcards.dataset).archive.file}"
+    )
 
 
 def archive_json(wildcards):
@@ -193,7 +194,9 @@ def inputs_of(find):
         item = find(name)
         known = {what: in_results(layout.PARQUET, what=what) for what in PARQUET}
         known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv")]
-        known["efficiency"] = [str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")]
+        known["efficiency"] = [
+            str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")
+        ]
         if "cells" in item.reads:
             known["cells"] = every_cell(layout.PREDICTIONS)
         return [file for name in item.reads for file in known[name]]
@@ -220,4 +223,3 @@ def same_configuration():
         (["--configfile", *files] if files else [])
         + (["--config", *values] if values else [])
     )
-

@@ -1,6 +1,6 @@
 # Data sets, shared by all experiments: results/data/<dataset>/
-# Outputs are marked `update`, for Snakemake removes others before a job: another folder that shares the
-# data may have made them since this one's plan. The verbs keep what is whole and by the same recipe.
+# Snakemake deletes ordinary outputs before a job. Another folder that shares the data may have made
+# them since this plan, so they are `update` outputs. The verbs keep what the same recipe made.
 
 SPLITS = {
     split: update(f"results/data/{{dataset}}/{split}.arrow")
@@ -20,7 +20,7 @@ rule data:
 
 
 rule download:
-    """An archive, verified; it stays, for it may be gigabytes and serve several data sets."""
+    """A verified download. It is kept, because several data sets may need it."""
     output:
         archive=update("results/data/downloads/{file}"),
     log:
@@ -43,7 +43,7 @@ rule download:
 
 
 rule prepare:
-    """A data set of an archive; it is never unpacked to disk."""
+    """A data set from a download, which is never unpacked to disk."""
     input:
         archive=archive_of,
     output:

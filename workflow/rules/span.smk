@@ -5,7 +5,9 @@ rule span:
     """The span of every listed cell, and their figure."""
     input:
         in_results(layout.PARQUET, what=["span"]),
-        in_results(f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]),
+        in_results(
+            f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]
+        ),
 
 
 rule measure_span:

@@ -1,4 +1,4 @@
-"""From the files in config/ to cells: layers joined, checked, and traced to where a value stands.
+"""From the files in config/ to cells: joins layers, checks them, and notes where each value stands.
 
 A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
 model's file, the protocol (its defaults, its task, its task's model), the experiment's overrides.
@@ -37,7 +37,7 @@ class Arena:
     ) -> Arena:
         """Check `given`, Snakemake's merged config, which came from `files` or the command line.
 
-        sources: check data sets by the modules that make them, too; their imports take a second.
+        sources: also check the options of each data set's source; that imports a module, for a second.
         """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
@@ -56,7 +56,7 @@ class Arena:
         return cls.open(read_yaml(file), [file.resolve()], file.resolve().parent.parent, sources)
 
     def check(self, sources: bool) -> None:
-        """Resolve everything once, so that a mistake stops the plan and not a job."""
+        """Resolve everything once, so that a mistake stops the plan, not a job."""
         experiment = self.experiment
         for key, values, choices in (
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
@@ -122,7 +122,7 @@ class Arena:
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
         entry = _task(self.root, task)
-        facts = _model(self.root, model)
+        file = _model(self.root, model)
         dataset = datasets(self.root)[self.dataset_name(task)]
         protocol = self.protocol
         rules = protocol.tasks[task]
@@ -130,7 +130,7 @@ class Arena:
         layers: list[Layer] = [
             (f"config/tasks/{task}.yaml", sections(entry)),
             ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
-            (f"config/models/{model}.yaml", {"encoder": {"options": facts.options}}),
+            (f"config/models/{model}.yaml", {"encoder": {"options": file.options}}),
             (f"{where}: defaults", sections(protocol.defaults)),
             (f"{where}: tasks.{task}", sections(rules)),
         ]
@@ -183,15 +183,15 @@ class Arena:
 
     def profile_point(self, name: str, length: int) -> ProfilePoint:
         model, changed = self.profile_models()[name]
-        facts = _model(self.root, model)
-        mechanism = facts.attention or model
+        file = _model(self.root, model)
+        mechanism = file.attention or model
         profile = self.experiment.profile
         values, sources = join(
             [
                 (f"{self.where}: profile", {"encoder": profile.encoder}),
                 (
                     f"config/models/{model}.yaml",
-                    {"encoder": {"options": {**facts.options, **changed}}},
+                    {"encoder": {"options": {**file.options, **changed}}},
                 ),
             ]
         )

@@ -220,7 +220,7 @@ def _optimise(
         say(f"{cell.name}  resumed at step {run.step:,}")
     row_every = max(1, training.eval_every // 5)
     first, carried = run.step, run.seconds
-    started = told = kept = time.monotonic()
+    started = reported = saved_at = time.monotonic()
     while run.step < training.steps or run.unvalidated:
         if stop.signal:
             return _stopped(run, work, run.state(), stop)
@@ -240,12 +240,12 @@ def _optimise(
             watch(run.history)
         ends = run.step == training.steps
         now = time.monotonic()
-        if run.step > first and (ends or now - told > PROGRESS_SECONDS):
+        if run.step > first and (ends or now - reported > PROGRESS_SECONDS):
             say(run.progress(run.step - first, now - started))
-            told = now
-        if now - kept > save_seconds and not ends:
+            reported = now
+        if now - saved_at > save_seconds and not ends:
             work.save(run.state())
-            kept = time.monotonic()
+            saved_at = time.monotonic()
     run.seconds = carried + time.monotonic() - started
     return outcome_of(cell, run, "ok")
 
