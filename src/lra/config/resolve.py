@@ -1,4 +1,4 @@
-"""From the files in config/ to cells: joins layers, checks them, and notes where each value stands.
+"""From the files in config/ to cells: layers are joined and checked, values keep their source.
 
 A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
 model's file, the protocol (its defaults, its task, its task's model), the experiment's overrides.
@@ -37,7 +37,7 @@ class Arena:
     ) -> Arena:
         """Check `given`, Snakemake's merged config, which came from `files` or the command line.
 
-        sources: also check the options of each data set's source; that imports a module, for a second.
+        sources: also check the options of data sets, which takes a second of imports.
         """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
