@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from lra.data.pathfinder import PathfinderConfig, _stimuli
+from lra.data.pathfinder import PathfinderConfig, stimuli
 from lra.data.pathfinder_kernel import SPAN
 
 
@@ -22,7 +22,7 @@ def counts(
     rng = np.random.default_rng(np.random.SeedSequence([seed, size, contour_length]))
     total = np.zeros((2, steps), int)
     for start in range(0, images, 500):
-        _, labels, _, truth = _stimuli(config, rng, min(500, images - start))
+        _, labels, _, truth = stimuli(config, rng, min(500, images - start))
         distance = np.hypot(truth[:, 0] - truth[:, 2], truth[:, 1] - truth[:, 3])
         step = np.minimum((steps * distance / (SPAN * size)).astype(int), steps - 1)
         np.add.at(total, (labels, step), 1)
