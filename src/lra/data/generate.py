@@ -1,8 +1,8 @@
-"""Generated data sets: many processes draw chunks, one writes them in order, without duplicates.
+"""Generated data sets: worker processes draw chunks; one process drops duplicates and writes.
 
-A task module ``lra.data.<name>`` provides ``Config`` (a `Strict` schema), ``CHUNK`` (examples a
-chunk), ``chunk(config, seed, index) -> pa.Table`` (pure) and ``info(config) -> Info``. As chunks
-are pure and are used in the order of their index, the bytes do not depend on the number of workers.
+A task module ``lra.data.<name>`` provides ``Config`` (a `Strict` schema), ``CHUNK`` (examples per
+chunk), ``chunk(config, seed, index) -> pa.Table`` (a pure function) and ``info(config) -> Info``.
+Chunks are used in the order of their index, so the bytes do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, write_split
 
-AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
-MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted
+AHEAD = 2  # chunks in flight per worker: bounds memory, evens out slow chunks
+MAX_STALE = 20  # chunks in a row with almost nothing new, after which the search ends
 
 Keyed = tuple[pa.Table, list[bytes]]  # a chunk and a digest of each row's tokens
 
@@ -52,10 +52,10 @@ def keyed(table: pa.Table) -> Keyed:
 
 
 def distinct(chunks: Iterable[Keyed]) -> Iterator[pa.Table]:
-    """The chunks without the rows whose tokens occurred before; raises LRAError when none are new.
+    """The chunks without rows whose tokens occurred before.
 
-    An endless stream with few different examples would be searched for ever: a chunk is stale when
-    fewer than one row in 1000 is new, and MAX_STALE of these in a row end the search.
+    An endless stream with few different examples would be searched for ever. So a chunk is stale
+    when fewer than one row in 1000 is new, and MAX_STALE of these in a row raise LRAError.
     """
     seen: set[bytes] = set()
     stale = 0
@@ -101,7 +101,7 @@ def _draw(module_name: str, config: Strict, seed: int, index: int) -> Keyed:
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed parent cannot stop its workers."""
+    """Ignore Ctrl-C, which the parent handles, and end with the parent, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def follow() -> None:
@@ -160,7 +160,7 @@ def generate_dataset(
     workers = min(workers, math.ceil(total / module.CHUNK))
     manifest = out / MANIFEST
     with one_line(manifest):
-        manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
+        manifest.unlink(missing_ok=True)  # it describes the splits that are being replaced
     splits = {}
     with (
         sigterm_unwinds(),

@@ -1,4 +1,4 @@
-"""dataset.json: what vouches for the splits of a data set, by rows and SHA-256."""
+"""dataset.json: the rows and SHA-256 of each split of a data set."""
 
 from __future__ import annotations
 
