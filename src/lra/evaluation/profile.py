@@ -56,9 +56,8 @@ class Workload:
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
         self.optimizer = AdamW(self.model.parameters())
-        shape = (point.batch_size, point.length)
-        tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
-        self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
+        shape = (point.batch_size, encoder.towers, point.length)
+        self.tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
         self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
         self.trained = 0  # steps
 

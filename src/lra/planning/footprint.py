@@ -9,7 +9,6 @@ is trained. Mechanisms that work one head at a time on a CPU do so only for `Loa
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -154,12 +153,8 @@ def footprint(load: Load) -> Footprint:
     )
 
 
-def inputs(load: Load, batch_size: int) -> Iterable:
-    """Tokens and masks as `Classifier` takes them, every sequence at full length."""
-    shape = (batch_size, load.encoder.max_len)
-    towers = load.encoder.towers
-    tokens = tuple(torch.zeros(shape, dtype=torch.int32) for _ in range(towers))
-    masks = tuple(torch.ones(shape, dtype=torch.bool) if load.pads else None for _ in tokens)
-    if towers == 1:
-        return tokens[0], masks[0]
-    return tokens, masks if load.pads else None
+def inputs(load: Load, batch_size: int) -> tuple[Tensor, Tensor | None]:
+    """Tokens and mask as `Classifier` takes them, every sequence at full length."""
+    shape = (batch_size, load.encoder.towers, load.encoder.max_len)
+    mask = torch.ones(shape, dtype=torch.bool) if load.pads else None
+    return torch.zeros(shape, dtype=torch.int32), mask
