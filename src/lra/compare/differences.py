@@ -52,8 +52,6 @@ class Change:
     task: str
     model: str
     cells: list[Cell]
-    only_a: list[int]
-    only_b: list[int]
     n: int  # seeds that are ok in both: the values below are over these
     a: float | None = None
     b: float | None = None
@@ -170,15 +168,12 @@ def _same(a: Results, b: Results, key: Key) -> str:
 
 
 def _change(a: Results, b: Results, task: str, model: str, same: dict[Key, str]) -> Change:
-    of_a, of_b = ([s for t, m, s in side.rows if (t, m) == (task, model)] for side in (a, b))
-    keys = [(task, model, seed) for seed in sorted(set(of_a) & set(of_b))]
+    keys = sorted(key for key in same if key[:2] == (task, model))
     ok = [key for key in keys if a.rows[key]["status"] == b.rows[key]["status"] == "ok"]
     change = Change(
         task,
         model,
         [_cell(a, b, key, same[key]) for key in keys],
-        only_a=[seed for seed in of_a if seed not in of_b],
-        only_b=[seed for seed in of_b if seed not in of_a],
         n=len(ok),
         same=min((same[key] for key in keys), key=LEVELS.index),
     )
