@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from lra.config.cell import Cell, Encoder, Precision, ProfilePoint
 from lra.config.resolve import Arena
@@ -73,19 +73,30 @@ class Load:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """Of one training step and one evaluation batch, see `footprint.Ledger`."""
+class Work(NamedTuple):
+    """Of one step, see `footprint.Ledger`."""
 
+    flops: int
+    traffic: int  # bytes read and written
+    kernels: int
+    bytes: int  # of all tensors, at the peak
+
+    def seconds(self, machine: Estimate) -> float:
+        """On a machine that computes, moves bytes and starts kernels at the same time."""
+        return max(
+            self.flops / (machine.teraflops * 1e12),
+            self.traffic / (machine.bandwidth_gb_s * GB),
+            self.kernels * machine.kernel_us * 1e-6,
+        )
+
+
+class Footprint(NamedTuple):
     params: int
-    train_flops: int
-    train_traffic: int  # bytes read and written
-    train_kernels: int
-    train_bytes: int  # of all tensors, at the peak
-    eval_flops: int
-    eval_traffic: int
-    eval_kernels: int
-    eval_bytes: int
+    train: Work  # of one training step
+    eval: Work  # of one evaluation batch
+
+
+COLUMNS = ["params", *(f"{step}_{name}" for step in ("train", "eval") for name in Work._fields)]
 
 
 @dataclass(frozen=True)
@@ -104,26 +115,24 @@ def read_cache(path: Path) -> dict[str, Footprint]:
     """Footprints by `Load.key`; raises LRAError naming the file where it is no such table."""
     if not path.exists():
         return {}
-    names = [field.name for field in fields(Footprint)]
+    found = {}
     try:
-        lines = csv.DictReader(path.read_text().splitlines())
-        return {line["key"]: Footprint(*(int(line[name]) for name in names)) for line in lines}
+        for line in csv.DictReader(path.read_text().splitlines()):
+            params, *values = (int(line[name]) for name in COLUMNS)
+            found[line["key"]] = Footprint(params, Work(*values[:4]), Work(*values[4:]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise LRAError(f"{path}: not a table of estimates ({error!r}); delete it") from None
+    return found
 
 
 def add_to_cache(path: Path, found: list[tuple[Load, Footprint]]) -> None:
-    """Append rows; the pipeline finds them by key, the other columns tell people what they are."""
-    described = ["attention", "max_len", "batch_size"]
-    header = ["key", *described, *(field.name for field in fields(Footprint))]
+    """Append rows; the pipeline finds them by key, the next three columns are for people."""
+    header = ["key", "attention", "max_len", "batch_size", *COLUMNS]
     text = path.read_text() if path.exists() else ",".join(header) + "\n"
-    sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    for load, footprint in found:
-        encoder = load.encoder
-        about = (load.key, encoder.attention, encoder.max_len, load.batch_size)
-        writer.writerow([*about, *astuple(footprint)])
-    write_beside(path, (text + sink.getvalue()).encode())
+    for load, step in found:
+        about = (load.key, load.encoder.attention, load.encoder.max_len, load.batch_size)
+        text += ",".join(map(str, (*about, step.params, *step.train, *step.eval))) + "\n"
+    write_beside(path, text.encode())
 
 
 def loads(arena: Arena) -> list[Load]:
@@ -140,23 +149,6 @@ def loads(arena: Arena) -> list[Load]:
         for length in experiment.profile.lengths
     )
     return list({load.key: load for load in (*cells, *points)}.values())
-
-
-def seconds(flops: int, traffic: int, kernels: int, machine: Estimate) -> float:
-    """Of one step, on a machine that does all three at the same time."""
-    return max(
-        flops / (machine.teraflops * 1e12),
-        traffic / (machine.bandwidth_gb_s * GB),
-        kernels * machine.kernel_us * 1e-6,
-    )
-
-
-def train_seconds(step: Footprint, machine: Estimate) -> float:
-    return seconds(step.train_flops, step.train_traffic, step.train_kernels, machine)
-
-
-def eval_seconds(step: Footprint, machine: Estimate) -> float:
-    return seconds(step.eval_flops, step.eval_traffic, step.eval_kernels, machine)
 
 
 def dataset_bytes(dataset: Dataset, encoder: Encoder, examples: int, wide: int) -> int:
@@ -188,13 +180,13 @@ class Estimates:
         batches = evaluations * math.ceil(dataset.val / training.eval_batch_size)
         batches += math.ceil(dataset.test / training.eval_batch_size)
         slower, basis = self.slowdown(cell)
-        time = training.steps * train_seconds(step, self.machine)
-        time += batches * eval_seconds(step, self.machine)
+        time = training.steps * step.train.seconds(self.machine)
+        time += batches * step.eval.seconds(self.machine)
         data = dataset_bytes(dataset, cell.encoder, dataset.train + dataset.val, 4)
-        peak = max(step.train_bytes, step.eval_bytes) + data
+        peak = max(step.train.bytes, step.eval.bytes) + data
         return Costs(
             params=step.params,
-            teraflops=step.train_flops / 1e12,
+            teraflops=step.train.flops / 1e12,
             peak_bytes=peak,
             fits=peak <= self.machine.device_memory_gb * GB,
             hours=slower * time / 3600,
@@ -210,7 +202,7 @@ class Estimates:
             step = self.cache.get(Load.of_point(point).key)
             speed, batch_size, device = self.speeds[cell.model, length]
             if step and batch_size == point.batch_size:
-                expected = train_seconds(step, self.machine)
+                expected = step.train.seconds(self.machine)
                 return 1 / speed / expected, f"measured at {length:,} tokens on {device}"
         return 1.0, None
 

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from lra.models.classifier import Classifier
 from lra.models.flops import flops
-from lra.planning.estimate import Footprint, Load
+from lra.planning.estimate import Footprint, Load, Work
 
 
 class Ledger(TorchDispatchMode):
@@ -41,6 +41,9 @@ class Ledger(TorchDispatchMode):
         """Count from zero; tensors that are alive still count."""
         self.flops = self.traffic = self.kernels = 0
         self.peak = self.live
+
+    def work(self) -> Work:
+        return Work(self.flops, self.traffic, self.kernels, self.peak)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -137,20 +140,15 @@ def footprint(load: Load) -> Footprint:
             with half:
                 scores = model(*inputs(load, load.batch_size)).float()
             model.loss(cross_entropy(scores, labels)).backward()
-            train = (ledger.flops, ledger.traffic, ledger.kernels)
+            train = ledger.work()
             optimizer.step()
         del scores
-        train_bytes = ledger.peak
+        train = train._replace(bytes=ledger.peak)  # the update's included
         model.eval()
         ledger.restart()
         with torch.no_grad(), half:
             model(*inputs(load, load.eval_batch_size))
-    return Footprint(
-        sum(p.numel() for p in best),
-        *train,
-        train_bytes,
-        *(ledger.flops, ledger.traffic, ledger.kernels, ledger.peak),
-    )
+    return Footprint(sum(p.numel() for p in best), train, ledger.work())
 
 
 def inputs(load: Load, batch_size: int) -> tuple[Tensor, Tensor | None]:
