@@ -67,11 +67,6 @@ class Change:
     same: str = "no"  # the lowest of its cells
 
     @property
-    def seeds(self) -> list[int]:
-        """Those in both."""
-        return [cell.seed for cell in self.cells]
-
-    @property
     def name(self) -> str:
         return f"{self.task}/{self.model}"
 
@@ -92,6 +87,7 @@ class Ratio:
 class Comparison:
     a: Results
     b: Results
+    shared: list[Key]  # cells in both
     changes: list[Change]
     only_a: list[Key]
     only_b: list[Key]
@@ -100,10 +96,6 @@ class Comparison:
     notes: list[str] = field(default_factory=list)  # what limits the comparison
     statuses: list[StatusChange] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
-
-    @property
-    def shared(self) -> list[Key]:
-        return [key for key in self.a.rows if key in self.b.rows]
 
     @property
     def untested(self) -> list[Change]:
@@ -131,6 +123,7 @@ def compare(a: Results, b: Results) -> Comparison:
     comparison = Comparison(
         a,
         b,
+        shared,
         changes,
         only_a=[key for key in a.rows if key not in b.rows],
         only_b=[key for key in b.rows if key not in a.rows],
