@@ -17,7 +17,7 @@ import rocrate
 import yaml
 
 from checkout import Checkout, commit_all
-from forged import entries_of, forged
+from forged import entries_of, forged, read
 from lra.archive import zip_file
 from lra.archive.verify import verify
 
@@ -58,7 +58,7 @@ def archived(finished, tmp_path_factory) -> Archived:
 
 
 def edited(archived: Archived, path: Path, name: str, old: str, new: str) -> Path:
-    text = zip_file.read(archived.zip, name).decode()
+    text = read(archived.zip, name).decode()
     assert re.search(old, text), text
     return forged(path, archived.zip, **{name: re.sub(old, new, text, count=1).encode()})
 
@@ -104,12 +104,12 @@ def test_restored_there_is_nothing_to_do_and_a_changed_model_reruns_alone(archiv
 
 
 def test_with_checkpoints_and_data_it_is_whole(archived, tmp_path):
-    targets = json.loads(zip_file.read(archived.zip, "archive.json"))["targets"]
+    targets = json.loads(read(archived.zip, "archive.json"))["targets"]
     path = tmp_path / "whole.zip"
     done = archived.lra("archive", "--experiment", "config/tiny.yaml", "--out", path,
                         "--checkpoints", "--data", *targets, **archived.environment)  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert json.loads(zip_file.read(path, "archive.json"))["omitted"] == {}
+    assert json.loads(read(path, "archive.json"))["omitted"] == {}
     assert {*entries_of(path)} - {*entries_of(archived.zip)} == {
         name.relative_to(archived.folder).as_posix()
         for pattern in ("data/*/*.arrow", "tiny/cells/*/*/*/*.safetensors")
@@ -124,7 +124,7 @@ def test_with_checkpoints_and_data_it_is_whole(archived, tmp_path):
 
 
 def test_the_same_results_give_the_same_bytes_at_another_time_and_place(archived, tmp_path):
-    about = json.loads(zip_file.read(archived.zip, "archive.json"))
+    about = json.loads(read(archived.zip, "archive.json"))
     targets = about["targets"][::-1]
     before = os.umask(0o077)
     try:
@@ -217,7 +217,7 @@ def test_an_edit_with_sums_to_match_is_found(archived, tmp_path, name, old, new,
 def test_an_edited_table_figure_and_parquet_are_found_and_named(archived, tmp_path):
     names = ["tables/accuracy.csv", "figures/speed.svg", "figures/speed.png", "scores.parquet"]
     names = [f"results/tiny/{name}" for name in names]
-    csv, svg, png = (zip_file.read(archived.zip, name) for name in names[:3])
+    csv, svg, png = (read(archived.zip, name) for name in names[:3])
     zip_file.extract(archived.zip, tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / names[3])
     pq.write_table(table.slice(1), tmp_path / "scores.parquet")
