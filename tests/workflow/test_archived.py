@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import rocrate
 import yaml
 
 from checkout import Checkout, commit_all
@@ -161,45 +160,15 @@ def test_what_is_private_in_the_source_stops_it(archived, tmp_path):
     assert not (tmp_path / "x.zip").exists()
 
 
-def test_the_validator_of_the_profile_finds_nothing(archived, tmp_path, monkeypatch):
-    """roc-validator, with the terms that come with rocrate in the place of the network's."""
-    from rocrate_validator import models, services
-    from rocrate_validator.utils import document_loader
-
-    terms = json.loads(
-        Path(rocrate.__file__).with_name("data").joinpath("ro-crate.jsonld").read_text()
-    )
-    terms = {name: term.replace("bioschemas.org/terms/", "bioschemas.org/") if isinstance(term, str)
-             else term for name, term in terms["@context"].items()}  # fmt: skip
-    run = {"resourceUsage": "https://w3id.org/ro/terms/workflow-run#resourceUsage"}
-    monkeypatch.setattr(
-        document_loader, "_fetch_json_ld",
-        lambda url: {"@context": run if "workflow-run" in url else terms},
-    )  # fmt: skip
-    zip_file.extract(archived.zip, tmp_path / "crate")
-    found = services.validate(
-        services.ValidationSettings(
-            rocrate_uri=str(tmp_path / "crate"), profile_identifier="provenance-run-crate",
-            requirement_severity=models.Severity.REQUIRED, offline=True,
-            cache_path=tmp_path / "cache",
-        )
-    )  # fmt: skip
-    # two checks fetch the context's address; all others ran
-    lines = {issue.message for issue in found.get_issues()}
-    assert {
-        line for line in lines if "Unable to retrieve the JSON-LD context" not in str(line)
-    } == set()
-
-
 @pytest.mark.parametrize(
     "name, old, new, line",
     [
         (f"{LINEAR}/score.json", r'"accuracy": [\d.]+', '"accuracy": 99.0',
          rf"{LINEAR}/score.json: accuracy 99.0 is not the [\d.]+ of predictions.parquet"),
         ("ro-crate-metadata.json", rf'"lra evaluate --cell {LINEAR}', '"lra evaluate --cell other',
-         f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: not what the archive gives"),
+         f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: .*, but other files give .*"),
         ("ro-crate-metadata.json", r'"HowToStep"', '"HowToLeap"',
-         "ro-crate-metadata.json: #control/.*: instrument leads to no HowToStep"),
+         "ro-crate-metadata.json: #step/.*: @type: 'HowToLeap', but other files give 'HowToStep'"),
         ("archive.json", r'"tree": "\w', '"tree": "x',
          "source: with source.patch it is not the tree of archive.json"),
         ("source.patch", r"not in git", "not in hg",
