@@ -8,8 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -74,26 +73,36 @@ class Source:
 def state(root: Path) -> str:
     """The commit, with a hash of the changes where there are any: the archive depends on both.
 
-    Raises LRAError where the folder is no git checkout.
+    Raises LRAError as `read` does.
     """
-    commit, _ = _head(root)
-    with _staged(root) as index:
-        patch = _git(root, *DIFF, env=index)
-    return commit + (f"+{hashlib.sha256(patch).hexdigest()[:16]}" if patch else "")
+    found = read(root)
+    changes = hashlib.sha256(found.patch).hexdigest()[:16]
+    return f"{found.commit}+{changes}" if found.patch else found.commit
 
 
 def read(root: Path) -> Source:
     """The files of the commit, and those of the checkout that git does not ignore.
 
-    Raises LRAError where the folder is no git checkout, or has submodules.
+    Raises LRAError where `root` is not the folder of a git checkout, or has submodules.
     """
-    commit, time = _head(root)
-    committed = _files(root, commit)
-    with _staged(root) as index:
+    line = _git(root, "log", "-1", "--no-show-signature", "--format=%H %ct").decode()
+    commit, time = line.split()
+    inside = _git(root, "rev-parse", "--show-prefix").decode().strip()
+    if inside:
+        raise LRAError(
+            f"{root}: is the folder {inside} of a git checkout; an archive wants a whole one"
+        )
+    objects = _git(root, "rev-parse", "--git-path", "objects").decode().strip()
+    # all changes are staged in an index of our own: the checkout's `.git` stays as it is
+    with tempfile.TemporaryDirectory(prefix="lra-git-") as name:
+        index = {**os.environ, "GIT_INDEX_FILE": f"{name}/index", "GIT_OBJECT_DIRECTORY": name,
+                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((root / objects).resolve())}  # fmt: skip
+        _git(root, "read-tree", "HEAD", env=index)
+        _git(root, "add", "--all", ".", env=index)
         patch = _git(root, *DIFF, env=index)
         tree = _git(root, "write-tree", env=index).decode().strip()
-        now = _files(root, tree, index) if patch else committed
-    return Source(commit, time, committed, now, patch)
+        now = _files(root, tree, index)
+    return Source(commit, int(time), _files(root, commit), now, patch)
 
 
 def files_in(folder: Path) -> dict[str, Entry]:
@@ -154,33 +163,6 @@ def _entry(path: Path) -> Entry:
     if path.is_symlink():
         return Entry(path.readlink().as_posix().encode(), LINK)
     return Entry(path, PROGRAM if path.stat().st_mode & 0o100 else FILE)
-
-
-def _head(root: Path) -> tuple[str, int]:
-    """The commit and its time. Raises LRAError where `root` is not the checkout's own folder."""
-    line = _git(root, "log", "-1", "--no-show-signature", "--format=%H %ct").decode()
-    commit, time = line.split()
-    inside = _git(root, "rev-parse", "--show-prefix").decode().strip()
-    if inside:
-        raise LRAError(
-            f"{root}: is the folder {inside} of a git checkout; an archive wants a whole one"
-        )
-    return commit, int(time)
-
-
-@contextmanager
-def _staged(root: Path) -> Iterator[dict[str, str]]:
-    """The environment of an index in which all changes and untracked files are staged.
-
-    Index and objects lie in a temporary folder: the checkout's `.git` stays as it is.
-    """
-    objects = _git(root, "rev-parse", "--git-path", "objects").decode().strip()
-    with tempfile.TemporaryDirectory(prefix="lra-git-") as name:
-        index = {**os.environ, "GIT_INDEX_FILE": f"{name}/index", "GIT_OBJECT_DIRECTORY": name,
-                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((root / objects).resolve())}  # fmt: skip
-        _git(root, "read-tree", "HEAD", env=index)
-        _git(root, "add", "--all", ".", env=index)
-        yield index
 
 
 def _files(root: Path, tree: str, env: dict[str, str] | None = None) -> dict[str, Entry]:
