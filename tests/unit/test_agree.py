@@ -27,6 +27,7 @@ def archive(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("profile_unchecked")
 def test_what_was_not_edited_agrees_though_something_private_was_replaced(archive):
     assert read(archive, TRAIN_LOG) == b"trained in <home>/lra\n"
     said = []

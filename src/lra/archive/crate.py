@@ -11,11 +11,15 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
+from rocrate.model.computationalworkflow import ComputationalWorkflow
+from rocrate.model.contextentity import ContextEntity
+from rocrate.model.data_entity import DataEntity
+from rocrate.rocrate import ROCrate
+
 from lra.archive.jobs import Job
 from lra.archive.manifest import About
 from lra.archive.readme import README
 from lra.archive.source import LINK, Entry
-from lra.core.unique import unique
 
 METADATA = "ro-crate-metadata.json"
 PROFILES = {
@@ -24,6 +28,8 @@ PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": "Workflow RO-Crate",
 }
+SPECIFICATIONS = ("https://w3id.org/ro/crate/1.1",
+                  "https://w3id.org/workflowhub/workflow-ro-crate/1.0")  # fmt: skip
 CONTEXT = "https://w3id.org/ro/terms/workflow-run/context"
 SNAKEMAKE = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
 DONE = "http://schema.org/CompletedActionStatus"
@@ -41,93 +47,27 @@ def metadata(about: About, jobs: list[Job], files: Mapping[str, Entry]) -> bytes
 
     `files` are the others of the archive, by name.
     """
-    from rocrate.model.computationalworkflow import ComputationalWorkflow
-    from rocrate.model.contextentity import ContextEntity
-    from rocrate.model.data_entity import DataEntity
-    from rocrate.rocrate import ROCrate
-
-    jobs = sorted(jobs, key=lambda job: job.starttime)
-    start, end = jobs[0].starttime, max(job.endtime for job in jobs)
     crate = ROCrate(version="1.1")
     crate.metadata.extra_contexts.append(CONTEXT)
-
-    def add(identifier: str, kind: str, /, **properties: Any) -> ContextEntity:
-        given = {"@type": kind}
-        for key, value in properties.items():
-            if value not in (None, [], ""):
-                given[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
-        return crate.add(ContextEntity(crate, identifier, given))
-
-    def add_run(identifier: str, kind: str, started: float, ended: float, /, **properties: Any):
-        return add(identifier, kind, startTime=_utc(started), endTime=_utc(ended), **properties)
-
-    licence = add("https://spdx.org/licenses/MIT", "CreativeWork", name="MIT Licence")
-    language = add(SNAKEMAKE, "ComputerLanguage", name="Snakemake", identifier=SNAKEMAKE,
-                   url="https://snakemake.github.io")  # fmt: skip
+    licence = _add(crate, "https://spdx.org/licenses/MIT", "CreativeWork", name="MIT Licence")
+    language = _add(crate, SNAKEMAKE, "ComputerLanguage", name="Snakemake", identifier=SNAKEMAKE,
+                    url="https://snakemake.github.io")  # fmt: skip
     workflow = ComputationalWorkflow(crate, dest_path=WORKFLOW, properties={
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
         "name": "Long Range Arena", "programmingLanguage": language, "license": licence,
         "version": about.commit,
     })  # fmt: skip
-    parts: dict[str, Any] = {
-        name: DataEntity(crate, name, {
-            "@type": "File", "contentSize": str(entry.size), "sha256": entry.sha256(),
-            "encodingFormat": FORMATS.get(PurePosixPath(name).suffix, "text/plain"),
-        })
-        for name, entry in files.items() if entry.mode != LINK
-    } | {WORKFLOW: workflow}  # fmt: skip
-    for name in sorted(parts):
-        crate.add(parts[name])
-    for path, omitted in about.omitted.items():
-        parts[path] = add(f"#omitted/{path}", "CreativeWork", name=path, sha256=omitted.sha256,
-                          description="not in this archive: " + omitted.why)  # fmt: skip
+    parts = {WORKFLOW: crate.add(workflow)}
+    for name, entry in sorted(files.items()):
+        if entry.mode != LINK and name != WORKFLOW:
+            parts[name] = crate.add(DataEntity(crate, name, {
+                "@type": "File", "contentSize": str(entry.size), "sha256": entry.sha256(),
+                "encodingFormat": FORMATS.get(PurePosixPath(name).suffix, "text/plain"),
+            }))  # fmt: skip
     for name, made in about.data.items():
-        add(f"#data/{name}", "CreativeWork", name=name, license=made.licence,
-            creditText=made.citation)  # fmt: skip
-
-    def entities(paths: list[str]) -> list:
-        """Files of the archive by their paths in the workflow's folder, or notes that they are not
-        in it."""
-        found = []
-        for path in paths:
-            name = path if path in parts else f"source/{path}"
-            if name not in parts:
-                name = path
-                parts[path] = add(f"#omitted/{path}", "CreativeWork", name=path,
-                                  description="not in this archive")  # fmt: skip
-            found.append(parts[name])
-        return found
-
-    tools, steps = {}, {}
-    for number, rule in enumerate(unique(job.rule for job in jobs), 1):
-        code = next(job.code for job in jobs if job.rule == rule)
-        tools[rule] = add(f"#tool/{rule}", "SoftwareApplication", name=rule, description=code)
-        steps[rule] = add(f"#step/{rule}", "HowToStep", name=rule, position=str(number),
-                          workExample=tools[rule])  # fmt: skip
-    workflow["hasPart"], workflow["step"] = list(tools.values()), list(steps.values())
-    controls = []
-    for job in jobs:
-        name = job.output[0]
-        action = add_run(
-            f"#job/{name}", "CreateAction", job.starttime, job.endtime, name=job.name,
-            instrument=tools[job.rule], description=job.shellcmd, object=entities(job.input),
-            result=entities(job.output), actionStatus=DONE,
-        )  # fmt: skip
-        controls.append(add(f"#control/{name}", "ControlAction", name=f"orchestrate {job.name}",
-                            instrument=steps[job.rule], object=action))  # fmt: skip
-    outputs = {path for job in jobs for path in job.output}
-    inputs = {path for job in jobs for path in job.input}
-    run = add_run(
-        "#run", "CreateAction", start, end, name=f"run of {about.experiment}",
-        description="every job of the experiment", instrument=workflow, actionStatus=DONE,
-        object=entities(["experiment.yaml", *sorted(inputs - outputs)]),
-        result=entities(sorted(outputs - inputs)),
-    )  # fmt: skip
-    engine = add("#snakemake", "SoftwareApplication", name="Snakemake",
-                 url="https://snakemake.github.io",
-                 softwareVersion=about.versions["snakemake"])  # fmt: skip
-    add_run("#organize", "OrganizeAction", start, end, name="Snakemake's run", instrument=engine,
-            object=controls, result=run)  # fmt: skip
+        _add(crate, f"#data/{name}", "CreativeWork", name=name, license=made.licence,
+             creditText=made.citation)  # fmt: skip
+    run, end = _add_run(crate, about, jobs, workflow, parts)
 
     root = crate.root_dataset
     root["name"] = f"Long Range Arena: experiment {about.experiment}"
@@ -136,20 +76,82 @@ def metadata(about: About, jobs: list[Job], files: Mapping[str, Entry]) -> bytes
         f"The results of the experiment {about.experiment} under the protocol {about.protocol}, "
         f"with the source at commit {about.commit}{changed} and a record of every job."
     )
-    root["datePublished"] = _utc(end)
-    root["license"] = licence
+    root["datePublished"], root["license"] = end, licence
     root["mainEntity"], root["mentions"] = workflow, run
     root["conformsTo"] = [
-        add(url, "CreativeWork", name=name, version=url.rpartition("/")[2])
+        _add(crate, url, "CreativeWork", name=name, version=url.rpartition("/")[2])
         for url, name in PROFILES.items()
     ]
-    crate.metadata["conformsTo"] = [
-        {"@id": "https://w3id.org/ro/crate/1.1"},
-        {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
-    ]
+    crate.metadata["conformsTo"] = [{"@id": url} for url in SPECIFICATIONS]
     parts[README]["about"] = root
     text = json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False)
     return f"{text}\n".encode()
+
+
+def _add_run(
+    crate: ROCrate, about: About, jobs: list[Job], workflow: ContextEntity, parts: dict[str, Any]
+) -> tuple[ContextEntity, str]:
+    """Add the jobs and the run of all; the run and its end. `parts`: files of the archive."""
+
+    def part(path: str) -> ContextEntity:
+        """A file by its path in the workflow's folder, or a note that it is not in the archive."""
+        for name in (path, f"source/{path}"):
+            if name in parts:
+                return parts[name]
+        omitted = about.omitted.get(path)
+        parts[path] = _add(
+            crate, f"#omitted/{path}", "CreativeWork", name=path,
+            description="not in this archive" + (f": {omitted.why}" if omitted else ""),
+            sha256=omitted and omitted.sha256,
+        )  # fmt: skip
+        return parts[path]
+
+    jobs = sorted(jobs, key=lambda job: job.starttime)
+    tools, steps, controls = {}, {}, []
+    for job in jobs:
+        if job.rule not in tools:
+            tools[job.rule] = _add(crate, f"#tool/{job.rule}", "SoftwareApplication",
+                                   name=job.rule, description=job.code)  # fmt: skip
+            steps[job.rule] = _add(crate, f"#step/{job.rule}", "HowToStep", name=job.rule,
+                                   position=str(len(tools)),
+                                   workExample=tools[job.rule])  # fmt: skip
+        action = _add(
+            crate, f"#job/{job.output[0]}", "CreateAction", name=job.name,
+            instrument=tools[job.rule], description=job.shellcmd, actionStatus=DONE,
+            startTime=_utc(job.starttime), endTime=_utc(job.endtime),
+            object=[part(path) for path in job.input],
+            result=[part(path) for path in job.output],
+        )  # fmt: skip
+        controls.append(
+            _add(crate, f"#control/{job.output[0]}", "ControlAction", object=action,
+                 name=f"orchestrate {job.name}", instrument=steps[job.rule])
+        )  # fmt: skip
+    workflow["hasPart"], workflow["step"] = [*tools.values()], [*steps.values()]
+    outputs = {path for job in jobs for path in job.output}
+    inputs = {path for job in jobs for path in job.input}
+    times = {"startTime": _utc(jobs[0].starttime),
+             "endTime": _utc(max(job.endtime for job in jobs))}  # fmt: skip
+    run = _add(
+        crate, "#run", "CreateAction", name=f"run of {about.experiment}",
+        description="every job of the experiment", instrument=workflow, actionStatus=DONE,
+        object=[part(path) for path in ("experiment.yaml", *sorted(inputs - outputs))],
+        result=[part(path) for path in sorted(outputs - inputs)], **times,
+    )  # fmt: skip
+    engine = _add(crate, "#snakemake", "SoftwareApplication", name="Snakemake",
+                  url="https://snakemake.github.io",
+                  softwareVersion=about.versions["snakemake"])  # fmt: skip
+    _add(crate, "#organize", "OrganizeAction", name="Snakemake's run", instrument=engine,
+         object=controls, result=run, **times)  # fmt: skip
+    return run, times["endTime"]
+
+
+def _add(crate: ROCrate, identifier: str, kind: str, /, **properties: Any) -> ContextEntity:
+    """Add an entity, without empty properties and without lists of one value."""
+    given = {"@type": kind}
+    for key, value in properties.items():
+        if value not in (None, [], ""):
+            given[key] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return crate.add(ContextEntity(crate, identifier, given))
 
 
 def _utc(seconds: float) -> str:
