@@ -73,12 +73,7 @@ def _about(
     checksums = manifest.recorded(jobs, folder)
     again = manifest.describe(
         load(unpacked / EXPERIMENT, Experiment, unpacked), about.targets, jobs, folder, files,
-        manifest.omissions(
-            jobs, folder,
-            with_checkpoints=not any(path.endswith(manifest.WEIGHTS) for path in about.omitted),
-            with_data=not any(path.endswith(".arrow") for path in about.omitted),
-            recorded={path: each.sha256 for path, each in about.omitted.items()} | checksums,
-        ),
+        {path: omitted.sha256 for path, omitted in about.omitted.items()} | checksums,
         **about.model_dump(include={"commit", "commit_time", "redacted", "tree", "versions"}),
     )  # fmt: skip
     found = _differences(manifest.NAME, about.model_dump(), again.model_dump())

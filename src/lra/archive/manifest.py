@@ -6,6 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +18,7 @@ from lra.archive.source import Entry
 from lra.config.resolve import datasets
 from lra.config.schema import Experiment
 from lra.core.errors import LRAError
+from lra.core.files import sha256
 from lra.core.schema import Strict, complain
 from lra.data.manifest import MANIFEST
 from lra.data.recipe import Dataset
@@ -25,6 +27,12 @@ from lra.results import layout
 NAME = "archive.json"
 FORMAT = 1
 WEIGHTS = "checkpoint.safetensors"
+# Outputs that an archive need not have, and why.
+OPTIONAL = {
+    f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
+    f"{layout.DATA}/*.arrow": "data, remade by its recipe",
+    f"*/{WEIGHTS}": "a checkpoint, remade by training its cell",
+}
 # Libraries that decide the bytes of tables and figures; records have their own version of torch.
 LIBRARIES = ("great-tables", "matplotlib", "numpy", "pandas", "pyarrow", "rocrate", "scipy",
              "seaborn", "snakemake")  # fmt: skip
@@ -79,18 +87,27 @@ def describe(
     jobs: list[Job],
     root: Path,
     files: Mapping[str, Entry],
-    omitted: Mapping[str, Omitted],
+    known: Mapping[str, str | None],
     **origin: Any,
 ) -> About:
     """The content of archive.json.
 
-    `root` has data sets and their configuration; `files` are those of the archive; `origin` has the
-    fields that do not follow from them: commit, commit_time, redacted, tree and versions.
+    `root` has data sets and their configuration; `files` are those of the archive; `known` has the
+    SHA-256 of outputs that are in neither; `origin` has the fields that do not follow from them:
+    commit, commit_time, redacted, tree and versions.
+    Raises LRAError naming an output that an archive must have.
     """
     # Snakemake wants every output of the job that makes a target: a data set whose splits are not
     # in the archive would be made again. So a target that some job reads is left to that job.
     inputs = {path for job in jobs for path in job.input}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
+    omitted = {}
+    for path in sorted({path for job in jobs for path in job.output} - {*files}):
+        why = why_omitted(path)
+        if not why:
+            raise LRAError(f"{path}: no such file; run snakemake again")
+        there = (root / path).is_file()
+        omitted[path] = Omitted(sha256=sha256(root / path) if there else known.get(path), why=why)
     return About(
         format=FORMAT,
         experiment=experiment.experiment,
@@ -136,25 +153,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def omissions(
-    jobs: Iterable[Job], root: Path, with_checkpoints: bool, with_data: bool,
-    recorded: Mapping[str, str | None],
-) -> dict[str, Omitted]:  # fmt: skip
-    """Outputs that an archive leaves out. `recorded`: SHA-256 of those that are not in `root`."""
-    found = {}
-    for path in (path for job in jobs for path in job.output):
-        if path.startswith(layout.DOWNLOADS):
-            why = "a download, from the publisher of the data set"
-        elif path.startswith(layout.DATA) and path.endswith(".arrow") and not with_data:
-            why = "data, remade by its recipe"
-        elif path.endswith(WEIGHTS) and not with_checkpoints:
-            why = "a checkpoint, remade by training its cell"
-        else:
-            continue
-        file = root / path
-        digest = Entry(file).sha256() if file.is_file() else recorded.get(path)
-        found[path] = Omitted(sha256=digest, why=why)
-    return found
+def why_omitted(path: str) -> str | None:
+    """Why an archive need not have an output; None where it must."""
+    return next((why for pattern, why in OPTIONAL.items() if fnmatchcase(path, pattern)), None)
 
 
 def recorded(jobs: Iterable[Job], root: Path) -> dict[str, str]:

@@ -20,6 +20,7 @@ from lra.config.schema import Experiment
 from lra.core.errors import LRAError
 
 TEXT = {".json", ".yaml", LOG, ".tsv", ".csv", ".md", ".tex", ".html", ".svg", ".txt"}
+NUMBERS = (".arrow", manifest.WEIGHTS)  # a name that they happen to spell is nobody's secret
 SHOWN = 10  # names in one line
 
 
@@ -48,18 +49,20 @@ def archive(
     if patch:
         entries["source.patch"] = Entry(patch.encode("utf-8", "surrogateescape"))
     restored = _restored(entries)
-    omitted = manifest.omissions(
-        done, root, with_checkpoints, with_data, manifest.recorded(done, root)
-    )
-    results = _results(done, {*omitted}, root)
+    optional = (manifest.WEIGHTS,) * with_checkpoints + (".arrow",) * with_data
+    results = {
+        path: Entry(root / path)
+        for job in done for path in job.output + job.log + job.benchmarks
+        if (root / path).is_file() and (path.endswith(optional) or not manifest.why_omitted(path))
+    }  # fmt: skip
     entries |= {name: _redacted(name, entry, private) for name, entry in results.items()}
     whole = experiment.model_copy(update={"data_mirror": None}).model_dump(mode="json")
     text = private.redacted(yaml.safe_dump(whole, sort_keys=False))
     entries["experiment.yaml"] = Entry(text.encode())
     about = manifest.describe(
-        experiment, targets, done, root, entries, omitted, commit=origin.commit,
-        commit_time=origin.time, redacted=patch != changes, tree=source.tree_hash(restored),
-        versions=manifest.versions(),
+        experiment, targets, done, root, entries, manifest.recorded(done, root),
+        commit=origin.commit, commit_time=origin.time, redacted=patch != changes,
+        tree=source.tree_hash(restored), versions=manifest.versions(),
     )  # fmt: skip
     about = About.model_validate_json(private.redacted(about.model_dump_json()))
     done = _with_redacted_inputs(done, results | origin.now, entries | restored)
@@ -68,7 +71,13 @@ def archive(
     entries["jobs.json"] = _json([job.model_dump(mode="json") for job in done])
     entries[README] = Entry(readme(about, entries))
     entries[crate.METADATA] = Entry(crate.metadata(about, done, entries))
-    _refuse_private(entries, {f"source/{name}": each for name, each in restored.items()}, private)
+    changed = [(f"source/{name}", entry) for name, entry in restored.items()
+               if entry != origin.files.get(name)]  # fmt: skip
+    bad = [line for name, entry in (*entries.items(), *changed) if not name.endswith(NUMBERS)
+           for line in private.found(name, entry.read())]  # fmt: skip
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise LRAError(f"{bad[0]}{more}; nothing was archived")
     entries[zip_file.SUMS] = Entry(zip_file.sums(entries))
     zip_file.write(out, entries)
     return _notes(about, sorted({*origin.now} - {*origin.files}))
@@ -81,18 +90,6 @@ def _restored(entries: Mapping[str, Entry]) -> dict[str, Entry]:
         zip_file.extract(Path(name, "source.zip"), Path(name, "unpacked"))
         files = source.restore(Path(name, "unpacked"), Path(name, "restored"))
         return {name: Entry(entry.read(), entry.mode) for name, entry in files.items()}
-
-
-def _results(done: list[Job], omitted: set[str], root: Path) -> dict[str, Entry]:
-    """Outputs of the jobs, with the logs and benchmarks that there are."""
-    found = {}
-    for job in done:
-        for path in {*job.output, *job.log, *job.benchmarks} - omitted:
-            if (root / path).is_file():
-                found[path] = Entry(root / path)
-            elif path in job.output:
-                raise LRAError(f"{path}: no such file; run snakemake again")
-    return found
 
 
 def _with_redacted_inputs(
@@ -126,28 +123,6 @@ def _redacted(name: str, entry: Entry, private: Private) -> Entry:
 def _json(value: object) -> Entry:
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
     return Entry(f"{text}\n".encode())
-
-
-def _refuse_private(
-    entries: Mapping[str, Entry], restored: Mapping[str, Entry], private: Private
-) -> None:
-    """Raise LRAError where a file holds something private.
-
-    Data and weights are numbers: a name that they happen to spell was published by somebody else.
-    """
-    files = [
-        *entries.items(),
-        *((name, entry) for name, entry in restored.items() if entry != entries.get(name)),
-    ]
-    bad = [
-        line
-        for name, entry in files
-        if not name.endswith((".arrow", manifest.WEIGHTS))
-        for line in private.found(name, entry.read())
-    ]
-    if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise LRAError(f"{bad[0]}{more}; nothing was archived")
 
 
 def _notes(about: About, added: list[str]) -> list[str]:
