@@ -96,9 +96,7 @@ class SpeedRecord(Provenance):
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = (
-        None  # of forward and backward (lra.models.flops)
-    )
+    flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
     threads: int
     precision: str
     params: int
