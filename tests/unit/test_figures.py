@@ -13,7 +13,6 @@ import pytest
 import scikit_posthocs
 from fabricated import (
     MODELS,
-    REFERENCE,
     TASKS,
     experiment,
     memory_row,
@@ -25,10 +24,13 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from PIL import Image
 from scipy.stats import friedmanchisquare
+from written import draw_files as draw
+from written import figure as figure_of
 
 from lra import attention
-from lra.report.figures import style, draw, ranks, performance
 from lra.core.errors import LRAError
+from lra.report import registry
+from lra.report.figures import learning_curves, performance, ranks, style
 from lra.results.records import (
     HistoryRow,
     MemoryRow,
@@ -39,21 +41,10 @@ from lra.results.records import (
     write_rows,
 )
 
-PAPER = REFERENCE / "scores.csv"
+FIGURES = [item.name for item in registry.FIGURES]
 THREE = ["transformer", "linear", "local"]
 LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
 LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
-
-
-def figure_of(name, folder, own_tasks=()):
-    given = {"reference": PAPER, "own_tasks": own_tasks}
-    with matplotlib.rc_context(style.STYLE):
-        wanted = draw.tables_of(name)
-        return draw.FIGURES[name](*(given.get(x, folder / f"{x}.parquet") for x in wanted))
-
-
-def draw(name, folder, to=None):
-    draw.draw(name, folder, (to or folder) / name, PAPER)
 
 
 def words(path) -> str:
@@ -71,12 +62,12 @@ def drawn(tmp_path_factory):
     """An experiment of three models with losses, and its figures."""
     folder = tmp_path_factory.mktemp("three")
     experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST, joules=2e5)
-    for name in draw.FIGURES:
+    for name in FIGURES:
         draw(name, folder)
     return folder
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_every_form_is_valid_and_names_the_models(drawn, name):
     text = words(drawn / f"{name}.svg")
     if name == "ranks":
@@ -90,7 +81,7 @@ def test_every_form_is_valid_and_names_the_models(drawn, name):
     assert not list(drawn.glob("*.partial"))
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_same_input_gives_the_same_bytes(drawn, tmp_path, name):
     draw(name, drawn, tmp_path)
     for suffix in (".svg", ".png", ".pdf"):
@@ -191,7 +182,7 @@ def test_speed_and_memory_are_at_the_longest_common_length(drawn):
 )
 def test_small_and_failed_experiments_have_figures(tmp_path, part):
     experiment(tmp_path, **part)
-    for name in draw.FIGURES:
+    for name in FIGURES:
         draw(name, tmp_path)
         assert words(tmp_path / f"{name}.svg")
     text = words(tmp_path / "performance.svg")
@@ -241,7 +232,7 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
             assert (near[0] - x) ** 2 + (near[1] - y) ** 2 >= radius**2
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
     experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -254,7 +245,7 @@ def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, na
         assert not one.overlaps(other)
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_no_two_ticks_of_an_axis_overlap(tmp_path, name):
     experiment(tmp_path, bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -276,7 +267,7 @@ def upright(name):
     return Bbox.from_bounds(box.x1 - width, box.y1 - height, width, height)
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_all_text_can_be_read_in_a_column_3_3_inches_wide(tmp_path, name):
     experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
     figure = figure_of(name, tmp_path)
@@ -328,8 +319,8 @@ def test_no_state_is_left_behind(drawn, tmp_path):
 def test_noise_at_chance_looks_small(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["pathx", "text"], seeds=(0, 1))
     noise, learned = (axes.get_ylim() for axes in figure_of("learning_curves", tmp_path).axes)
-    assert noise[1] - noise[0] == pytest.approx(draw.FLAT) and noise[0] < 50 < noise[1]
-    assert learned[1] - learned[0] > draw.FLAT
+    assert noise[1] - noise[0] == pytest.approx(learning_curves.FLAT) and noise[0] < 50 < noise[1]
+    assert learned[1] - learned[0] > learning_curves.FLAT
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):
@@ -413,11 +404,16 @@ def test_a_difference_is_hollow_where_it_counts_as_reproduced(tmp_path):
 
 def test_a_task_of_our_own_is_not_compared_and_said(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["text", "image"], seeds=(0, 1))
-    figure = figure_of("difference", tmp_path, own_tasks=["text"])
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    rows = [r | {"dataset": r["dataset"].replace("text", "text-own")} for r in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    figure = figure_of("difference", tmp_path)
     assert [axes.get_title() for axes in figure.axes] == ["image"]
     said = "Not compared, as variants of our own: text."
     assert any(said in " ".join(t.get_text().split()) for t in figure.texts)
-    figure = figure_of("difference", tmp_path, own_tasks=["text", "image"])
+    rows = [r | {"dataset": f"{r['task']}-own"} for r in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    figure = figure_of("difference", tmp_path)
     assert not figure.axes and any("text, image" in t.get_text() for t in figure.texts)
 
 
