@@ -1,10 +1,13 @@
 """Plausible results of an experiment that was never run."""
 
+import csv
 import math
 from pathlib import Path
 
 import numpy as np
 
+from lra.report import registry
+from lra.report.tables.write import write
 from lra.results.records import (
     HistoryRow,
     MemoryRow,
@@ -17,6 +20,7 @@ from lra.results.records import (
 )
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
+PAPER = REFERENCE / "scores.csv"
 MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 MODELS += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 TASKS = {"listops": 17.0, "text": 50.0, "retrieval": 50.2, "image": 10.0, "pathfinder": 50.1}
@@ -147,3 +151,11 @@ def answers(folder: Path) -> None:
         pairs = [{"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)]
         cell = folder / "cells" / row["task"] / row["model"] / f"seed{row['seed']}"
         write_rows(cell / "predictions.parquet", pairs, PredictionRow)
+
+
+def table(name: str, root: Path, reference: Path = PAPER) -> tuple[list[dict], str]:
+    """Write a table of the experiment in `root`: the lines of its csv, and its Markdown."""
+    stem = root / name
+    write(registry.table(name), root, stem, reference)
+    with stem.with_suffix(".csv").open() as file:
+        return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()

@@ -11,6 +11,8 @@ import numpy as np
 import pandas
 import pytest
 import scikit_posthocs
+from drawn import figure as figure_of
+from drawn import files as draw
 from fabricated import (
     MODELS,
     TASKS,
@@ -24,8 +26,6 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from PIL import Image
 from scipy.stats import friedmanchisquare
-from written import draw_files as draw
-from written import figure as figure_of
 
 from lra import attention
 from lra.core.errors import LRAError

@@ -3,9 +3,9 @@
 import re
 import shutil
 
+import drawn
 import pytest
-from fabricated import experiment, score_row
-from written import draw_files, table
+from fabricated import experiment, score_row, table
 
 from lra.core.errors import LRAError
 from lra.report import page, registry
@@ -25,7 +25,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("results") / "demo"
     experiment(root, models=["linear", "local"], tasks=["text"], seeds=(0, 3))
     for item in TWO:
-        draw_files(item.name, root, root / "figures")
+        drawn.files(item.name, root, root / "figures")
     sums = render.Table("a < b", ["x"], [render.Row("m", [render.Entry("1")])], [])
     (root / "tables").mkdir()
     (root / "tables/sums.html").write_text(render.page(sums, SUMS))

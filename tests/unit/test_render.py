@@ -9,8 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from fabricated import MODELS, REFERENCE, experiment, predictions
-from written import table
+from fabricated import MODELS, REFERENCE, experiment, predictions, table
 
 from lra.report import registry
 from lra.report.item import Item

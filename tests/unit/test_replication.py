@@ -2,7 +2,7 @@
 
 import pytest
 from fabricated import TASKS, score_row
-from written import table
+from fabricated import table as write_table
 
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.summary import summary
@@ -12,14 +12,15 @@ LEVELS = dict(zip(FIVE, (36.0, 64.0, 57.0, 42.0, 71.0), strict=True))  # near th
 
 
 @pytest.fixture
-def accuracy(tmp_path):
+def table(tmp_path):
     """Rows -> the lines of the csv by model and task, and the Markdown."""
 
     def build(rows, own_tasks=()):
-        own = [r | {"dataset": f"{r['task']}-own"} if r["task"] in own_tasks else r for r in rows]
-        write_rows(tmp_path / "scores.parquet", own, ScoreRow)
-        lines, forms = table("accuracy", tmp_path)
-        return {(x["model"], x["task"]): x for x in lines}, forms["md"]
+        own = {task: {"dataset": f"{task}-small"} for task in own_tasks}
+        rows = [row | own.get(row["task"], {}) for row in rows]
+        write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+        lines, text = write_table("accuracy", tmp_path)
+        return {(x["model"], x["task"]): x for x in lines}, text
 
     return build
 
@@ -38,8 +39,8 @@ def average(text: str, model="transformer") -> str:
     return line.strip("|").split("|")[-1].strip()
 
 
-def test_an_average_is_of_each_seeds_mean_over_the_papers_five_tasks(accuracy):
-    lines, text = accuracy(rows_of() + rows_of(tasks=["pathx"]))
+def test_an_average_is_of_each_seeds_mean_over_the_papers_five_tasks(table):
+    lines, text = table(rows_of() + rows_of(tasks=["pathx"]))
     line, wanted = lines["transformer", "average"], summary([54.0, 55.0, 56.0])
     for key in ("mean", "std", "low", "high"):
         assert float(line[key]) == pytest.approx(getattr(wanted, key))
@@ -52,20 +53,20 @@ def test_an_average_is_of_each_seeds_mean_over_the_papers_five_tasks(accuracy):
     assert "Average: over listops, text, retrieval, image, pathfinder, seed by seed." in text
 
 
-def test_an_average_counts_what_is_at_chance_and_says_so(accuracy):
+def test_an_average_counts_what_is_at_chance_and_says_so(table):
     rows = rows_of(listops=16.0) + rows_of("linear", tasks=[*FIVE, "pathx"])
-    lines, text = accuracy(rows)
+    lines, text = table(rows)
     assert float(lines["transformer", "average"]["mean"]) == pytest.approx(55.0 - 20 / 5)
     assert lines["transformer", "listops"]["verdict"] == "FAIL"
     assert "average: FAIL counts with the accuracy measured: transformer (listops)." in text
-    assert "FAIL counts" not in accuracy(rows_of())[1]
+    assert "FAIL counts" not in table(rows_of())[1]
 
 
 @pytest.mark.parametrize("lost", ["not ok", "no row"])
-def test_no_average_where_a_seed_of_a_task_is_missing(accuracy, lost):
+def test_no_average_where_a_seed_of_a_task_is_missing(table, lost):
     rows = rows_of() + rows_of("linear")
     rows[4] |= score_row("text", "transformer", 1, status="oom")
-    lines, text = accuracy(rows if lost == "not ok" else rows[:4] + rows[5:])
+    lines, text = table(rows if lost == "not ok" else rows[:4] + rows[5:])
     line = lines["transformer", "average"]
     assert (line["verdict"], line["mean"], line["difference"]) == ("incomplete", "", "")
     assert line["replication"] == "not comparable"
@@ -73,23 +74,23 @@ def test_no_average_where_a_seed_of_a_task_is_missing(accuracy, lost):
         "**55.00"
     )
     assert "No average (-)" in text and "average: transformer" not in text
-    assert "No average" not in accuracy(rows_of())[1]
+    assert "No average" not in table(rows_of())[1]
 
 
-def test_an_average_over_other_tasks_has_no_published_one(accuracy):
-    lines, text = accuracy(rows_of(seeds=[0], tasks=["text", "pathx"], pathx=60.0))
+def test_an_average_over_other_tasks_has_no_published_one(table):
+    lines, text = table(rows_of(seeds=[0], tasks=["text", "pathx"], pathx=60.0))
     assert average(text) == "62.00" and lines["transformer", "average"]["published"] == ""
     assert "Average: over text, pathx" in text
-    assert "average" not in accuracy(rows_of(tasks=["text"]))[1]
+    assert "average" not in table(rows_of(tasks=["text"]))[1]
 
 
-def test_averages_are_ranked(accuracy):
-    _, text = accuracy([*rows_of(), *rows_of("linear", text=60.0), *rows_of("local", text=55.0)])
+def test_averages_are_ranked(table):
+    _, text = table([*rows_of(), *rows_of("linear", text=60.0), *rows_of("local", text=55.0)])
     assert average(text).startswith("**55.00 ") and average(text, "linear").startswith("<u>54.20 ")
 
 
-def test_a_task_of_our_own_is_not_compared_nor_an_average_over_it(accuracy):
-    lines, text = accuracy(rows_of() + rows_of("linear"), own_tasks=["text"])
+def test_a_task_of_our_own_is_not_compared_nor_an_average_over_it(table):
+    lines, text = table(rows_of() + rows_of("linear"), own_tasks=["text"])
     for task in ("text", "average"):
         line = lines["transformer", task]
         assert (line["replication"], line["difference"]) == ("not comparable", "")
@@ -98,23 +99,23 @@ def test_a_task_of_our_own_is_not_compared_nor_an_average_over_it(accuracy):
     assert (
         "Not comparable with what was published: text, average (on a variant of our own)." in text
     )
-    lines, _ = accuracy(rows_of(tasks=[*FIVE, "pathx"]), own_tasks=["pathx"])
+    lines, _ = table(rows_of(tasks=[*FIVE, "pathx"]), own_tasks=["pathx"])
     assert lines["transformer", "average"]["difference"] != ""
 
 
-def test_a_quick_average_shows_the_published_one_and_no_verdict(accuracy):
+def test_a_quick_average_shows_the_published_one_and_no_verdict(table):
     rows = [row | {"protocol": "quick"} for row in rows_of(seeds=[0])]
-    lines, text = accuracy(rows)
+    lines, text = table(rows)
     assert average(text) == "54.00<br><sub>54.39</sub>"
     assert lines["transformer", "average"]["replication"] == "not comparable"
 
 
-def test_the_note_counts_why_figures_are_reproduced(accuracy):
+def test_the_note_counts_why_figures_are_reproduced(table):
     rows = [score_row("text", "transformer", s, accuracy=64.0 + s) for s in (0, 1)]
     rows += [score_row("text", "local", s, accuracy=52.0 + 7 * s) for s in (0, 1)]
     rows += [score_row("text", "linear", accuracy=70.0), score_row("text", "performer")]
     rows += [score_row("listops", "local", accuracy=17.0)]
-    lines, text = accuracy(rows)
+    lines, text = table(rows)
     why = {key: line["replication_why"] for key, line in lines.items()}
     assert why["transformer", "text"] == "within 1 point"
     assert why["local", "text"] == "within our 95 % interval"
@@ -127,17 +128,17 @@ def test_the_note_counts_why_figures_are_reproduced(accuracy):
     )
 
 
-def test_an_interval_is_cut_where_an_accuracy_ends_and_the_caption_says_so(accuracy):
+def test_an_interval_is_cut_where_an_accuracy_ends_and_the_caption_says_so(table):
     rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((95.0, 99.0))]
-    lines, text = accuracy(rows)
+    lines, text = table(rows)
     assert "[71.6, 100.0]" in text and float(lines["linear", "text"]["high"]) > 122
     assert "(Student's t, cut at 0 and 100 %)" in text
 
 
-def test_seeds_at_chance_are_counted_of_those_that_are_ok(accuracy):
+def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
     rows = [score_row("text", "local", s, accuracy=a) for s, a in enumerate((50.0, 70.0, 71.0))]
     rows += [score_row("text", "linear", 0), score_row("text", "linear", 1, status="oom")]
-    lines, text = accuracy(rows)
+    lines, text = table(rows)
     assert "text: seeds that stayed at chance, of those ok: local 1/3." in text
     stuck = lines["local", "text"]
     assert (stuck["n_stuck"], stuck["n_ok"], stuck["n_seeds"]) == ("1", "3", "3")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fabricated import span_row
-from written import table
+from fabricated import span_row, table
 
 from lra.core.errors import LRAError
 from lra.results.records import SpanRow, write_rows
@@ -16,8 +15,8 @@ def spans(tmp_path):
 
     def build(*rows):
         write_rows(tmp_path / "span.parquet", list(rows), SpanRow)
-        lines, forms = table("span", tmp_path)
-        return {(x["task"], x["model"], x["method"]): x for x in lines}, forms["md"]
+        lines, text = table("span", tmp_path)
+        return {(x["task"], x["model"], x["method"]): x for x in lines}, text
 
     return build
 

@@ -3,10 +3,9 @@
 import re
 
 import pytest
-from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row
+from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row, table
 from hypothesis import given
 from hypothesis import strategies as st
-from written import table
 
 from lra.core.errors import LRAError
 from lra.report import registry
@@ -23,7 +22,8 @@ def accuracy(tmp_path):
 
     def build(rows):
         write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-        lines, forms = table("accuracy", tmp_path)
+        lines, _ = table("accuracy", tmp_path)
+        forms = forms_of(tmp_path / "accuracy")
         return {(line["model"], line["task"]): line for line in lines}, forms
 
     return build
@@ -34,10 +34,15 @@ def efficiency(tmp_path):
     def build(speeds, memories):
         write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
         write_rows(tmp_path / "memory.parquet", memories, MemoryRow)
-        lines, forms = table("efficiency", tmp_path)
+        lines, _ = table("efficiency", tmp_path)
+        forms = forms_of(tmp_path / "efficiency")
         return {(line["model"], int(line["length"])): line for line in lines}, forms
 
     return build
+
+
+def forms_of(stem) -> dict[str, str]:
+    return {form: stem.with_suffix(f".{form}").read_text() for form in ("md", "tex", "html")}
 
 
 def entries(markdown: str, model: str) -> list[str]:
@@ -221,19 +226,19 @@ def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
     speeds = [speed_row(joules_per_step=12.5, flops_per_step=2 * 10**9), speed_row("local")]
     write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
     write_rows(tmp_path / "memory.parquet", [memory_row(), memory_row("local")], MemoryRow)
-    text = table("costs", tmp_path)[1]["md"]
+    text = table("costs", tmp_path)[1]
     assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
     assert "Energy:" not in text
     write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
-    assert "Energy: no driver told it on cpu: demo." in table("costs", tmp_path)[1]["md"]
+    assert "Energy: no driver told it on cpu: demo." in table("costs", tmp_path)[1]
 
 
 def test_trainings_have_their_mean_time_and_energy(tmp_path):
     def training(*rows):
         write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-        lines, forms = table("training", tmp_path)
-        return {x["model"]: x for x in lines}, forms["md"]
+        lines, text = table("training", tmp_path)
+        return {x["model"]: x for x in lines}, text
 
     both = [{"train_seconds": t, "energy_joules": 1000 * t} for t in (60.0, 180.0)]
     rows = [score_row(seed=i, **own) for i, own in enumerate(both)]
@@ -273,6 +278,6 @@ def test_the_reference_is_the_papers():
 def test_standard_is_shown_beside_reproductions_of_its_encoder(tmp_path):
     rows = [score_row(model="transformer", protocol="standard", accuracy=66.02)]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-    text = table("accuracy", tmp_path, REFERENCE / "standard.csv")[1]["md"]
+    text = table("accuracy", tmp_path, REFERENCE / "standard.csv")[1]
     assert entries(text, "transformer") == ["66.02<br><sub>65.02 (+1.00) ≈</sub>"]
     assert "mlpen/Nystromformer" in text and "the paper's accuracy" not in text
