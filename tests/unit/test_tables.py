@@ -229,9 +229,9 @@ def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
     text = table("costs", tmp_path)[1]
     assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
-    assert "Energy:" not in text
+    assert "Energy not" not in text
     write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
-    assert "Energy: no driver told it on cpu: demo." in table("costs", tmp_path)[1]
+    assert "Energy not measured: no driver reported it on cpu: demo." in table("costs", tmp_path)[1]
 
 
 def test_trainings_have_their_mean_time_and_energy(tmp_path):
@@ -250,10 +250,10 @@ def test_trainings_have_their_mean_time_and_energy(tmp_path):
     assert entries(text, "linear") == ["2.00<br><sub>120 kJ</sub>"]
     assert (entries(text, "local"), entries(text, "sparse")) == (["1/2 ok"], ["1.50"])
     assert (
-        "Energy: not told of every seed of sparse on text." in text and "training in min," in text
+        "Energy not reported for every seed: sparse on text." in text and "training in min," in text
     )
     _, text = training(*rows[2:])
-    assert "Energy: no driver told it on cpu: demo." in text and "GPU" not in text
+    assert "Energy not measured: no driver reported it on cpu: demo." in text and "GPU" not in text
 
 
 @pytest.mark.parametrize("models", [MODELS, ["linear"], []])

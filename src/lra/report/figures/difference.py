@@ -30,7 +30,7 @@ def difference(scores: Path, reference: Path) -> Figure:
     """Points of accuracy by which ours is above the published one, with its 95 % interval.
 
     Hollow where it counts as reproduced (see replication). Comparable with nothing published: the
-    protocol `quick` (small models, small data), and variants of a task's data set, which have no panel.
+    protocol `quick` (small models, small data), and own variants of a task's data set.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
