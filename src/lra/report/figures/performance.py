@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import textalloc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Transform
+from scipy.spatial.distance import cdist
 
 from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct
@@ -20,6 +22,7 @@ from lra.stats.summary import Outcome, outcome, outcomes, summary
 TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
 LARGEST = 22.0  # points: diameter of the marker of the largest memory
+SIDES = ["east", "west", "north", "south"]  # a name at a corner may be of either of two markers
 LEADER_FROM = 9.0  # points: a nearer name needs no line to its marker
 
 
@@ -65,7 +68,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
         _draw(axes, point, looks[point["model"]]["color"], peak)
     _explain(figure, points, rows, sizes)
     if drawn:
-        _name(axes, drawn, [_diameter(p, peak) / 2 + 1 for p in drawn], front)
+        _name(axes, drawn, peak, front)
     return figure
 
 
@@ -79,21 +82,24 @@ def pareto(points: list[dict]) -> list[dict]:
     return front[::-1]
 
 
-def _name(axes: Axes, points: list[dict], radii: list[float], front: list[dict]) -> None:
+def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict]) -> None:
     """Write the models' names beside their markers, clear of markers, lines and each other.
 
-    radii: of the markers, in points. The layout must be final.
+    The layout must be final.
     """
     pixels = axes.figure.dpi / 72
     places = [transform.transform((x, y)) for x, y, transform in (_place(axes, p) for p in points)]
-    x, y = axes.transData.inverted().transform(places).T
-    sizes = [radius * pixels for radius in radii]
+    nearest = np.sort(cdist(places, places))[:, :2].sum(axis=1)  # the first is 0, to itself
+    crowded = np.argsort(nearest, kind="stable")  # these choose first
+    points = [points[i] for i in crowded]
+    x, y = axes.transData.inverted().transform(places)[crowded].T
+    sizes = [(_diameter(p, peak) / 2 + 1) * pixels for p in points]
     names = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in points]
     lines = [[[p[c] for p in front]] if front else None for c in "xy"]
     *_, leaders = textalloc.allocate(
         axes, x, y, names, x_scatter=x, y_scatter=y, scatter_sizes=sizes, text_scatter_sizes=sizes,
         x_lines=lines[0], y_lines=lines[1],
-        direction=["east", "west", "north", "south"], nbr_candidates=400, margin=0.004,
+        direction=SIDES, nbr_candidates=400, margin=0.004,
         min_distance=0.006, max_distance=0.25, textsize=style.SMALL, va="bottom", linewidth=0.6,
         linecolor="0.4", avoid_label_lines_overlap=True, avoid_crossing_label_lines=True,
     )  # fmt: skip
