@@ -7,9 +7,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lra.archive import zip_file, crate
-from lra.archive.manifest import described
+from lra.archive import crate, zip_file
 from lra.archive.jobs import CHECKSUM
+from lra.archive.manifest import described
 from lra.archive.readme import NAME, readme
 from lra.archive.source import Entry
 

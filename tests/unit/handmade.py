@@ -10,7 +10,7 @@ import yaml
 from test_collect import write_cell
 
 from checkout import DATASETS, EXPERIMENT, commit_all
-from lra.archive import zip_file, jobs
+from lra.archive import jobs, zip_file
 from lra.archive.jobs import Job
 from lra.archive.redact import Private
 from lra.archive.write import archive
@@ -20,6 +20,8 @@ from lra.results.records import PredictionRow, write_rows
 from tiny import make_cell
 
 CELL = "results/demo/cells/listops/linear/seed1"
+CELL_NAME = {"experiment": "demo", "protocol": "tiny", "task": "listops", "model": "linear",
+             "mechanism": "linear", "dataset": "listops-tiny", "seed": 1}  # fmt: skip
 DATA = "results/data/listops-tiny"
 TABLE = "results/demo/tables/accuracy.md"
 HOME = "/data/alice"  # whose it is
@@ -41,8 +43,8 @@ class Handmade:
             splits[name] = {"rows": rows, "sha256": hashlib.sha256(name.encode()).hexdigest()}
         self.write(f"{DATA}/dataset.json", json.dumps({"info": {}, "splits": splits}))
         folder = root / CELL
-        score = {"accuracy": 75.0, "chance": 75.0, "n_test": 4}
-        write_cell(root / "results/demo", "listops", "linear", 1, score=score)
+        score = CELL_NAME | {"accuracy": 75.0, "chance": 75.0, "n_test": 4}
+        write_cell(root / "results/demo", "listops", "linear", 1, train=CELL_NAME, score=score)
         cell = make_cell(experiment="demo", model="linear", dataset="listops-tiny")
         self.write(f"{CELL}/config.yaml", to_yaml(cell))
         self.write(f"{CELL}/checkpoint.safetensors", "weights")

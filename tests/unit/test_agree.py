@@ -10,7 +10,7 @@ import pytest
 from handmade import CELL, DATA, HOME, TABLE, Handmade
 
 from forged import entries_of, forged
-from lra.archive import zip_file, crate_check
+from lra.archive import crate_check, zip_file
 from lra.archive.crate import METADATA
 from lra.archive.verify import verify
 from lra.results.records import PredictionRow, write_rows

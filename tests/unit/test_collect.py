@@ -5,8 +5,8 @@ import json
 import pytest
 from fabricated import memory_row, score_row, span_row, speed_row
 
-from lra.results import collect
 from lra.core.errors import LRAError
+from lra.results import collect
 from lra.results.records import (
     CurveRow,
     HistoryRow,

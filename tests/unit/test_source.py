@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from checkout import commit_all, git
-from lra.results import provenance
-from lra.archive import zip_file, source
+from lra.archive import source, zip_file
 from lra.core.errors import LRAError
+from lra.results import provenance
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from handmade import CELL, DATA, HOME, TABLE, TIME, Handmade
 
 from forged import entries_of, forged
-from lra.archive import zip_file, manifest, jobs, restore, source, verify
+from lra.archive import jobs, manifest, restore, source, verify, zip_file
 from lra.archive.manifest import described
 from lra.core.errors import LRAError
 from tiny import ROOT

@@ -96,16 +96,13 @@ def point_json(wildcards):
     return arena.profile_point(wildcards.model, int(wildcards.length)).model_dump_json()
 
 
-def train_code(wildcards):
-    return stage_code("train", mechanism_of(wildcards.model))
+def code_of(stage):
+    """The code of a stage with the cell's mechanism."""
 
+    def code(wildcards):
+        return stage_code(stage, mechanism_of(wildcards.model))
 
-def evaluate_code(wildcards):
-    return stage_code("evaluate", mechanism_of(wildcards.model))
-
-
-def span_code(wildcards):
-    return stage_code("span", mechanism_of(wildcards.model))
+    return code
 
 
 def profile_code(wildcards):
@@ -169,9 +166,7 @@ def every_cell(pattern, models=MODELS):
 
 
 def every_point(what):
-    return in_results(
-        layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS
-    )
+    return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
 
 
 def records_of(wildcards):
@@ -190,42 +185,31 @@ def collected_models(wildcards):
     return ",".join(by_what.get(wildcards.what, MODELS))
 
 
-def item_inputs(item):
-    """The files behind what a table or figure reads."""
-    files = {
-        "reference": [REFERENCE, str(PUBLISHED / "remarks.csv")],
-        "efficiency": [str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")],
-    }
-    for what in PARQUET:
-        files[what] = in_results(layout.PARQUET, what=what)
-    if "cells" in item.reads:
-        files["cells"] = every_cell(layout.PREDICTIONS)
-    return [file for name in item.reads for file in files[name]]
+def inputs_of(find):
+    """The files behind what a table or figure of the registry reads."""
+
+    def files(wildcards):
+        _, name = wildcards  # the experiment, and the table or figure
+        item = find(name)
+        known = {what: in_results(layout.PARQUET, what=what) for what in PARQUET}
+        known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv")]
+        known["efficiency"] = [str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")]
+        if "cells" in item.reads:
+            known["cells"] = every_cell(layout.PREDICTIONS)
+        return [file for name in item.reads for file in known[name]]
+
+    return files
 
 
-def table_inputs(wildcards):
-    return item_inputs(registry.table(wildcards.table))
+def code_of_item(stage, find):
+    """The code behind a table or figure, and its line of the registry: a title is shown, too."""
 
+    def code(wildcards):
+        _, name = wildcards  # the experiment, and the table or figure
+        item = find(name)
+        return f"{stage_code(stage, item.module)} {item}"
 
-def table_code(wildcards):
-    return stage_code("table", registry.table(wildcards.table).module)
-
-
-def table_item(wildcards):
-    """Its line of the registry: another title is another table."""
-    return str(registry.table(wildcards.table))
-
-
-def figure_inputs(wildcards):
-    return item_inputs(registry.figure(wildcards.figure))
-
-
-def figure_code(wildcards):
-    return stage_code("figure", registry.figure(wildcards.figure).module)
-
-
-def figure_item(wildcards):
-    return str(registry.figure(wildcards.figure))
+    return code
 
 
 def same_configuration():

@@ -2,6 +2,11 @@
 # Outputs are marked `update`, for Snakemake removes others before a job: another folder that shares the
 # data may have made them since this one's plan. The verbs keep what is whole and by the same recipe.
 
+SPLITS = {
+    split: update(f"results/data/{{dataset}}/{split}.arrow")
+    for split in ("train", "val", "test")
+}
+
 
 rule data:
     """Every data set of the experiment, and a contact sheet of those that are images."""
@@ -42,9 +47,7 @@ rule prepare:
     input:
         archive=archive_of,
     output:
-        train=update("results/data/{dataset}/train.arrow"),
-        val=update("results/data/{dataset}/val.arrow"),
-        test=update("results/data/{dataset}/test.arrow"),
+        **SPLITS,
         manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/prepare.log",
@@ -73,9 +76,7 @@ rule prepare:
 rule generate:
     """A generated data set; the same bytes whatever the number of workers."""
     output:
-        train=update("results/data/{dataset}/train.arrow"),
-        val=update("results/data/{dataset}/val.arrow"),
-        test=update("results/data/{dataset}/test.arrow"),
+        **SPLITS,
         manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/generate.log",

@@ -94,6 +94,9 @@ if EXPERIMENT.device != "cpu":
     if SITE.gpu_type and SITE.gpu == "gpus":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
+GPU_NODE["gpu"] = gpus
+CELL_JOB = {**GPU_NODE, "mem_mb": cell_memory, "cpus_per_task": EXPERIMENT.threads}
+SMALL_JOB = {**CPU_NODE, "mem_mb": megabytes(1000), "runtime": minutes(10)}
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
 EARLY = f"--signal=USR1@{SITE.early_seconds}" if SITE.early_seconds else ""

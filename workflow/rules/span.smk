@@ -23,13 +23,10 @@ rule measure_span:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
-        **GPU_NODE,
-        gpu=gpus,
-        mem_mb=cell_memory,
+        **CELL_JOB,
         runtime=span_runtime,
-        cpus_per_task=EXPERIMENT.threads,
     params:
-        code=span_code,
+        code=code_of("span"),
         data=data_folder,
         folder=subpath(input.record, parent=True),
         samples=EXPERIMENT.span.samples,

@@ -13,7 +13,7 @@ from lra.archive import jobs, source, zip_file
 from lra.archive.manifest import About, described
 from lra.core.errors import LRAError
 from lra.core.files import one_line
-from lra.data.manifest import sha256
+from lra.core.files import sha256
 
 CONFIG = "config/archived.yaml"
 

@@ -170,7 +170,7 @@ def _compared(
     old: Path, new: Path, name: str, omitted: Mapping[str, Omitted]
 ) -> tuple[list[str], str]:
     """Bits on the same device and torch; else whether the 95 % intervals of accuracy meet."""
-    from lra.data.manifest import sha256
+    from lra.core.files import sha256
 
     was, now = (read_record(folder / "train.json", TrainRecord) for folder in (old, new))
     old_score, new_score = (read_record(f / "score.json", ScoreRecord) for f in (old, new))

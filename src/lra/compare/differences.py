@@ -52,8 +52,6 @@ class Change:
     task: str
     model: str
     cells: list[Cell]
-    only_a: list[int]
-    only_b: list[int]
     n: int  # seeds that are ok in both: the values below are over these
     a: float | None = None
     b: float | None = None
@@ -67,11 +65,6 @@ class Change:
     p_seeds: float | None = None  # over seeds, whatever `test` is: would training again differ?
     p_seeds_holm: float | None = None
     same: str = "no"  # the lowest of its cells
-
-    @property
-    def seeds(self) -> list[int]:
-        """Those in both."""
-        return [cell.seed for cell in self.cells]
 
     @property
     def name(self) -> str:
@@ -94,6 +87,7 @@ class Ratio:
 class Comparison:
     a: Results
     b: Results
+    shared: list[Key]  # cells in both
     changes: list[Change]
     only_a: list[Key]
     only_b: list[Key]
@@ -102,10 +96,6 @@ class Comparison:
     notes: list[str] = field(default_factory=list)  # what limits the comparison
     statuses: list[StatusChange] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
-
-    @property
-    def shared(self) -> list[Key]:
-        return [key for key in self.a.rows if key in self.b.rows]
 
     @property
     def untested(self) -> list[Change]:
@@ -133,6 +123,7 @@ def compare(a: Results, b: Results) -> Comparison:
     comparison = Comparison(
         a,
         b,
+        shared,
         changes,
         only_a=[key for key in a.rows if key not in b.rows],
         only_b=[key for key in b.rows if key not in a.rows],
@@ -170,15 +161,12 @@ def _same(a: Results, b: Results, key: Key) -> str:
 
 
 def _change(a: Results, b: Results, task: str, model: str, same: dict[Key, str]) -> Change:
-    of_a, of_b = ([s for t, m, s in side.rows if (t, m) == (task, model)] for side in (a, b))
-    keys = [(task, model, seed) for seed in sorted(set(of_a) & set(of_b))]
+    keys = sorted(key for key in same if key[:2] == (task, model))
     ok = [key for key in keys if a.rows[key]["status"] == b.rows[key]["status"] == "ok"]
     change = Change(
         task,
         model,
         [_cell(a, b, key, same[key]) for key in keys],
-        only_a=[seed for seed in of_a if seed not in of_b],
-        only_b=[seed for seed in of_b if seed not in of_a],
         n=len(ok),
         same=min((same[key] for key in keys), key=LEVELS.index),
     )

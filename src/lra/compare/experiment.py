@@ -111,20 +111,15 @@ def _read(root: Path, name: str) -> Results:
 
 
 def _unpack(path: Path, folder: Path) -> Path:
-    """Unpack what `Results` reads; return the experiment's folder."""
+    """Unpack all but the data's splits; return the experiment's folder."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            tables = [Path(name) for name in names if Path(name).name == "scores.parquet"]
-            roots = [table.parent for table in tables if table.parent.parent.name == "results"]
-            if len(roots) != 1:
-                found = ", ".join(map(str, roots)) or "none"
-                raise LRAError(f"{path}: one experiment below results/ is needed, found {found}")
-            root = roots[0]
-            parts = (root, root.parent / "data", root.parent.parent / "source/src")
-            folders = tuple(f"{part.as_posix()}/" for part in parts)
-            wanted = [n for n in names if n.startswith(folders) and not n.endswith((".arrow", "/"))]
-            archive.extractall(folder, wanted)
+            names = [name for name in archive.namelist() if not name.endswith(".arrow")]
+            archive.extractall(folder, names)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise LRAError(f"{path}: not a whole zip archive ({error})") from None
-    return folder / root
+    roots = [table.parent for table in folder.glob("**/results/*/scores.parquet")]
+    if len(roots) != 1:
+        found = ", ".join(root.name for root in roots) or "none"
+        raise LRAError(f"{path}: one experiment below results/ is needed, found {found}")
+    return roots[0]

@@ -46,29 +46,10 @@ def text(found: Comparison, width: int = 80) -> str:
 
 
 def as_json(found: Comparison) -> str:
-    known = {
-        "a": found.a.name,
-        "b": found.b.name,
-        "agree": found.agree,
-        "notes": found.notes,
-        "statuses": [asdict(each) for each in found.statuses],
-        "changes": [_change(change, found) for change in found.changes],
-        "only_a": found.only_a,
-        "only_b": found.only_b,
-        "causes": [asdict(cause) for cause in found.causes],
-        "uncaused": found.uncaused,
-        "ratios": [asdict(ratio) for ratio in found.ratios],
-    }
-    return json.dumps(known, indent=2)
-
-
-def _change(change: Change, found: Comparison) -> dict:
-    kinds = unique(
-        cause.kind
-        for cause in found.causes
-        if any(key[:2] == (change.task, change.model) for key in cause.cells)
-    )
-    return asdict(change) | {"seeds": change.seeds, "causes": kinds}
+    names = ("agree", "notes", "statuses", "changes", "only_a", "only_b", "causes", "uncaused")
+    known = {"a": found.a.name, "b": found.b.name}
+    known |= {name: getattr(found, name) for name in (*names, "ratios")}
+    return json.dumps(known, indent=2, default=asdict)
 
 
 def where(cells: Iterable[Key], among: Iterable[Key]) -> str:
@@ -136,7 +117,7 @@ def _accuracy(found: Comparison, width: int) -> list[str]:
 
 
 def _entries(change: Change) -> dict[str, str]:
-    some = f"/{len(change.seeds)}" if change.n < len(change.seeds) else ""
+    some = f"/{len(change.cells)}" if change.n < len(change.cells) else ""
     known = change.low is not None
     return {
         "cell": change.name,

@@ -22,9 +22,8 @@ import requests
 import urllib3
 
 from lra.core.errors import LRAError
-from lra.core.files import set_aside, write_beside
+from lra.core.files import set_aside, sha256, write_beside
 from lra.core.progress import progress
-from lra.data.manifest import sha256
 from lra.data.recipe import Archive
 
 ATTEMPTS = 6  # failures in a row without a new byte before a URL is given up

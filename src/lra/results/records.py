@@ -97,7 +97,7 @@ class SpeedRecord(Provenance):
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = None  # of forward and backward: see lra.profile.step_flops
+    flops_per_step: int | None = None  # of forward and backward: evaluation/profile.py
     threads: int
     precision: str
     params: int

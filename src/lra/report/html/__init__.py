@@ -11,5 +11,5 @@ def asset(name: str) -> str:
 
 
 def head() -> str:
-    """Style and script for the head of a page with tables, so that they can be sorted and searched."""
+    """Style and script by which the tables of a page can be sorted and searched."""
     return f"<style>\n{asset('tables.css')}</style>\n<script>\n{asset('tables.js')}</script>"
