@@ -20,6 +20,7 @@ from lra.results.records import (
 )
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
+PAPER = REFERENCE / "scores.csv"
 MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 MODELS += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 TASKS = {"listops": 17.0, "text": 50.0, "retrieval": 50.2, "image": 10.0, "pathfinder": 50.1}
@@ -152,9 +153,9 @@ def answers(folder: Path) -> None:
         write_rows(cell / "predictions.parquet", pairs, PredictionRow)
 
 
-def table(name: str, root: Path) -> tuple[list[dict], str]:
+def table(name: str, root: Path, reference: Path = PAPER) -> tuple[list[dict], str]:
     """Write a table of the experiment in `root`: the lines of its csv, and its Markdown."""
     stem = root / name
-    write(registry.table(name), root, stem, REFERENCE / "scores.csv")
+    write(registry.table(name), root, stem, reference)
     with stem.with_suffix(".csv").open() as file:
         return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()

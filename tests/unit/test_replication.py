@@ -123,7 +123,7 @@ def test_the_note_counts_why_figures_are_reproduced(table):
     assert why["local", "listops"] == "both at chance"
     assert "52.98 (+2.52) ∼" in text and "64.27 (+0.23) ≈" in text and "15.82 ≈" in text
     assert (
-        "Reproduced, of 5 published figures: ≈ within 1 point of our mean (1) or both at chance "
+        "Reproduced, of 5 published values: ≈ within 1 point of our mean (1) or both at chance "
         "(1); ∼ only within our 95 % interval (1, up to 88.9 points wide). Not: ↑ ours is above "
         "(1), ↓ below (1)." in text
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, t
 
+from lra.core.unique import grouped
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -81,10 +83,7 @@ def outcome(rows: Sequence[dict]) -> Outcome:
 
 def outcomes(rows: Sequence[dict]) -> dict[tuple[str, str], Outcome]:
     """Outcomes by (model, task); rows: of scores.parquet."""
-    cells: dict[tuple[str, str], list[dict]] = {}
-    for row in rows:
-        cells.setdefault((row["model"], row["task"]), []).append(row)
-    return {cell: outcome(seeds) for cell, seeds in cells.items()}
+    return {cell: outcome(seeds) for cell, seeds in grouped(rows, "model", "task").items()}
 
 
 def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> float:
