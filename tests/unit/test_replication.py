@@ -4,7 +4,6 @@ import pytest
 from fabricated import TASKS, score_row
 from fabricated import table as write_table
 
-from lra.report.tables.accuracy import accuracy
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.summary import summary
 
