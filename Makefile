@@ -1,12 +1,13 @@
-# make        set up .venv, run the quick experiment
-# make test   set up .venv, run the tests
-# make peers  set up .venv, add the other implementations, compare ours with them
-# make lock   resolve envs/ anew from pyproject.toml, with the hashes of PyPI
+# make           set up .venv, then run the experiment `quick`
+# make test      set up .venv, then run the tests
+# make peers     add public packages of the mechanisms to .venv, and compare ours with them
+# make lock      resolve the versions in envs/ again, by the index that pip is configured for
 SHELL := bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
-# With a driver, torch of PyPI and its CUDA libraries, by hash; else what the index has, by version.
+# With an NVIDIA driver: the locked torch and its CUDA libraries, by hash. Without: by version only,
+# because builds for the CPU have other hashes.
 TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-cuda.txt,torch==2.13.0)
 
 .PHONY: all setup test peers lock
@@ -35,7 +36,7 @@ peers: setup
 lock: setup
 	$(BIN)/pip install --quiet pip-tools
 	cat envs/requirements.txt envs/torch-cuda.txt > .venv/lock.txt
-	PIP_CONFIG_FILE=/dev/null PIP_FIND_LINKS= $(BIN)/pip-compile --quiet --generate-hashes \
-		--extra test --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-options \
-		--index-url https://pypi.org/simple --output-file .venv/lock.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --extra test --strip-extras \
+		--no-emit-index-url --no-emit-find-links --no-emit-options \
+		--output-file .venv/lock.txt pyproject.toml
 	$(BIN)/python envs/environment.py .venv/lock.txt

@@ -1,5 +1,5 @@
-# The Long Range Arena: data -> train -> evaluate -> tables and figures, with profiles beside.
-#   snakemake --cores all                                    the quick experiment
+# Long Range Arena: data -> train -> evaluate -> tables and figures, with profiles and spans beside.
+#   snakemake --cores all                                    the experiment `quick`
 #   snakemake --cores all --configfile config/paper.yaml     the replication
 import gc
 import shlex
@@ -7,17 +7,21 @@ import sys
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import min_version
 
-# The code of this checkout is what jobs run and what fingerprints read, wherever the environment
-# was made.
+# Earlier ones lack snakemake.scheduling. Only the version in envs/requirements.txt is tested.
+min_version("9.10")
+
+# Jobs run the code of this checkout, and fingerprints read it, wherever the environment was made.
 ROOT = Path(workflow.basedir)
 SOURCE, BIN = ROOT / "src", Path(sys.executable).parent
 sys.path.insert(0, str(SOURCE))
-# A plan makes a million objects that all stay: looking for garbage among them takes a tenth of it.
+# A plan makes a million objects that all stay. Garbage collection would take a tenth of its time.
 gc.set_threshold(100_000, 20, 100)
 
 
-# An experiment is one whole file: the default, in a restored folder its own, is merged into no other.
+# An experiment is one whole file. Without --configfile it is config/config.yaml or, in a folder that
+# `lra restore` made, config/archived.yaml.
 if not workflow.configfiles:
     own = ROOT / "config/archived.yaml"
 
@@ -27,10 +31,10 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-# The mirror is no param of a rule, as where a download came from changes nothing. A prefix replaces
-# Snakemake's own, and without pipefail a stage that fails would end with the status of its tee. A
-# scheduler signals every process of a job: its shell and its tee stay until the training has saved
-# its state. Under --sdm conda Python is the activated environment's.
+# The mirror is no param of a rule: where a download came from changes no result. The prefix replaces
+# Snakemake's own, so it sets pipefail again: else a failed stage has the exit status of its tee.
+# A scheduler signals every process of a job. The traps keep its shell and its tee alive until the
+# training has saved its state. With --sdm conda, Python is that of the activated environment.
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
 shell.prefix(
@@ -42,7 +46,7 @@ shell.prefix(
     " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
 )
 if not workflow.is_main_process:
-    # the snakemake within a cluster's job
+    # this is the snakemake inside a cluster job
     from lra.planning import slurm
 
     slurm.pass_on()

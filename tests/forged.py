@@ -7,10 +7,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lra.archive import crate, zip_file
+from lra.archive import crate, manifest, zip_file
 from lra.archive.jobs import CHECKSUM
-from lra.archive.manifest import described
-from lra.archive.readme import NAME, readme
+from lra.archive.readme import README, readme
 from lra.archive.source import Entry
 
 
@@ -20,6 +19,11 @@ def entries_of(path: Path) -> dict[str, Entry]:
             info.filename: Entry(file.read(info), info.external_attr >> 16)
             for info in file.infolist()
         }
+
+
+def read(path: Path, name: str) -> bytes:
+    """One file of an archive."""
+    return entries_of(path)[name].content
 
 
 def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) -> Path:
@@ -37,14 +41,14 @@ def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) 
         jobs = json.loads(entries["jobs.json"].content)
         for job in jobs:
             for name in {*job["input_checksums"]} & {*changed}:
-                job["input_checksums"][name] = CHECKSUM + zip_file.sha256(entries[name])
+                job["input_checksums"][name] = CHECKSUM + entries[name].sha256()
         entries["jobs.json"] = Entry(json.dumps(jobs).encode())
         with tempfile.TemporaryDirectory() as folder:
             for name in ("archive.json", "jobs.json"):
                 Path(folder, name).write_bytes(entries[name].content)
-            about, done = described(Path(folder))
-        del entries[crate.METADATA], entries[NAME]
-        entries[NAME] = Entry(readme(about, entries))
+            about, done = manifest.read(Path(folder))
+        del entries[crate.METADATA], entries[README]
+        entries[README] = Entry(readme(about, entries))
         entries[crate.METADATA] = Entry(crate.metadata(about, done, entries))
     entries[zip_file.SUMS] = Entry(zip_file.sums(entries))
     zip_file.write(path, entries)

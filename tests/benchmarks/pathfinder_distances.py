@@ -1,7 +1,7 @@
-"""The counts of `lra.data.distances`: `python pathfinder_distances.py 32,14,80000,28`.
+"""Prints rows of pathfinder_matching.csv: `python pathfinder_distances.py 32,14,80000,28`.
 
-Prints, for each SIZE,PADDLES,IMAGES,STEPS, how many images of either label have their markers at
-each distance in the unmatched procedure. 80,000 images at 32 px take 16 s, 6,000 at 64 px 3 minutes.
+For each SIZE,PADDLES,IMAGES,STEPS: how many images of either label have their markers at each
+distance in the original procedure. 80,000 images at 32 px take 16 s, 6,000 at 64 px 3 minutes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from lra.data.pathfinder import PathfinderConfig, _stimuli
+from lra.data.pathfinder import PathfinderConfig, stimuli
 from lra.data.pathfinder_kernel import SPAN
 
 
@@ -22,7 +22,7 @@ def counts(
     rng = np.random.default_rng(np.random.SeedSequence([seed, size, contour_length]))
     total = np.zeros((2, steps), int)
     for start in range(0, images, 500):
-        _, labels, _, truth = _stimuli(config, rng, min(500, images - start))
+        _, labels, _, truth = stimuli(config, rng, min(500, images - start))
         distance = np.hypot(truth[:, 0] - truth[:, 2], truth[:, 1] - truth[:, 3])
         step = np.minimum((steps * distance / (SPAN * size)).astype(int), steps - 1)
         np.add.at(total, (labels, step), 1)
@@ -32,6 +32,5 @@ def counts(
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
         size, contour_length, images, steps = map(int, argument.split(","))
-        print(f"({size}, {contour_length}):")
-        for row in counts(size, contour_length, images, steps).tolist():
-            print(f"    {tuple(row)},")
+        for label, row in enumerate(counts(size, contour_length, images, steps).tolist()):
+            print(size, contour_length, label, " ".join(map(str, row)), sep=",")

@@ -13,21 +13,16 @@ from typer.testing import CliRunner
 import chromium
 from chromium import FETCHED, press, rows, shoot
 from lra.cli.__main__ import app
-from lra.report import page
-from lra.report.figures import draw
+from lra.report import registry
+from lra.report.item import Item
 from lra.report.tables import render
+from lra.results.records import ScoreRow, read_table, write_rows
 from tiny import ROOT
 
 pytestmark = chromium.wanted
 MODELS = ["transformer", "local", "linear", "transformer-materialised"]
 TEXTS = ROOT / "workflow/report"
-SHEETS = sorted(path.stem.removeprefix("table_") for path in TEXTS.glob("table_*.rst"))
-OPTIONS = {  # of `lra tables`
-    "accuracy": ["--reference", REFERENCE / "scores.csv"],
-    "efficiency": ["--reference", REFERENCE / "efficiency.csv"],
-    "costs": ["--reference", REFERENCE / "efficiency.csv"],
-    "shortcomings": ["--mechanisms", ",".join(f"{m}={m.partition('-')[0]}" for m in MODELS)],
-}
+TABLES = [item.name for item in registry.TABLES]
 WIDE, PHONE = (1280, 900), (390, 844)
 BAD = {("text", "local", 1): "diverged", ("transformer", 4096): "oom"}
 
@@ -37,15 +32,24 @@ def written(tmp_path_factory):
     """The page of a made-up experiment, and what it was made of."""
     root = tmp_path_factory.mktemp("pages") / "demo"
     experiment(root, models=MODELS, tasks=["listops", "text", "image"], bad=BAD)
+    rows = read_table(root / "scores.parquet", ScoreRow).to_pylist()
+    rows = [row | {"mechanism": row["model"].partition("-")[0]} for row in rows]
+    write_rows(root / "scores.parquet", rows, ScoreRow)
     answers(root)
-    for name in SHEETS:
-        where = ["--root", root, "--stem", root / "tables" / name, *OPTIONS.get(name, [])]
-        done = CliRunner().invoke(app, ["tables", name, *map(str, where)])
-        assert done.exit_code == 0, done.output
-    for name in draw.FIGURES:
-        draw.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    page.write(root, SHEETS, list(draw.FIGURES), TEXTS, root / "page.html")
+    for verb, folder, items in (
+        ("tables", "tables", registry.TABLES),
+        ("figure", "figures", registry.FIGURES),
+    ):
+        for item in items:
+            where = ["--root", root, "--stem", root / folder / item.name]
+            lra(verb, item.name, *where, "--reference", REFERENCE / "scores.csv")
+    lra("page", "--root", root, "--captions", TEXTS, "--out", root / "page.html")
     return root
+
+
+def lra(*arguments) -> None:
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +88,14 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     images = browser.execute_script(
         "return [...document.images].map(i => [i.naturalWidth, i.clientWidth, i.alt])"
     )
-    assert len(images) == len(draw.FIGURES)
+    assert len(images) == len(registry.FIGURES)
     assert all(natural >= 900 and shown > 300 and alt for natural, shown, alt in images)
-    counts = {label: len(rows(browser, label, 0)) for label in SHEETS}
+    counts = {label: len(rows(browser, label, 0)) for label in TABLES}
     assert all(counts.values()) and (counts["accuracy"], counts["costs"]) == (4, 16)
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => a.hash)"
     )
-    assert len(links) == len(SHEETS) + len(draw.FIGURES)
+    assert len(links) == len(TABLES) + len(registry.FIGURES)
     assert all(browser.find_elements("css selector", link) for link in links)
     assert browser.execute_script(FETCHED) == [] and browser.get_log("browser") == []
     shoot(browser, "page")
@@ -156,7 +160,7 @@ def sort_and_check(browser, label: str, column: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["page", "table"])
-@pytest.mark.parametrize("name", SHEETS)
+@pytest.mark.parametrize("name", TABLES)
 def test_every_table_is_sorted_by_each_column_and_searched(browser, written, name, form):
     opened(browser, written / ("page.html" if form == "page" else f"tables/{name}.html"))
     heads = browser.find_elements("css selector", f"#{name} th.gt_col_heading")
@@ -182,7 +186,8 @@ def test_words_and_shares_are_sorted_as_such_also_those_out_of_sight(browser, tm
         for i, own in enumerate(cells)
     ]  # fmt: skip
     path = tmp_path / "made.html"
-    path.write_text(render.page(render.Sheet("made", "Made", "up", list(columns), made, [])))
+    item = Item("made", "Made", "tables.made", ())
+    path.write_text(render.page(render.Table("up", list(columns), made, []), item))
     opened(browser, path)
     orders = []
     for column in (1, 1, 2, 2, 3, 3):

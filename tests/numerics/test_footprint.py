@@ -39,7 +39,7 @@ def bytes_beside(name: str, **encoder) -> tuple[float, float]:
     figures = footprint(Load.of_point(load))
     measured = profile.memory(load)
     assert (measured.status, measured.params) == ("ok", figures.params)
-    return figures.train_bytes - 4 * figures.params, measured.peak_bytes
+    return figures.train.bytes - 4 * figures.params, measured.peak_bytes
 
 
 @pytest.mark.parametrize("name", attention.names())
@@ -70,29 +70,29 @@ def test_flops_of_the_transformer_are_the_closed_form():
     linear = layers * 2 * b * n * (4 * d * d + 2 * d * m)
     pair = layers * 2 * b * n * n * d
     head = 2 * b * (d * m + m * 2)
-    assert figures.eval_flops == linear + 2 * pair + head
-    assert figures.train_flops == 3 * linear + 7 * pair + 3 * head
+    assert figures.eval.flops == linear + 2 * pair + head
+    assert figures.train.flops == 3 * linear + 7 * pair + 3 * head
 
 
 @pytest.mark.parametrize("name", attention.names())
 def test_flops_of_a_step_that_runs_are_the_estimates(name):
     load = point(name)
     counted = profile.step_flops(profile.Workload(load, torch.device("cpu")))
-    assert counted == footprint(Load.of_point(load)).train_flops
+    assert counted == footprint(Load.of_point(load)).train.flops
 
 
 def test_dropout_keeps_no_square_on_a_gpu_but_does_on_a_cpu():
     encoder = point("transformer", attention_dropout=0.1, max_len=2048).encoder
     gpu, cpu = (footprint(Load(encoder, 2, 2, False, "float32", cpu=cpu)) for cpu in (False, True))
     square = 2 * 4 * 2049**2 * 4  # bytes: batch, heads, scores
-    assert gpu.train_bytes < square < cpu.train_bytes
+    assert gpu.train.bytes < square < cpu.train.bytes
 
 
 def test_memory_is_linear_in_the_batch():
     """Beyond what does not depend on it: equal steps of the batch, equal steps of the bytes."""
     encoder = point("local").encoder
     one, two, three = (
-        footprint(Load(encoder, b, b, True, "float32", cpu=True)).train_bytes for b in (8, 16, 24)
+        footprint(Load(encoder, b, b, True, "float32", cpu=True)).train.bytes for b in (8, 16, 24)
     )
     assert math.isclose(three - two, two - one, rel_tol=0.01)
 
@@ -103,7 +103,7 @@ def test_nothing_is_allocated():
     encoder = point("transformer", options=options, max_len=2**20).encoder
     before = torch.get_rng_state()
     figures = footprint(Load(encoder, 2, 2, False, "float32", cpu=False))
-    assert figures.train_bytes > 32 * 2**40
+    assert figures.train.bytes > 32 * 2**40
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -111,15 +111,15 @@ def test_nothing_is_allocated():
 def test_a_gpu_takes_all_heads_at_once(name):
     encoder = point(name, pooling="MEAN").encoder
     gpu, cpu = (footprint(Load(encoder, 2, 2, False, "float32", cpu=cpu)) for cpu in (False, True))
-    assert gpu.eval_kernels < cpu.eval_kernels
-    assert gpu.eval_bytes > cpu.eval_bytes
-    assert math.isclose(gpu.train_flops, cpu.train_flops, rel_tol=0.01)
+    assert gpu.eval.kernels < cpu.eval.kernels
+    assert gpu.eval.bytes > cpu.eval.bytes
+    assert math.isclose(gpu.train.flops, cpu.train.flops, rel_tol=0.01)
 
 
 def test_half_precision_keeps_fewer_bytes():
     encoder = point("transformer").encoder
     full, half = (
-        footprint(Load(encoder, 8, 8, False, precision, cpu=False)).train_bytes
+        footprint(Load(encoder, 8, 8, False, precision, cpu=False)).train.bytes
         for precision in ("float32", "bfloat16")
     )
     assert 0.5 * full < half < 0.9 * full

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention.shared import mab
 from lra.models.pooling import PMA
+from naive import mab
 from oracles import gradients, holes, tokens
 
 
@@ -29,7 +29,7 @@ class Naive(nn.Module):
         first, rows = self.inner.feed_forward, []
         for tokens_, real in zip(x, mask, strict=True):
             z = torch.relu(tokens_[real] @ first.weight.T + first.bias)
-            rows.append(mab.naive_block(self.inner.block, self.inner.seed, z))
+            rows.append(mab.block(self.inner.block, self.inner.seed, z))
         return torch.cat(rows)
 
 

@@ -6,24 +6,34 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 from test_collect import write_cell
 
 from checkout import DATASETS, EXPERIMENT, commit_all
-from lra.archive import jobs, zip_file
+from lra.archive import crate_check, jobs
 from lra.archive.jobs import Job
 from lra.archive.redact import Private
 from lra.archive.write import archive
 from lra.config.cell import to_yaml
 from lra.config.schema import Experiment
+from lra.core.files import sha256
 from lra.results.records import PredictionRow, write_rows
 from tiny import make_cell
 
 CELL = "results/demo/cells/listops/linear/seed1"
+CELL_NAME = {"experiment": "demo", "protocol": "tiny", "task": "listops", "model": "linear",
+             "mechanism": "linear", "dataset": "listops-tiny", "seed": 1}  # fmt: skip
 DATA = "results/data/listops-tiny"
 TABLE = "results/demo/tables/accuracy.md"
 HOME = "/data/alice"  # whose it is
 TIME = 1.7e9
+
+
+@pytest.fixture
+def profile_unchecked(monkeypatch) -> None:
+    """Skip the check of the crate's profile, which takes seconds; test_agree.py has it."""
+    monkeypatch.setattr(crate_check, "problems", lambda metadata: [])
 
 
 class Handmade:
@@ -41,8 +51,8 @@ class Handmade:
             splits[name] = {"rows": rows, "sha256": hashlib.sha256(name.encode()).hexdigest()}
         self.write(f"{DATA}/dataset.json", json.dumps({"info": {}, "splits": splits}))
         folder = root / CELL
-        score = {"accuracy": 75.0, "chance": 75.0, "n_test": 4}
-        write_cell(root / "results/demo", "listops", "linear", 1, score=score)
+        score = CELL_NAME | {"accuracy": 75.0, "chance": 75.0, "n_test": 4}
+        write_cell(root / "results/demo", "listops", "linear", 1, train=CELL_NAME, score=score)
         cell = make_cell(experiment="demo", model="linear", dataset="listops-tiny")
         self.write(f"{CELL}/config.yaml", to_yaml(cell))
         self.write(f"{CELL}/checkpoint.safetensors", "weights")
@@ -70,7 +80,7 @@ class Handmade:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def job(self, rule: str, reads: list, makes: list, log: str, code: str) -> None:
-        sums = {path: jobs.CHECKSUM + zip_file.sha256(zip_file.Kept(self.root / path)) for path in reads}
+        sums = {path: jobs.CHECKSUM + sha256(self.root / path) for path in reads}
         start = TIME + 10 * len(self.jobs)
         self.jobs.append(
             Job(rule=rule, input=reads, output=makes, log=[log], params=[repr(code)], code=rule,

@@ -1,4 +1,4 @@
-"""The parts of an archive: the box, and what is private."""
+"""The parts of an archive: the zip, and what is private."""
 
 from __future__ import annotations
 
@@ -35,9 +35,18 @@ def sealed(entries: dict[str, Entry]) -> dict[str, Entry]:
     return {**entries, zip_file.SUMS: Entry(zip_file.sums(entries))}
 
 
+def findings(path: Path) -> list[str]:
+    """Of a zip, whether it can be unpacked or not."""
+    with tempfile.TemporaryDirectory() as name:
+        try:
+            return zip_file.unpack(path, Path(name, "out"))
+        except LRAError as error:
+            return [str(error).removeprefix(f"{path}: ").replace(f"{name}/out/", "")]
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("box") / "small.zip"
+    path = tmp_path_factory.mktemp("zip") / "small.zip"
     zip_file.write(path, sealed(ENTRIES))
     return path
 
@@ -50,16 +59,13 @@ def test_any_flipped_bit_is_found(small, tmp_path_factory, data):
     content[position] ^= 1 << data.draw(st.integers(0, 7))
     flipped = tmp_path_factory.getbasetemp() / "flipped.zip"
     flipped.write_bytes(content)
-    try:
-        found = zip_file.problems(flipped)
-    except LRAError as error:
-        found = [str(error)]
+    found = findings(flipped)
     assert found
     assert all("\n" not in line for line in found)
 
 
-def test_a_box_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_path):
-    assert zip_file.problems(small) == []
+def test_a_zip_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_path):
+    assert findings(small) == []
     names = list(sealed(ENTRIES))
     random.Random(1).shuffle(names)
     before = os.umask(0o077)
@@ -77,6 +83,9 @@ def test_a_box_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_pat
     assert set(sums.stdout.split("\n")) <= {"source/slurm: FAILED open or read", ""}
 
 
+LINK_OUT = "source/{}: a link that leads out, or lies where results go"
+
+
 @pytest.mark.parametrize(
     "change, line",
     [
@@ -85,24 +94,24 @@ def test_a_box_is_whole_and_its_bytes_depend_on_its_content_alone(small, tmp_pat
         ({"results/b.json": Entry(b"")}, "results/b.json: is not in SHA256SUMS; it was added"),
         ({"../b": Entry(b"")}, "'../b': leads out of the folder"),
         ({"/b": Entry(b"")}, "'/b': leads out of the folder"),
-        ({"source/out": Entry(b"../../b", LINK)}, "source/out: a link that leads out of the folder"),
-        ({"source/out": Entry(b"/etc", LINK)}, "source/out: a link that leads out of the folder"),
-        ({"source/slurm/y": Entry(b"")}, "source/slurm/y: lies behind a link"),
+        ({"source/out": Entry(b"../../b", LINK)}, LINK_OUT.format("out")),
+        ({"source/out": Entry(b"/etc", LINK)}, LINK_OUT.format("out")),
+        ({"source/slurm/y": Entry(b"")}, "source/slurm: file exists"),
         ({"source/a/b/c/up": Entry(b"../../..", LINK),
           "source/results": Entry(b"a/b/c/up/../../../home", LINK)},
-         "source/results: a link that leads through another link"),
+         LINK_OUT.format("results")),
         ({"source/.git/config": Entry(b"")}, "source/.git/config: git would obey it"),
         ({zip_file.SUMS: None}, "SHA256SUMS: is missing"),
     ],
     ids=["changed", "missing", "added", "above", "absolute", "link-above", "link-absolute", "behind",
          "chain", "git", "no-sums"],
 )  # fmt: skip
-def test_what_is_wrong_with_a_box_is_named(tmp_path, change, line):
+def test_what_is_wrong_with_a_zip_is_named(tmp_path, change, line):
     entries = {name: entry for name, entry in (sealed(ENTRIES) | change).items() if entry}
     zip_file.write(tmp_path / "bad.zip", entries)
-    assert zip_file.problems(tmp_path / "bad.zip") == [line]
-    if "leads" in line or "behind" in line:
-        with pytest.raises(LRAError, match="leads|behind"):
+    assert findings(tmp_path / "bad.zip") == [line]
+    if "leads" in line or "exists" in line:
+        with pytest.raises(LRAError, match="leads|exists"):
             zip_file.extract(tmp_path / "bad.zip", tmp_path / "out")
         assert not (tmp_path / "b").exists()
 
@@ -112,26 +121,25 @@ def test_a_comment_in_the_zip_is_found(small, tmp_path):
     path.write_bytes(small.read_bytes())
     with zipfile.ZipFile(path, "a") as file:
         file.comment = b"hidden"
-    assert zip_file.problems(path) == [
-        "hidden.zip: bytes between its files are not as they were written"
-    ]
+    assert findings(path) == ["hidden.zip: has bytes that belong to none of its files"]
 
 
 def test_a_compressed_file_is_refused_before_it_is_read(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(zip_file._info("x", 0o100644), bytes(1 << 20), zipfile.ZIP_DEFLATED)
-    line = "x: is compressed, and was written as it is"
-    assert zip_file.problems(tmp_path / "bomb.zip") == [line]
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as file:
+        file.writestr("x", bytes(1 << 20), zipfile.ZIP_DEFLATED)
+    line = "x: is compressed, which an archive never is"
+    assert findings(tmp_path / "bomb.zip") == [line]
     with pytest.raises(LRAError, match=line):
         zip_file.extract(tmp_path / "bomb.zip", tmp_path / "out")
 
 
-def test_a_full_disk_is_one_line_also_while_checking(tmp_path, monkeypatch):
+@pytest.mark.parametrize("size", ["64k", "1536k"], ids=["unpacking", "checking"])
+def test_a_full_disk_is_one_line_also_while_checking(tmp_path, size):
     zip_file.write(tmp_path / "large.zip", sealed({"x": Entry(bytes(1 << 20))}))
-    with tmpfs(tmp_path / "disk", "size=64k") as disk:
-        monkeypatch.setattr(tempfile, "tempdir", str(disk))
-        with pytest.raises(LRAError, match=f"{disk}: no space left on device"):
-            zip_file.problems(tmp_path / "large.zip")
+    with tmpfs(tmp_path / "disk", f"size={size}") as disk:
+        with pytest.raises(LRAError, match=f"{disk}/.*: no space left on device"):
+            zip_file.unpack(tmp_path / "large.zip", disk / "out")
+        assert "again.zip" not in str({*disk.rglob("*")})
 
 
 SECRETS = {
@@ -172,7 +180,7 @@ def alice(tmp_path) -> Private:
     ],
 )
 def test_what_is_private_is_replaced(alice, text, clean):
-    assert alice.scrubbed(text, is_log=True) == clean
+    assert alice.redacted(text, is_log=True) == clean
     assert bool(alice.found("a.log", text.encode())) == (text != clean)
     assert alice.found("a.log", clean.encode()) == []
 
@@ -181,7 +189,7 @@ def test_what_is_private_is_replaced(alice, text, clean):
 def test_a_home_of_nobody_may_be_an_example_in_the_source_alone(tmp_path, home):
     private = Private.here(tmp_path, {}, home, home.name, "vm")
     text = f"cache: {home}/.cache, {home}; {home}s a{home}"
-    assert private.scrubbed(text).startswith("cache: <home>/.cache, <home>; ")
+    assert private.redacted(text).startswith("cache: <home>/.cache, <home>; ")
     assert private.found("source/tests/test_x.py", text.encode()) == []
     assert private.found("results/a.json", text.encode())
 
@@ -194,7 +202,7 @@ def test_the_source_as_it_stands_can_be_archived_by_who_tests_it():
 
 
 def test_a_path_to_a_secret_is_none(alice):
-    assert alice.scrubbed("/run/secrets/token") == "/run/secrets/token"
+    assert alice.redacted("/run/secrets/token") == "/run/secrets/token"
 
 
 def test_a_name_that_is_a_word_counts_in_logs_alone(tmp_path):
@@ -203,7 +211,7 @@ def test_a_name_that_is_a_word_counts_in_logs_alone(tmp_path):
         '{"node": "of a tree", "gpu": {"watts": 1}, "where": "/scratch/node/x", "to": "node@gpu"}'
     )
     clean = text.replace("/node/", "/<user>/").replace("node@gpu", "<user>@<host>")
-    assert private.scrubbed(text) == clean
+    assert private.redacted(text) == clean
     assert private.found("results/a.json", clean.encode()) == []
     assert private.found("results/a.log", b"on gpu")
 
@@ -217,10 +225,10 @@ def test_what_is_private_is_found_in_a_compressed_table(alice):
     assert alice.found("scores.parquet", content) == ["scores.parquet: holds a host name or path"]
 
 
-def test_of_a_patch_added_lines_are_scrubbed(alice):
+def test_of_a_patch_added_lines_are_redacted(alice):
     home = "/data/alice"
     patch = f"+++ b/x\n {home}\n-{home}\n+{home}\n"
-    assert alice.scrubbed_patch(patch) == f"+++ b/x\n {home}\n-{home}\n+<home>\n"
+    assert alice.redacted_patch(patch) == f"+++ b/x\n {home}\n-{home}\n+<home>\n"
     assert alice.found("source.patch", patch.encode())
     # lines of others that were committed are shown as in the source
     assert alice.found("source.patch", b" see /home/you\n") == []

@@ -16,7 +16,7 @@ from collections import deque
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -441,6 +441,103 @@ def test_a_folder_that_cannot_be_written_is_named(site, tmp_path):
         assert complaint(archive(site.url), out) == f"{out}: Read-only file system"
 
 
+# A package's source distribution, through the settings of the user's pip
+
+
+@pytest.fixture
+def pip(monkeypatch):
+    """Sets pip's settings by environment, without those of this machine."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    settings = {"CONFIG_FILE": os.devnull, "RETRIES": "0", "NO_CACHE_DIR": "1"}
+
+    def configure(**more: str) -> None:
+        for name, value in (settings | more).items():
+            monkeypatch.setenv(f"PIP_{name}", value)
+
+    return configure
+
+
+@pytest.fixture
+def index(tmp_path):
+    """(URL of a package index, its folder with toy-1.0.tar.gz and toy-2.0.tar.gz)."""
+    folder = tmp_path / "index"
+    (folder / "simple/toy").mkdir(parents=True)
+    names = ["toy-1.0.tar.gz", "toy-2.0.tar.gz"]
+    links = "".join(f'<a href="../../{name}">{name}</a>' for name in names)
+    (folder / "simple/toy/index.html").write_text(f"<!DOCTYPE html><html>{links}</html>")
+    for name in names:
+        (folder / name).write_bytes(CONTENT)
+
+    class Files(SimpleHTTPRequestHandler):
+        log_message = Handler.log_message
+
+    with serving(partial(Files, directory=str(folder))) as site:
+        yield f"http://127.0.0.1:{site.server_port}/simple", folder
+
+
+def packed(version: str = "1.0", name: str = "toy", **changed) -> Archive:
+    return archive(file=f"{name}-{version}.tar.gz", package=f"{name}=={version}", **changed)
+
+
+def test_a_package_comes_from_the_index_that_pip_is_set_to(index, out, pip):
+    pip(INDEX_URL=index[0])
+    download(packed(), out)
+    assert out.read_bytes() == CONTENT
+    assert beside(out) == {""}
+
+
+def test_a_package_comes_from_a_folder_that_pip_is_set_to(index, out, pip):
+    pip(NO_INDEX="1", FIND_LINKS=str(index[1]))
+    download(packed("2.0"), out)
+    assert out.read_bytes() == CONTENT
+    assert beside(out) == {""}
+    assert (index[1] / "toy-2.0.tar.gz").exists()
+
+
+def test_a_package_comes_from_the_mirror_without_asking_pip(out, pip, tmp_path):
+    pip(INDEX_URL="http://127.0.0.1:9/simple")
+    (tmp_path / "toy-1.0.tar.gz").write_bytes(CONTENT)
+    download(packed(), out, tmp_path)
+    assert out.read_bytes() == CONTENT
+
+
+def test_a_version_or_package_that_is_not_there_is_one_line(index, out, pip):
+    pip(INDEX_URL=index[0])
+    assert complaint(packed("1.1"), out) == (
+        "toy==1.1: pip finds no toy-1.1.tar.gz; did you mean 'toy-1.0.tar.gz'?"
+    )
+    message = complaint(packed(name="toi"), out)
+    assert message.startswith("toi==1.0: pip finds no toi-1.0.tar.gz: ")
+    assert "404" in message
+    pip(NO_INDEX="1", FIND_LINKS=str(index[1]))
+    assert complaint(packed(name="toi"), out) == (
+        "toi==1.0: pip finds no toi-1.0.tar.gz: no source distribution of toi"
+    )
+
+
+def test_an_index_that_does_not_answer_is_one_line(out, pip, capfd):
+    with serving() as site:
+        port = site.server_port
+    pip(INDEX_URL=f"http://127.0.0.1:{port}/simple")
+    assert os.strerror(errno.ECONNREFUSED) in complaint(packed(), out)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["folder", "index"])
+def test_a_package_of_another_hash_is_one_line_and_set_aside(index, out, pip, folder):
+    pip(**({"NO_INDEX": "1", "FIND_LINKS": str(index[1])} if folder else {"INDEX_URL": index[0]}))
+    wrong = packed(sha256="0" * 64)
+    assert f"sha256 {SHA256} instead of {'0' * 64}" in complaint(wrong, out)
+    assert beside(out) == {".bad"}
+    assert (index[1] / "toy-1.0.tar.gz").exists()
+
+
+def test_without_pip_the_mirror_is_named(out, pip, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pip._internal.commands", None)
+    assert complaint(packed(), out).endswith("put the file in a folder and set data_mirror")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -452,6 +549,10 @@ def test_a_folder_that_cannot_be_written_is_named(site, tmp_path):
         {"sha256": "a" * 63},
         {"bytes": 0},
         {"md5": "0" * 32},
+        {"package": "a==1.0"},
+        {"package": "a==1.0", "urls": []},
+        {"package": "a", "urls": [], "sha256": "a" * 64},
+        {"package": "a==1.0 --pre", "urls": [], "sha256": "a" * 64},
     ],
     ids=str,
 )

@@ -11,12 +11,12 @@ import yaml
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from lra.planning import estimate
-from lra.planning.estimate import CACHE, Estimates, Footprint, Load
+from lra.planning.estimate import CACHE, Estimates, Footprint, Load, Work
 from lra.planning.footprint import footprint
 from lra.results.records import SpeedRow, write_rows
 from tiny import ROOT, make_cell
 
-FIGURES = Footprint(1000, 10**13, 10**9, 100, 10**9, 3 * 10**12, 10**9, 30, 5 * 10**8)
+FIGURES = Footprint(1000, Work(10**13, 10**9, 100, 10**9), Work(3 * 10**12, 10**9, 30, 5 * 10**8))
 
 
 def arena_of(**changed) -> Arena:
@@ -63,8 +63,8 @@ def test_rows_come_back_and_are_added_to(tmp_path):
     path = tmp_path / "estimates.csv"
     one, two = Load.of_cell(make_cell()), replace(Load.of_cell(make_cell()), batch_size=17)
     estimate.add_to_cache(path, [(one, FIGURES)])
-    estimate.add_to_cache(path, [(two, replace(FIGURES, params=7))])
-    assert estimate.read_cache(path) == {one.key: FIGURES, two.key: replace(FIGURES, params=7)}
+    estimate.add_to_cache(path, [(two, FIGURES._replace(params=7))])
+    assert estimate.read_cache(path) == {one.key: FIGURES, two.key: FIGURES._replace(params=7)}
 
 
 @pytest.mark.parametrize("text", ["key,params\nx,1\n", "nothing\nof the sort\n"])
@@ -81,7 +81,7 @@ def test_a_broken_cache_is_named(tmp_path, text):
 def test_the_slowest_of_three_counts(machine, bound):
     """FIGURES: 10 TFLOP, 1 GB and 100 kernels a step."""
     e = arena_of(estimate=machine).experiment
-    assert estimate.train_seconds(FIGURES, e.estimate) == pytest.approx(bound)
+    assert FIGURES.train.seconds(e.estimate) == pytest.approx(bound)
 
 
 def test_hours_are_steps_and_evaluations(tmp_path):
@@ -101,7 +101,7 @@ def test_measured_speed_scales_the_hours(tmp_path):
     points = {n: Load.of_point(arena.profile_point("linear", n)) for n in (1024, 4096)}
     cache = {load.key: FIGURES for load in (Load.of_cell(cell), *points.values())}
     assumed = Estimates(arena, cache, tmp_path).costs(cell)
-    expected = estimate.train_seconds(FIGURES, arena.experiment.estimate)
+    expected = FIGURES.train.seconds(arena.experiment.estimate)
     rows = [
         {"experiment": "paper", "model": "linear", "length": n, "batch_size": 32, "device": "cuda",
          "status": "ok", "train_steps_per_s": 1 / (slower * expected), "infer_steps_per_s": 1.0,
@@ -117,7 +117,7 @@ def test_measured_speed_scales_the_hours(tmp_path):
 def test_the_summary_names_what_does_not_fit_and_what_is_unknown(tmp_path):
     arena = arena_of(models=["linear", "local", "sparse"], tasks=["pathx"])
     cells = cells_of(arena)
-    large = replace(FIGURES, train_bytes=310 * 10**9)
+    large = FIGURES._replace(train=FIGURES.train._replace(bytes=310 * 10**9))
     cache = {Load.of_cell(c).key: large if c.model == "local" else FIGURES
              for c in cells if c.model != "sparse"}  # fmt: skip
     estimates = Estimates(arena, cache, tmp_path)

@@ -3,18 +3,20 @@
 import re
 import shutil
 
+import drawn
 import pytest
-from fabricated import REFERENCE, experiment, score_row
+from fabricated import experiment, score_row, table
 
 from lra.core.errors import LRAError
-from lra.report import page
-from lra.report.figures import draw
+from lra.report import page, registry
+from lra.report.item import Item
 from lra.report.tables import render
-from lra.report.tables.accuracy import accuracy
 from lra.results.records import ScoreRow, write_rows
 from tiny import ROOT
 
 TEXTS = ROOT / "workflow/report"
+SUMS = Item("sums", "Sums & more", "tables.sums", ())
+TWO = [registry.figure(name) for name in ("scores", "energy")]
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +24,23 @@ def made(tmp_path_factory):
     """An experiment with two figures and a table."""
     root = tmp_path_factory.mktemp("results") / "demo"
     experiment(root, models=["linear", "local"], tasks=["text"], seeds=(0, 3))
-    for name in ("scores", "energy"):
-        draw.draw(name, root, root / "figures" / name, REFERENCE / "scores.csv")
-    table = render.Sheet(
-        "sums", "Sums & more", "a < b", ["x"], [render.Row("m", [render.Entry("1")])], []
-    )
+    for item in TWO:
+        drawn.files(item.name, root, root / "figures")
+    sums = render.Table("a < b", ["x"], [render.Row("m", [render.Entry("1")])], [])
     (root / "tables").mkdir()
-    (root / "tables/sums.html").write_text(render.page(table))
+    (root / "tables/sums.html").write_text(render.page(sums, SUMS))
+    write_accuracy(root)
     return root
 
 
+def write_accuracy(root):
+    table("accuracy", root)
+    for path in root.glob("accuracy.*"):
+        path.replace(root / "tables" / path.name)
+
+
 def written(root, out, texts=TEXTS) -> str:
-    page.write(root, ["sums"], ["scores", "energy"], texts, out / "page.html")
+    page.write(root, [SUMS], TWO, texts, out / "page.html")
     return (out / "page.html").read_text()
 
 
@@ -53,7 +60,7 @@ def test_the_page_says_what_it_is_of_and_escapes_once(made, tmp_path):
 def test_a_table_has_its_caption_where_there_is_one(made, tmp_path):
     texts = tmp_path / "texts"
     shutil.copytree(TEXTS, texts)
-    (texts / "table_sums.rst").write_text("Look at *{{ snakemake.wildcards.table }}*.")
+    (texts / "table.rst").write_text("Look at *{{ snakemake.wildcards.table }}*.")
     assert "Look at <em>sums</em>." in written(made, tmp_path, texts)
 
 
@@ -71,13 +78,13 @@ def test_the_page_begins_with_what_was_found_and_names_figures_in_full(made, tmp
         score_row("text", "sparse", status="oom"),
     ]
     write_rows(root / "scores.parquet", rows, ScoreRow)
-    accuracy(root / "scores.parquet", REFERENCE / "scores.csv", root / "tables/accuracy")
+    write_accuracy(root)
     lines = (root / "tables/accuracy.csv").read_text().splitlines()
     average = dict.fromkeys(lines[0].split(","), "") | {"task": "average", "verdict": "ok"}
     average |= {"replication": "above"}
     (root / "tables/accuracy.csv").write_text("\n".join([*lines, ",".join(average.values())]))
 
-    page.write(root, ["accuracy"], ["scores", "energy"], TEXTS, tmp_path / "page.html")
+    page.write(root, [registry.table("accuracy")], TWO, TEXTS, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()
     said = " ".join(re.sub("<[^>]*>", "", text[text.index("<h1>") : text.index("<h2>")]).split())
     for words in (
@@ -90,20 +97,25 @@ def test_the_page_begins_with_what_was_found_and_names_figures_in_full(made, tmp
     assert '<a href="#figure-scores">Accuracy (heat map)</a>' in text
 
 
-@pytest.mark.parametrize("name", draw.FIGURES)
-def test_every_figure_has_a_caption(name):
-    text = page.caption(TEXTS / "figure.rst", {}, {"figure": name})
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [("figure", item) for item in registry.FIGURES] + [("table", item) for item in registry.TABLES],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_figure_and_table_has_a_caption(kind, item):
+    text = page.caption(TEXTS / f"{kind}.rst", {}, {kind: item.name})
     assert len(text) > 80 and "problematic" not in text
 
 
 def test_what_is_missing_is_one_line(made, tmp_path):
     with pytest.raises(LRAError, match="figures/ranks.png: cannot be read: No such file"):
-        page.write(made, ["sums"], ["ranks"], TEXTS, tmp_path / "page.html")
+        page.write(made, [SUMS], [registry.figure("ranks")], TEXTS, tmp_path / "page.html")
     with pytest.raises(LRAError, match="tables/none.html: No such file"):
-        page.write(made, ["none"], ["scores"], TEXTS, tmp_path / "page.html")
+        none = Item("none", "None", "tables.none", ())
+        page.write(made, [none], TWO, TEXTS, tmp_path / "page.html")
     broken = tmp_path / "demo"
     shutil.copytree(made, broken)
     (broken / "tables/sums.html").write_text("<p>half")
     with pytest.raises(LRAError, match=r"sums\.html: not the page of a table"):
-        page.write(broken, ["sums"], ["scores"], TEXTS, tmp_path / "page.html")
+        page.write(broken, [SUMS], TWO, TEXTS, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

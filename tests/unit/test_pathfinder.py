@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -18,19 +19,49 @@ from lra.data.pathfinder import (
     CHUNK,
     SIZES,
     PathfinderConfig,
-    Stimulus,
     chunk,
-    draw,
     generate,
     info,
+    stimuli,
 )
+from lra.data.pathfinder_kernel import SCALE
 from lra.data.split import Info, table_of, write_split
 
 COUNTS = {16: 40, 32: 200, 64: 15, 128: 30, 256: 50}  # stimuli looked at; 64 px are slow to make
 
 
+@dataclass(frozen=True)
+class Stimulus:
+    """One image and what it shows; positions are (y, x) in pixels."""
+
+    pixels: np.ndarray  # (size, size) uint8
+    label: int  # 1 where both markers are on one snake
+    markers: np.ndarray  # (2, 2) int64, their middles
+    snakes: list[np.ndarray]  # (paddles, 2 ends, 2) each, first to last; two targets, distractors
+    margin: int  # pixels
+
+    @property
+    def distractors(self) -> int:
+        """How many distractor snakes found room."""
+        return len(self.snakes) - 2
+
+
+def draw(config: PathfinderConfig, rng: np.random.Generator) -> Stimulus:
+    """One image with its ground truth."""
+    pixels, labels, rows, truth = (array[0] for array in stimuli(config, rng, 1))
+    ends = np.stack([rows[..., :2], rows[..., :2] + rows[..., 2:] / SCALE], -2)
+    lengths = [config.contour_length] * 2 + [config.contour_length // 3] * int(truth[4])
+    return Stimulus(
+        pixels=pixels,
+        label=int(labels),
+        markers=truth[:4].reshape(2, 2),
+        snakes=[snake[:n] for snake, n in zip(ends, lengths, strict=False)],
+        margin=int(truth[5]),
+    )
+
+
 @pytest.fixture(scope="module", params=COUNTS, ids=lambda size: f"{size}px")
-def stimuli(request: pytest.FixtureRequest) -> tuple[int, list[Stimulus]]:
+def images(request: pytest.FixtureRequest) -> tuple[int, list[Stimulus]]:
     """A size and stimuli of it."""
     rng = np.random.default_rng(11)
     config = PathfinderConfig(size=request.param)
@@ -91,8 +122,8 @@ def test_generate_is_the_first_examples_of_the_chunks():
 # --- true to the labels -------------------------------------------------------------------------
 
 
-def test_markers_are_the_ends_of_one_snake_or_of_two(stimuli):
-    _, drawn = stimuli
+def test_markers_are_the_ends_of_one_snake_or_of_two(images):
+    _, drawn = images
     assert {stimulus.label for stimulus in drawn} == {0, 1}
     for stimulus in drawn:
         first, second = (tuple(marker) for marker in stimulus.markers)
@@ -103,15 +134,15 @@ def test_markers_are_the_ends_of_one_snake_or_of_two(stimuli):
         assert (starts == lasts) == (stimulus.label == 1)
 
 
-def test_markers_are_drawn_where_the_ground_truth_says(stimuli):
-    _, drawn = stimuli
+def test_markers_are_drawn_where_the_ground_truth_says(images):
+    _, drawn = images
     for stimulus in drawn:
         (ay, ax), (by, bx) = stimulus.markers
         assert stimulus.pixels[ay, ax] == stimulus.pixels[by, bx] > 150
 
 
-def test_nothing_is_drawn_but_snakes_and_markers(stimuli):
-    size, drawn = stimuli
+def test_nothing_is_drawn_but_snakes_and_markers(images):
+    size, drawn = images
     for stimulus in drawn:
         bright = np.argwhere(stimulus.pixels > 100)
         truth = np.concatenate([points(snake) for snake in stimulus.snakes])
@@ -133,8 +164,8 @@ def test_either_target_is_marked_first():
     assert abs(np.mean(first) - 0.5) < 4 * 0.5 / math.sqrt(400)
 
 
-def test_targets_have_contour_length_paddles_in_an_even_chain(stimuli):
-    size, drawn = stimuli
+def test_targets_have_contour_length_paddles_in_an_even_chain(images):
+    size, drawn = images
     constants = SIZES[size]
     length, widest = constants.paddle[0], math.pi / 2 / constants.continuity
     for stimulus in drawn:
@@ -152,8 +183,8 @@ def test_targets_have_contour_length_paddles_in_an_even_chain(stimuli):
             assert (turns < widest + 0.6).all()  # half a radian for the rounding of short paddles
 
 
-def test_snakes_do_not_touch(stimuli):
-    _, drawn = stimuli
+def test_snakes_do_not_touch(images):
+    _, drawn = images
     for stimulus in drawn:
         for i, snake in enumerate(stimulus.snakes):
             for other in stimulus.snakes[:i]:
@@ -161,8 +192,8 @@ def test_snakes_do_not_touch(stimuli):
                 assert distances.min() > 0.75
 
 
-def test_distractors_are_a_third_as_long_and_as_many_as_fit(stimuli):
-    size, drawn = stimuli
+def test_distractors_are_a_third_as_long_and_as_many_as_fit(images):
+    size, drawn = images
     constants = SIZES[size]
     counts = [stimulus.distractors for stimulus in drawn]
     assert all(1 <= count <= constants.distractors for count in counts)
@@ -174,8 +205,8 @@ def test_distractors_are_a_third_as_long_and_as_many_as_fit(stimuli):
         assert np.mean(counts) > constants.distractors - 0.2
 
 
-def test_snakes_keep_off_the_padding_and_images_span_the_range(stimuli):
-    size, drawn = stimuli
+def test_snakes_keep_off_the_padding_and_images_span_the_range(images):
+    size, drawn = images
     padding = SIZES[size].padding
     for stimulus in drawn:
         assert stimulus.pixels.shape == (size, size) and stimulus.pixels.dtype == np.uint8
@@ -246,7 +277,7 @@ def test_marker_distance_tells_nothing(size, contour_length):
 
 
 def test_marker_distance_tells_the_label_in_the_unmatched_procedure():
-    """What the tables of `lra.data.distances` are for: 68 % at 256 px by the procedure itself."""
+    """What the tables of `lra.data.pathfinder_matching` are for: 68 % at 256 px by the procedure itself."""
     config = PathfinderConfig(size=256, matched_distance=False)
     distances, labels = marker_distances(config, 2000)
     assert linear_probe(one_hot(distances), labels) > 0.6

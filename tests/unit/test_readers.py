@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import archives
 from lra.core.errors import LRAError
+from lra.core.files import sha256
 from lra.data import image, listops, lra_release
-from lra.data.manifest import sha256, verify
+from lra.data.manifest import verify
 from lra.data.prepare import prepare_dataset
 from lra.data.recipe import Archive, Recipe
 from lra.data.sources import READERS

@@ -37,7 +37,9 @@ def test_a_pass_over_as_many_examples_as_a_training_sees_asks_for_as_much(estima
     seen = cell.training.steps * cell.training.batch_size
     whole = resources.train_minutes(cell, estimates, 1, site)
     assert resources.scoring_minutes(cell, estimates, 1, site, seen) == whole
-    assert resources.SHORTEST <= resources.scoring_minutes(cell, estimates, 1, site, seen / 10) < whole
+    assert (
+        resources.SHORTEST <= resources.scoring_minutes(cell, estimates, 1, site, seen / 10) < whole
+    )
 
 
 def test_the_site_caps_what_is_asked(estimates):

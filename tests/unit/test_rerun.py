@@ -7,7 +7,7 @@ from test_collect import write_cell
 
 from lra.archive.manifest import Omitted
 from lra.archive.verify import _compared
-from lra.data.manifest import sha256
+from lra.core.files import sha256
 from lra.results.records import PredictionRow, write_rows
 
 CELL = "cells/text/linear/seed0"

@@ -40,7 +40,9 @@ def test_a_commit_and_its_patch_are_the_tree(tree, tmp_path):
     assert source.state(tree).startswith(f"{found.commit}+")
     assert everything_in(tree / ".git") == before
     again = tmp_path / "again/source"
-    zip_file.write(tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()})
+    zip_file.write(
+        tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()}
+    )
     zip_file.extract(tmp_path / "a.zip", again.parent)
     (tmp_path / "source.patch").write_bytes(found.patch)
     source.apply(tmp_path / "source.patch", again)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
-from fabricated import span_row
+from fabricated import span_row, table
 
 from lra.core.errors import LRAError
-from lra.report.tables.span import span
 from lra.results.records import SpanRow, write_rows
 
 
 @pytest.fixture
-def table(tmp_path):
+def spans(tmp_path):
     """Writes the table of rows; returns the lines of its csv by (task, model, method), and its md."""
 
     def build(*rows):
         write_rows(tmp_path / "span.parquet", list(rows), SpanRow)
-        span(tmp_path / "span.parquet", tmp_path / "span")
-        lines = list(csv.DictReader((tmp_path / "span.csv").open()))
-        keyed = {(x["task"], x["model"], x["method"]): x for x in lines}
-        return keyed, (tmp_path / "span.md").read_text()
+        lines, text = table("span", tmp_path)
+        return {(x["task"], x["model"], x["method"]): x for x in lines}, text
 
     return build
 
 
-def test_a_mean_over_seeds_of_the_mean_over_layers(table):
-    lines, text = table(
+def test_a_mean_over_seeds_of_the_mean_over_layers(spans):
+    lines, text = spans(
         span_row(seed=0, span=10.0, relative=0.1), span_row(seed=1, span=30.0, relative=0.3),
         span_row(seed=0, layer=0, span=999.0), span_row(seed=1, layer=0, span=999.0),
     )  # fmt: skip
@@ -38,22 +33,22 @@ def test_a_mean_over_seeds_of_the_mean_over_layers(table):
     assert "over seeds 0, 1" in text and "999" not in text
 
 
-def test_one_seed_has_no_deviation_and_no_interval(table):
-    lines, text = table(span_row(span=10.0))
+def test_one_seed_has_no_deviation_and_no_interval(spans):
+    lines, text = spans(span_row(span=10.0))
     line = lines["text", "linear", "gradient"]
     assert (line["std"], line["low"], line["high"]) == ("", "", "")
     assert "±" not in text and "seed 0" in text
 
 
-def test_no_mean_where_a_seed_has_no_span(table):
-    lines, text = table(span_row(seed=0), span_row(seed=1, status="oom"))
+def test_no_mean_where_a_seed_has_no_span(spans):
+    lines, text = spans(span_row(seed=0), span_row(seed=1, status="oom"))
     line = lines["text", "linear", "gradient"]
     assert (line["span"], line["status"], line["n_ok"], line["n_seeds"]) == ("", "1/2 ok", "1", "2")
     assert "| 1/2 ok |" in text and "No mean where a seed has no span." in text
 
 
-def test_methods_are_rows_of_their_own_beside_uniform_attention(table):
-    lines, text = table(
+def test_methods_are_rows_of_their_own_beside_uniform_attention(spans):
+    lines, text = spans(
         span_row(model="transformer"), span_row(model="transformer", method="attention", span=5.0),
         span_row(task="image", model="linear", uniform=300.0),
     )  # fmt: skip
@@ -64,11 +59,11 @@ def test_methods_are_rows_of_their_own_beside_uniform_attention(table):
     assert ("image", "transformer", "gradient") not in lines  # not measured is not a line
 
 
-def test_two_experiments_are_no_table(table):
+def test_two_experiments_are_no_table(spans):
     with pytest.raises(LRAError, match="experiment"):
-        table(span_row(), span_row(model="local", experiment="other"))
+        spans(span_row(), span_row(model="local", experiment="other"))
 
 
-def test_nothing_measured_says_so(table):
-    lines, text = table()
+def test_nothing_measured_says_so(spans):
+    lines, text = spans()
     assert lines == {} and "Required attention span" in text

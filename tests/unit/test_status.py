@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from lra.config.resolve import Arena
+from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.planning import status
+from lra.results import failure
 from lra.results.records import CurveRow, TrainRecord, write_record, write_rows
 from tiny import ROOT
 
@@ -21,6 +23,8 @@ CONFIG = ROOT / "config/paper.yaml"
 
 def train_record(**changes) -> Strict:
     made_with = {"fingerprint": "f", "device": "cuda: demo", "torch_version": "2"}
+    made_with |= {"experiment": "paper", "protocol": "official", "task": "listops", "seed": 0}
+    made_with |= {"model": "linear", "mechanism": "linear", "dataset": "listops"}
     known = {"status": "ok", "reason": None, "params": 1, "steps": 5000, "chosen_step": 5000}
     known |= {"train_seconds": 1000.0, "val_accuracy": 40.0, "git_commit": None}
     return TrainRecord(**made_with, **known | changes)
@@ -42,10 +46,16 @@ class Results:
         rows = [row | {"seconds": seconds}]
         write_rows(self.root / "work" / name / "history.parquet", rows, CurveRow)
 
-    def log(self, name: str, text: str, verb: str = "train") -> None:
-        path = self.root / "logs" / verb / f"{name}.log"
+    def log(self, name: str) -> None:
+        path = self.root / "logs/train" / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(f"{name}  step 20/5,000\n")
+
+    def fails(self, name: str, error: Exception, stage: str = "train") -> None:
+        """A job that writes its log and ends with an error."""
+        self.log(name)
+        with pytest.raises(type(error)), failure.noted(self.root / "work" / name, stage):
+            raise error
 
     def age(self, seconds: float) -> None:
         """As if everything had been written so long ago."""
@@ -84,9 +94,9 @@ def test_a_scored_cell_is_done_and_a_trained_one_waits_for_that(results):
 
 def test_a_trained_cell_whose_scoring_failed_has_failed(results):
     results.done(NAME, scored=False)
-    results.log(NAME, "lra: test.arrow: damaged\n", verb="evaluate")
+    results.fails(NAME, LRAError("test.arrow: damaged"), "evaluate")
     assert results.seen(NAME).state == "failed"
-    assert f"failed   {NAME}  lra: test.arrow: damaged" in status.report(results.progress())
+    assert f"failed   {NAME}  test.arrow: damaged" in status.report(results.progress())
 
 
 def test_a_file_that_is_renamed_as_one_looks_is_no_error(results):
@@ -102,20 +112,30 @@ def test_a_status_is_a_failure_and_is_named(results):
 
 
 @pytest.mark.parametrize(
-    "last", ["lra: results/data/x/train.arrow: damaged", "torch.AcceleratorError: no kernel image"]
+    ("error", "reason"),
+    [
+        (LRAError("results/data/x/train.arrow: damaged"), "results/data/x/train.arrow: damaged"),
+        (RuntimeError("no kernel image\nmore"), "RuntimeError: no kernel image"),
+    ],
 )
-def test_a_log_that_ends_in_an_error_is_a_failure(results, last):
-    results.log(NAME, f"{NAME}  resumed at step 20\n{last}\n")
-    assert results.seen(NAME) == status.Seen(NAME, "failed", 0, 0.0, last)
+def test_a_job_that_ends_in_an_error_is_a_failure(results, error, reason):
+    results.fails(NAME, error)
+    assert results.seen(NAME) == status.Seen(NAME, "failed", 0, 0.0, reason)
 
 
 def test_a_training_that_was_stopped_waits(results):
-    results.log(NAME, f"lra: {NAME}: stopped by SIGTERM at step 9 of 20; run again to go on\n")
+    results.fails(NAME, failure.Stopped(f"{NAME}: stopped by SIGTERM at step 9 of 20"))
     assert results.seen(NAME).state == "waiting"
 
 
+def test_the_reason_goes_when_the_next_job_starts(results):
+    results.fails(NAME, LRAError("train.arrow: damaged"))
+    with failure.noted(results.root / "work" / NAME, "train"):
+        assert results.seen(NAME) == status.Seen(NAME, "running", 0, 0.0)
+
+
 def test_what_was_written_lately_runs_and_what_was_not_waits(results):
-    results.log(NAME, f"{NAME}  step 20/5,000\n")
+    results.log(NAME)
     results.history(NAME, 1000, 100.0)
     assert results.seen(NAME) == status.Seen(NAME, "running", 1000, 100.0)
     results.age(status.RECENT_SECONDS + 10)
@@ -126,7 +146,7 @@ def test_what_was_written_lately_runs_and_what_was_not_waits(results):
 def test_hours_are_those_of_its_own_speed_then_of_its_seeds_then_estimated(results):
     results.done("listops/linear/seed1")  # 5 steps/s
     results.history(NAME, 1000, 100.0)  # 10 steps/s
-    steps = results.progress().resolved(NAME).training.steps
+    steps = results.progress().cell("listops/linear").training.steps
     progress = results.progress()
     assert progress.left(results.seen(NAME)) == ((steps - 1000) / 10 / 3600, "measured")
     hours, how = progress.left(results.seen("listops/linear/seed2"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from lra.config.schema import Experiment
-from lra.planning import status
+from lra.planning.summary import summary
+from lra.results import failure
 from lra.results.records import ScoreRecord, TrainRecord, write_record
 
-MADE = {"fingerprint": "f", "device": "cpu: x", "torch_version": "2", "git_commit": None}
+MADE = {"fingerprint": "f", "device": "cpu: x", "torch_version": "2", "git_commit": None,
+        "experiment": "tiny", "protocol": "quick", "task": "listops", "dataset": "tiny"}  # fmt: skip
 ARGUMENTS = ["--cores", "all"]
 
 
@@ -25,9 +27,10 @@ def experiment() -> Experiment:
 
 def finish(root, model, seed, status="ok", reason=None):
     cell = root / f"tiny/cells/listops/{model}/seed{seed}"
-    train = TrainRecord(**MADE, status=status, reason=reason, params=1, steps=20, chosen_step=None,
+    made = {**MADE, "model": model, "mechanism": model, "seed": seed}
+    train = TrainRecord(**made, status=status, reason=reason, params=1, steps=20, chosen_step=None,
                         train_seconds=1.0, val_accuracy=None)  # fmt: skip
-    score = ScoreRecord(**MADE, status=status, reason=reason, accuracy=None, loss=None, n_test=1,
+    score = ScoreRecord(**made, status=status, reason=reason, accuracy=None, loss=None, n_test=1,
                         chance=10.0, validation="held out")  # fmt: skip
     write_record(cell / "train.json", train)
     write_record(cell / "score.json", score)
@@ -38,7 +41,7 @@ def test_nothing_to_say_of_cells_that_are_ok(tmp_path, experiment):
     for model in experiment.models:
         for seed in experiment.seeds:
             finish(tmp_path, model, seed)
-    assert status.text(tmp_path, experiment, ARGUMENTS) == "All 4 cells are ok."
+    assert summary(tmp_path, experiment, ARGUMENTS) == "All 4 cells are ok."
 
 
 def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experiment):
@@ -46,20 +49,33 @@ def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experime
     late = finish(tmp_path, "linear", 2, "timeout", "stopped by SIGUSR1 at step 5 of 20")
     log = tmp_path / "tiny/logs/train/listops/local/seed1.log"
     log.parent.mkdir(parents=True)
-    log.write_text("step 3\nlra: train.arrow: no such data file\n")
-    assert status.text(tmp_path, experiment, ARGUMENTS).splitlines() == [
+    log.write_text("step 3\n")
+    silent = summary(tmp_path, experiment, ARGUMENTS)
+    assert f"listops/local/seed1  ended without a recorded reason, see {log}" in silent
+    failure.note(tmp_path / "tiny/work/listops/local/seed1", "train", "train.arrow: no such file")
+    assert summary(tmp_path, experiment, ARGUMENTS).splitlines() == [
         "Not ok, of 4 cells:",
         "  listops/linear/seed2  timeout: stopped by SIGUSR1 at step 5 of 20",
         f"    snakemake --forcerun={late}/train.json --cores all",
-        f"  listops/local/seed1  failed: lra: train.arrow: no such data file ({log})",
+        "  listops/local/seed1  train.arrow: no such file",
         "    snakemake --cores all",
         "  listops/local/seed2  not run",
         "    snakemake --cores all -- cells",
     ]
 
 
+def test_a_cell_whose_scoring_failed_is_not_trained_again(tmp_path, experiment):
+    cell = finish(tmp_path, "linear", 1)
+    (cell / "score.json").unlink()
+    failure.note(tmp_path / "tiny/work/listops/linear/seed1", "evaluate", "test.arrow: damaged")
+    assert summary(tmp_path, experiment, ARGUMENTS).splitlines()[1:3] == [
+        "  listops/linear/seed1  test.arrow: damaged",
+        "    snakemake --cores all",
+    ]
+
+
 def test_a_damaged_record_is_named(tmp_path, experiment):
     cell = finish(tmp_path, "linear", 1)
     (cell / "train.json").write_text("{")
-    said = status.text(tmp_path, experiment, ARGUMENTS)
+    said = summary(tmp_path, experiment, ARGUMENTS)
     assert f"listops/linear/seed1  damaged: {cell}/train.json: not JSON" in said

@@ -1,19 +1,16 @@
 """What the tables say, in all four forms."""
 
-import csv
 import re
 
 import pytest
-from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row
+from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row, table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lra.core.errors import LRAError
-from lra.report.tables.accuracy import accuracy as accuracy_table
+from lra.report import registry
 from lra.report.tables.accuracy import rank
-from lra.report.tables.efficiency import costs
-from lra.report.tables.efficiency import efficiency as efficiency_table
-from lra.report.tables.training import training
+from lra.report.tables.write import write
 from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
 
 FIVE = [task for task in TASKS if task != "pathx"]
@@ -25,10 +22,8 @@ def accuracy(tmp_path):
 
     def build(rows):
         write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-        stem = tmp_path / "accuracy"
-        accuracy_table(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem)
-        lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
-        forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
+        lines, _ = table("accuracy", tmp_path)
+        forms = forms_of(tmp_path / "accuracy")
         return {(line["model"], line["task"]): line for line in lines}, forms
 
     return build
@@ -39,14 +34,15 @@ def efficiency(tmp_path):
     def build(speeds, memories):
         write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
         write_rows(tmp_path / "memory.parquet", memories, MemoryRow)
-        stem = tmp_path / "efficiency"
-        inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
-        efficiency_table(*inputs, REFERENCE / "efficiency.csv", stem)
-        lines = list(csv.DictReader(stem.with_suffix(".csv").open()))
-        forms = {s: stem.with_suffix(f".{s}").read_text() for s in ("md", "tex", "html")}
+        lines, _ = table("efficiency", tmp_path)
+        forms = forms_of(tmp_path / "efficiency")
         return {(line["model"], int(line["length"])): line for line in lines}, forms
 
     return build
+
+
+def forms_of(stem) -> dict[str, str]:
+    return {form: stem.with_suffix(f".{form}").read_text() for form in ("md", "tex", "html")}
 
 
 def entries(markdown: str, model: str) -> list[str]:
@@ -167,7 +163,7 @@ def test_what_does_not_belong_together_is_refused(accuracy, change):
 def test_a_missing_reference_is_one_line(tmp_path):
     write_rows(tmp_path / "scores.parquet", [score_row()], ScoreRow)
     with pytest.raises(LRAError, match=r"none\.csv: No such file"):
-        accuracy_table(tmp_path / "scores.parquet", tmp_path / "none.csv", tmp_path / "t")
+        table("accuracy", tmp_path, tmp_path / "none.csv")
 
 
 def profile(rates, length=1024, **changes):
@@ -230,38 +226,34 @@ def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
     speeds = [speed_row(joules_per_step=12.5, flops_per_step=2 * 10**9), speed_row("local")]
     write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
     write_rows(tmp_path / "memory.parquet", [memory_row(), memory_row("local")], MemoryRow)
-    inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
-    costs(*inputs, REFERENCE / "efficiency.csv", tmp_path / "costs")
-    text = (tmp_path / "costs.md").read_text()
+    text = table("costs", tmp_path)[1]
     assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
-    assert "Energy:" not in text
+    assert "Energy not" not in text
     write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
-    costs(*inputs, REFERENCE / "efficiency.csv", tmp_path / "costs")
-    assert "Energy: no driver told it on cpu: demo." in (tmp_path / "costs.md").read_text()
+    assert "Energy not measured: no driver reported it on cpu: demo." in table("costs", tmp_path)[1]
 
 
 def test_trainings_have_their_mean_time_and_energy(tmp_path):
-    def table(*rows):
+    def training(*rows):
         write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-        training(tmp_path / "scores.parquet", tmp_path / "t")
-        lines = {x["model"]: x for x in csv.DictReader((tmp_path / "t.csv").open())}
-        return lines, (tmp_path / "t.md").read_text()
+        lines, text = table("training", tmp_path)
+        return {x["model"]: x for x in lines}, text
 
     both = [{"train_seconds": t, "energy_joules": 1000 * t} for t in (60.0, 180.0)]
     rows = [score_row(seed=i, **own) for i, own in enumerate(both)]
     rows += [score_row(model="local", seed=0, status="oom"), score_row(model="local", seed=1)]
     rows += [score_row(model="sparse", seed=i, train_seconds=90.0) for i in (0, 1)]
-    lines, text = table(*rows)
+    lines, text = training(*rows)
     assert (lines["linear"]["seconds"], lines["linear"]["joules"]) == ("120.0", "120000.0")
     assert (lines["local"]["status"], lines["local"]["seconds"]) == ("1/2 ok", "")
     assert entries(text, "linear") == ["2.00<br><sub>120 kJ</sub>"]
     assert (entries(text, "local"), entries(text, "sparse")) == (["1/2 ok"], ["1.50"])
     assert (
-        "Energy: not told of every seed of sparse on text." in text and "training in min," in text
+        "Energy not reported for every seed: sparse on text." in text and "training in min," in text
     )
-    _, text = table(*rows[2:])
-    assert "Energy: no driver told it on cpu: demo." in text and "GPU" not in text
+    _, text = training(*rows[2:])
+    assert "Energy not measured: no driver reported it on cpu: demo." in text and "GPU" not in text
 
 
 @pytest.mark.parametrize("models", [MODELS, ["linear"], []])
@@ -269,13 +261,11 @@ def test_same_input_gives_the_same_bytes_and_a_page_needs_nothing_else(tmp_path,
     experiment(tmp_path, models=models, tasks=FIVE, seeds=(0,), lengths=(256, 1024))
     written = []
     for name in ("first", "second"):
-        stem = tmp_path / name
-        accuracy_table(tmp_path / "scores.parquet", REFERENCE / "scores.csv", stem / "a")
-        inputs = tmp_path / "speed.parquet", tmp_path / "memory.parquet"
-        efficiency_table(*inputs, REFERENCE / "efficiency.csv", stem / "e")
-        written.append({p.name: p.read_bytes() for p in sorted(stem.iterdir())})
+        for item in map(registry.table, ("accuracy", "efficiency")):
+            write(item, tmp_path, tmp_path / name / item.name, REFERENCE / "scores.csv")
+        written.append({p.name: p.read_bytes() for p in sorted((tmp_path / name).iterdir())})
     assert written[0] == written[1] and len(written[0]) == 8
-    for name in ("a.html", "e.html"):
+    for name in ("accuracy.html", "efficiency.html"):
         assert not re.search(rb"""(src|href)=|url\(|@import""", written[0][name])
 
 
@@ -288,7 +278,6 @@ def test_the_reference_is_the_papers():
 def test_standard_is_shown_beside_reproductions_of_its_encoder(tmp_path):
     rows = [score_row(model="transformer", protocol="standard", accuracy=66.02)]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-    accuracy_table(tmp_path / "scores.parquet", REFERENCE / "standard.csv", tmp_path / "accuracy")
-    text = (tmp_path / "accuracy.md").read_text()
+    text = table("accuracy", tmp_path, REFERENCE / "standard.csv")[1]
     assert entries(text, "transformer") == ["66.02<br><sub>65.02 (+1.00) ≈</sub>"]
     assert "mlpen/Nystromformer" in text and "the paper's accuracy" not in text

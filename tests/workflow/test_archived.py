@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-import rocrate
 import yaml
 
 from checkout import Checkout, commit_all
-from forged import entries_of, forged
+from forged import entries_of, forged, read
 from lra.archive import zip_file
 from lra.archive.verify import verify
 
@@ -58,7 +57,7 @@ def archived(finished, tmp_path_factory) -> Archived:
 
 
 def edited(archived: Archived, path: Path, name: str, old: str, new: str) -> Path:
-    text = zip_file.read(archived.zip, name).decode()
+    text = read(archived.zip, name).decode()
     assert re.search(old, text), text
     return forged(path, archived.zip, **{name: re.sub(old, new, text, count=1).encode()})
 
@@ -104,12 +103,12 @@ def test_restored_there_is_nothing_to_do_and_a_changed_model_reruns_alone(archiv
 
 
 def test_with_checkpoints_and_data_it_is_whole(archived, tmp_path):
-    targets = json.loads(zip_file.read(archived.zip, "archive.json"))["targets"]
+    targets = json.loads(read(archived.zip, "archive.json"))["targets"]
     path = tmp_path / "whole.zip"
     done = archived.lra("archive", "--experiment", "config/tiny.yaml", "--out", path,
                         "--checkpoints", "--data", *targets, **archived.environment)  # fmt: skip
     assert done.returncode == 0, done.stdout
-    assert json.loads(zip_file.read(path, "archive.json"))["omitted"] == {}
+    assert json.loads(read(path, "archive.json"))["omitted"] == {}
     assert {*entries_of(path)} - {*entries_of(archived.zip)} == {
         name.relative_to(archived.folder).as_posix()
         for pattern in ("data/*/*.arrow", "tiny/cells/*/*/*/*.safetensors")
@@ -124,7 +123,7 @@ def test_with_checkpoints_and_data_it_is_whole(archived, tmp_path):
 
 
 def test_the_same_results_give_the_same_bytes_at_another_time_and_place(archived, tmp_path):
-    about = json.loads(zip_file.read(archived.zip, "archive.json"))
+    about = json.loads(read(archived.zip, "archive.json"))
     targets = about["targets"][::-1]
     before = os.umask(0o077)
     try:
@@ -161,45 +160,15 @@ def test_what_is_private_in_the_source_stops_it(archived, tmp_path):
     assert not (tmp_path / "x.zip").exists()
 
 
-def test_the_validator_of_the_profile_finds_nothing(archived, tmp_path, monkeypatch):
-    """roc-validator, with the terms that come with rocrate in the place of the network's."""
-    from rocrate_validator import models, services
-    from rocrate_validator.utils import document_loader
-
-    terms = json.loads(
-        Path(rocrate.__file__).with_name("data").joinpath("ro-crate.jsonld").read_text()
-    )
-    terms = {name: term.replace("bioschemas.org/terms/", "bioschemas.org/") if isinstance(term, str)
-             else term for name, term in terms["@context"].items()}  # fmt: skip
-    run = {"resourceUsage": "https://w3id.org/ro/terms/workflow-run#resourceUsage"}
-    monkeypatch.setattr(
-        document_loader, "_fetch_json_ld",
-        lambda url: {"@context": run if "workflow-run" in url else terms},
-    )  # fmt: skip
-    zip_file.extract(archived.zip, tmp_path / "crate")
-    found = services.validate(
-        services.ValidationSettings(
-            rocrate_uri=str(tmp_path / "crate"), profile_identifier="provenance-run-crate",
-            requirement_severity=models.Severity.REQUIRED, offline=True,
-            cache_path=tmp_path / "cache",
-        )
-    )  # fmt: skip
-    # two checks fetch the context's address; all others ran
-    lines = {issue.message for issue in found.get_issues()}
-    assert {
-        line for line in lines if "Unable to retrieve the JSON-LD context" not in str(line)
-    } == set()
-
-
 @pytest.mark.parametrize(
     "name, old, new, line",
     [
         (f"{LINEAR}/score.json", r'"accuracy": [\d.]+', '"accuracy": 99.0',
          rf"{LINEAR}/score.json: accuracy 99.0 is not the [\d.]+ of predictions.parquet"),
         ("ro-crate-metadata.json", rf'"lra evaluate --cell {LINEAR}', '"lra evaluate --cell other',
-         f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: not what the archive gives"),
+         f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: .*, but other files give .*"),
         ("ro-crate-metadata.json", r'"HowToStep"', '"HowToLeap"',
-         "ro-crate-metadata.json: #control/.*: instrument leads to no HowToStep"),
+         "ro-crate-metadata.json: #step/.*: @type: 'HowToLeap', but other files give 'HowToStep'"),
         ("archive.json", r'"tree": "\w', '"tree": "x',
          "source: with source.patch it is not the tree of archive.json"),
         ("source.patch", r"not in git", "not in hg",
@@ -217,7 +186,7 @@ def test_an_edit_with_sums_to_match_is_found(archived, tmp_path, name, old, new,
 def test_an_edited_table_figure_and_parquet_are_found_and_named(archived, tmp_path):
     names = ["tables/accuracy.csv", "figures/speed.svg", "figures/speed.png", "scores.parquet"]
     names = [f"results/tiny/{name}" for name in names]
-    csv, svg, png = (zip_file.read(archived.zip, name) for name in names[:3])
+    csv, svg, png = (read(archived.zip, name) for name in names[:3])
     zip_file.extract(archived.zip, tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / names[3])
     pq.write_table(table.slice(1), tmp_path / "scores.parquet")

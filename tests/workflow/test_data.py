@@ -12,7 +12,7 @@ import yaml
 
 import archives
 from checkout import Checkout
-from lra.data.manifest import sha256
+from lra.core.files import sha256
 from lra.data.split import read_split
 
 

@@ -74,15 +74,15 @@ def test_the_model_of_the_readme_can_be_added_and_only_it_runs(checkout):
     """The mechanism printed in config/README.md, written where it says."""
     readme = (checkout.folder / "config/README.md").read_text()
     code = textwrap.dedent(readme.split("```python\n")[1].split("```")[0])
-    checkout.write("src/lra/attention/mean.py", code)
-    checkout.write("config/models/mean.yaml", "title: mean of all values\n")
-    models = "models=[linear,local,mean]"
+    checkout.write("src/lra/attention/aft.py", code)
+    checkout.write("config/models/aft.yaml", "title: AFT-simple\n")
+    models = "models=[linear,local,aft]"
     planned = checkout.plan("--config", models)
     trained = {job for job in planned if job.startswith(("train", "evaluate", "speed of"))}
     assert trained == {
-        *(f"{verb} {task}/mean/seed{seed}" for verb in ("train", "evaluate")
+        *(f"{verb} {task}/aft/seed{seed}" for verb in ("train", "evaluate")
           for task in ("listops", "pathfinder") for seed in (1, 2)),
-        "speed of mean at 32 tokens", "speed of mean at 64 tokens",
+        "speed of aft at 32 tokens", "speed of aft at 64 tokens",
     }  # fmt: skip
-    checkout.run("results/tiny/cells/listops/mean/seed1/score.json", "--config", models)
-    assert (checkout.folder / "results/tiny/cells/listops/mean/seed1/score.json").exists()
+    checkout.run("results/tiny/cells/listops/aft/seed1/score.json", "--config", models)
+    assert (checkout.folder / "results/tiny/cells/listops/aft/seed1/score.json").exists()

@@ -7,8 +7,9 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 import chromium
 from chromium import FETCHED, press, rows, shoot
-from lra.report.figures.draw import FIGURES
+from lra.report import registry
 
+FIGURES = [item.name for item in registry.FIGURES]
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
 PAGES = {"page", "Snakemake's report"}

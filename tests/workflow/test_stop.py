@@ -242,8 +242,8 @@ def test_a_kill_of_the_kernel_for_lack_of_memory(tiny_listops, tmp_path, last):
 )
 def test_the_kernels_count_is_read(tmp_path, monkeypatch, own, file):
     (tmp_path / "self").write_text(own)
-    monkeypatch.setattr(attempts, "SELF", tmp_path / "self")
-    monkeypatch.setattr(attempts, "MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(attempts, "OWN_CGROUP", tmp_path / "self")
+    monkeypatch.setattr(attempts, "CGROUPS", tmp_path / "mount")
     assert attempts.oom_kills() is None
     (tmp_path / "mount" / file).parent.mkdir(parents=True)
     (tmp_path / "mount" / file).write_text("low 0\noom 4\noom_kill 3\n")

@@ -15,16 +15,15 @@ from pydantic import BaseModel, Field, model_validator
 from lra.core.errors import LRAError
 
 METADATA = Path(".snakemake/metadata")
-LONGEST = 254  # of a file's name, less the @ that Snakemake puts before all but the last part
-FORMAT = 6  # of snakemake 9's records
-CHECKSUM = "sha256:"  # before each in these records
-
+LONGEST = 254  # bytes of a part of a record's name; Snakemake puts @ before all but the last
+FORMAT = 6  # of the records of Snakemake 9
+CHECKSUM = "sha256:"  # before each checksum in these records
 
 Time = Annotated[float, Field(ge=0, lt=1e11)]
 
 
 class Job(BaseModel):
-    """One job: what it read and wrote, its command, and when it ran (seconds since 1970)."""
+    """One job: inputs, outputs, command, and times in seconds since 1970"""
 
     rule: str
     input: list[str]
@@ -39,13 +38,13 @@ class Job(BaseModel):
     software_stack_hash: str | None
 
     @model_validator(mode="after")
-    def _is_of_results(self) -> Job:
-        """Whoever checks an archive writes, and removes, at these paths."""
+    def _writes_results(self) -> Job:
+        """`lra verify` writes and removes files at these paths."""
         for path in map(PurePosixPath, self.output + self.log):
             if path.parts[:1] != ("results",) or ".." in path.parts:
                 raise ValueError(f"{path} is not below results/")
         if {*self.output} != {*self.endtimes}:
-            raise ValueError(f"{self.output[0]} has not one end for each output")
+            raise ValueError(f"{self.output[0]}: endtimes are not of the outputs")
         return self
 
     @property
@@ -58,34 +57,39 @@ class Job(BaseModel):
 
     @property
     def benchmarks(self) -> list[str]:
-        """Beside the logs, by the convention of this workflow's rules."""
+        """Beside the logs, as `lra.results.layout.benchmark` has them."""
         names = [log.replace("/logs/", "/benchmarks/") for log in self.log]
         return [name.removesuffix(".log") + ".tsv" for name in names]
 
 
 def behind(targets: Iterable[str], folder: Path) -> list[Job]:
-    """The jobs that `targets` come from, directly or through others, sorted by their first output.
+    """The jobs that `targets` depend on, directly or not, sorted by their first output.
 
-    What an earlier configuration left in the results is behind no target, and so is not there.
+    Results of an earlier configuration, which no target depends on, are left out.
     Raises LRAError naming a target of which Snakemake has no record.
     """
     records = _records(folder / METADATA)
-    found: dict[str, dict] = {}
+    outputs: dict[tuple, list[str]] = {}
+    for path, record in sorted(records.items()):
+        outputs.setdefault(_key(record), []).append(path)
+    found: dict[tuple, Job] = {}
     waiting = list(targets)
     for target in waiting:
         if target not in records:
             raise LRAError(f"{target}: Snakemake has no record of it; run snakemake again")
     while waiting:
         path = waiting.pop()
-        if path in records and path not in found:
-            found[path] = records[path]
-            waiting += records[path]["input"] or []
-            waiting += _siblings(records[path], records)
-    return _grouped(found)
+        if path not in records:  # a file of the source
+            continue
+        key = _key(records[path])
+        if key not in found:
+            found[key] = _job({output: records[output] for output in outputs[key]})
+            waiting += found[key].input
+    return sorted(found.values(), key=lambda job: job.output[0])
 
 
 def write_records(jobs: Iterable[Job], folder: Path) -> None:
-    """Put the records where Snakemake in `folder` looks for them."""
+    """Write the records of Snakemake in `folder`."""
     for job in jobs:
         number = int(hashlib.sha256(job.output[0].encode()).hexdigest()[:12], 16)
         for path in job.output:
@@ -108,7 +112,7 @@ def _record_name(path: str) -> Path:
 
 
 def _records(folder: Path) -> dict[str, dict]:
-    """By output."""
+    """Snakemake's records by output."""
     found = {}
     for file in sorted(folder.rglob("*")):
         if file.is_file():
@@ -119,27 +123,17 @@ def _records(folder: Path) -> dict[str, dict]:
     return found
 
 
-def _siblings(record: dict, records: dict[str, dict]) -> list[str]:
-    """The outputs of the same job, which Snakemake records one by one: they share its log."""
-    return [
-        path
-        for path, other in records.items()
-        if other["rule"] == record["rule"] and other["log"] == record["log"]
-    ]
+def _key(record: dict) -> tuple:
+    """Equal for the outputs of one job, which Snakemake records one by one."""
+    return (record["rule"], *record["log"])
 
 
-def _grouped(records: dict[str, dict]) -> list[Job]:
-    groups: dict[tuple, dict[str, dict]] = {}
-    for path, record in sorted(records.items()):
-        groups.setdefault((record["rule"], *record["log"]), {})[path] = record
-    jobs = []
-    for outputs in groups.values():
-        record = next(iter(outputs.values()))
-        endtimes = {path: each["endtime"] for path, each in outputs.items()}
-        sums = record["input_checksums"] or {}
-        shared = {key: record[key] for key in Job.model_fields if key in record}
-        jobs.append(Job(**shared | {
-            "output": list(outputs), "endtimes": endtimes,
-            "input_checksums": dict(sorted(sums.items())), "params": sorted(record["params"] or []),
-        }))  # fmt: skip
-    return jobs
+def _job(records: dict[str, dict]) -> Job:
+    """From the record of each output."""
+    record = next(iter(records.values()))
+    checksums = dict(sorted((record["input_checksums"] or {}).items()))
+    return Job.model_validate(record | {
+        "output": list(records), "input_checksums": checksums,
+        "endtimes": {path: each["endtime"] for path, each in records.items()},
+        "params": sorted(record["params"] or []),
+    })  # fmt: skip

@@ -1,27 +1,39 @@
-"""archive.json and jobs.json: what is known of an archive, and the files from which it follows."""
+"""archive.json: what is known of an experiment besides its jobs."""
 
 from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pydantic import Field, ValidationError
 
-from lra.archive.jobs import Job
+from lra.archive.jobs import CHECKSUM, Job
 from lra.archive.source import Entry
-from lra.archive.zip_file import Kept
 from lra.config.resolve import datasets
+from lra.config.schema import Experiment
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.files import sha256
+from lra.core.schema import Strict, complain
+from lra.data.manifest import MANIFEST
 from lra.data.recipe import Dataset
+from lra.results import layout
 
-FORMAT = 2
+NAME = "archive.json"
+FORMAT = 1
 WEIGHTS = "checkpoint.safetensors"
-# What else decides the bytes of tables and figures; torch is each record's own.
+# Outputs that an archive need not have, and why.
+OPTIONAL = {
+    f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
+    f"{layout.DATA}/*.arrow": "data, remade by its recipe",
+    f"*/{WEIGHTS}": "a checkpoint, remade by training its cell",
+}
+# Libraries that decide the bytes of tables and figures; records have their own version of torch.
 LIBRARIES = ("great-tables", "matplotlib", "numpy", "pandas", "pyarrow", "rocrate", "scipy",
              "seaborn", "snakemake")  # fmt: skip
 
@@ -32,13 +44,13 @@ class Split(Strict):
 
 
 class Made(Dataset):
-    """A data set: how to make it, its licence, and what came of it."""
+    """A data set: its entry in config/datasets.yaml, and the splits that were made"""
 
     splits: dict[str, Split]
 
 
 class Omitted(Strict):
-    sha256: str | None  # null where the file was not there, and nothing had recorded it
+    sha256: str | None  # null where the file was not there and no record has its checksum
     why: str
 
 
@@ -47,109 +59,141 @@ class Hardware(Strict):
     torch_version: str
     cuda: str | None  # that torch was built for
     driver: str | None
-    records: int  # made with it
+    records: int  # how many name it
 
 
 class About(Strict):
     """archive.json"""
 
-    format: Literal[2]
+    format: int = Field(ge=FORMAT, le=FORMAT)
     experiment: str
     protocol: str
     commit: str
     commit_time: int
-    dirty: bool  # the tree had changes, which are in source.patch
-    scrubbed: bool  # and something private in them was replaced
+    dirty: bool  # the checkout had changes, which source.patch has
+    redacted: bool  # private text in source.patch was replaced
     tree: str  # hash of the source with its changes
-    versions: dict[str, str]  # of what the archive was written with
-    targets: list[str] = Field(min_length=1)  # what no job reads
+    versions: dict[str, str]  # of the libraries that wrote the archive
+    targets: list[str] = Field(min_length=1)  # that no job reads
     data: dict[str, Made]
     hardware: list[Hardware]
     omitted: dict[str, Omitted]  # outputs that are not in the archive
     absent: list[str]  # logs and benchmarks that were not there
 
 
-def described(unpacked: Path) -> tuple[About, list[Job]]:
+def describe(
+    experiment: Experiment,
+    targets: Iterable[str],
+    jobs: list[Job],
+    root: Path,
+    files: Mapping[str, Entry],
+    known: Mapping[str, str | None],
+    **origin: Any,
+) -> About:
+    """The content of archive.json.
+
+    `root` has data sets and their configuration; `files` are those of the archive; `known` has the
+    SHA-256 of outputs that are in neither; `origin` has the fields that do not follow from them:
+    commit, commit_time, redacted, tree and versions.
+    Raises LRAError naming an output that an archive must have.
+    """
+    # Snakemake wants every output of the job that makes a target: a data set whose splits are not
+    # in the archive would be made again. So a target that some job reads is left to that job.
+    inputs = {path for job in jobs for path in job.input}
+    logs = {path for job in jobs for path in job.log + job.benchmarks}
+    omitted = {}
+    for path in sorted({path for job in jobs for path in job.output} - {*files}):
+        why = why_omitted(path)
+        if not why:
+            raise LRAError(f"{path}: no such file; run snakemake again")
+        there = (root / path).is_file()
+        omitted[path] = Omitted(sha256=sha256(root / path) if there else known.get(path), why=why)
+    return About(
+        format=FORMAT,
+        experiment=experiment.experiment,
+        protocol=experiment.protocol,
+        dirty="source.patch" in files,
+        targets=sorted({*targets} - inputs),
+        data=_data_sets(jobs, root),
+        hardware=_hardware(files),
+        omitted=omitted,
+        absent=sorted(logs - {*files}),
+        **origin,
+    )
+
+
+def read(unpacked: Path) -> tuple[About, list[Job]]:
     """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
-    name = "archive.json"
+    name, kind = NAME, About
     try:
-        about = About.model_validate_json((unpacked / name).read_bytes())
-        name = "jobs.json"
-        done = [Job(**job) for job in json.loads((unpacked / name).read_bytes())]
-        if not done:
-            raise ValueError("it has no jobs")
+        about = About.model_validate(json.loads((unpacked / name).read_bytes()))
+        name, kind = "jobs.json", Job
+        jobs = [Job.model_validate(job) for job in json.loads((unpacked / name).read_bytes())]
     except OSError:
         raise LRAError(f"{name}: is missing; this is no archive of lra") from None
+    except ValidationError as error:
+        raise complain(name, error, kind) from None
     except (TypeError, ValueError, RecursionError) as error:
-        line = str(error).splitlines()[0]
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            line = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise LRAError(f"{name}: is not as this lra archive writes it ({line})") from None
-    return about, done
+        raise LRAError(f"{name}: is not as lra archive writes it ({error})") from None
+    if not jobs:
+        raise LRAError(f"{name}: has no jobs")
+    return about, jobs
 
 
-def record(name: str, entry: Entry | Kept) -> dict[str, Any]:
-    """A result in JSON. Raises LRAError naming the file where it is none."""
+def record(name: str, entry: Entry) -> dict[str, Any]:
+    """A JSON record. Raises LRAError naming the file where it is none."""
     try:
-        with entry.open() as file:
-            return dict(json.load(file))
+        return dict(json.loads(entry.read()))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise LRAError(f"{name}: is no JSON record ({error})") from None
 
 
 def versions() -> dict[str, str]:
+    """Of Python and the libraries here."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def why_omitted(path: str, with_checkpoints: bool = False, with_data: bool = False) -> str | None:
-    if path.startswith("results/data/downloads/"):
-        return "the data set's archive, from its publisher"
-    if path.startswith("results/data/") and path.endswith(".arrow") and not with_data:
-        return "data, remade by its recipe"
-    if path.endswith(f"/{WEIGHTS}") and not with_checkpoints:
-        return "a checkpoint, remade by training its cell"
-    return None
+def why_omitted(path: str) -> str | None:
+    """Why an archive need not have an output; None where it must."""
+    return next((why for pattern, why in OPTIONAL.items() if fnmatchcase(path, pattern)), None)
 
 
-def recorded(done: Iterable[Job], data: Mapping[str, Made]) -> dict[str, str]:
-    """SHA-256 of results, by the jobs that read them, and of data by its dataset.json."""
-    read = {path: told.removeprefix("sha256:") for job in done
-            for path, told in job.input_checksums.items()}  # fmt: skip
-    return read | {
-        f"results/data/{name}/{split}.arrow": facts.sha256
-        for name, made in data.items()
-        for split, facts in made.splits.items()
+def recorded(jobs: Iterable[Job], root: Path) -> dict[str, str]:
+    """SHA-256 of results, by the jobs that read them, and of splits, by their dataset.json."""
+    inputs = {path: checksum.removeprefix(CHECKSUM) for job in jobs
+            for path, checksum in job.input_checksums.items()}  # fmt: skip
+    return inputs | {
+        f"{layout.DATA}/{name}/{split}.arrow": made.sha256
+        for name, data_set in _data_sets(jobs, root).items()
+        for split, made in data_set.splits.items()
     }
 
 
-def recipes(done: Iterable[Job], root: Path) -> dict[str, Made]:
-    """Of each data set that a job made in `root`."""
+def _data_sets(jobs: Iterable[Job], root: Path) -> dict[str, Made]:
+    """Of every dataset.json that a job wrote."""
     known, found = datasets(root), {}
-    for job in done:
-        for path in job.output:
-            folder, _, file = path.removeprefix("results/data/").rpartition("/")
-            if path.startswith("results/data/") and file == "dataset.json":
-                if folder not in known:
-                    raise LRAError(f"config/datasets.yaml: has no {folder}, which {path} is of")
-                splits = record(path, Kept(root / path)).get("splits")
-                try:
-                    found[folder] = Made(**known[folder].model_dump(), splits=splits)
-                except ValidationError:
-                    raise LRAError(f"{path}: has not the rows and SHA-256 of splits") from None
+    for path in (path for job in jobs for path in job.output):
+        folder = PurePosixPath(path).parent
+        if path == f"{layout.DATA}/{folder.name}/{MANIFEST}":
+            if folder.name not in known:
+                raise LRAError(f"config/datasets.yaml: has no {folder.name}, which {path} is of")
+            splits = record(path, Entry(root / path)).get("splits")
+            try:
+                found[folder.name] = Made(**known[folder.name].model_dump(), splits=splits)
+            except ValidationError as error:
+                raise complain(path, error, Made) from None
     return found
 
 
-def hardware(files: Mapping[str, Entry | Kept]) -> list[Hardware]:
-    """Every device and version of torch that a record names, with the number of its records."""
-    counts: dict[tuple, int] = {}
-    for name, entry in sorted(files.items()):
+def _hardware(files: Mapping[str, Entry]) -> list[Hardware]:
+    """Every device and version of torch in a record, with the number of its records."""
+    counts = Counter()
+    for name, entry in files.items():
         if name.startswith("results/") and name.endswith(".json"):
-            told = record(name, entry)
-            if "device" in told:
-                driver = (told.get("gpu") or {}).get("driver")
-                key = (told["device"], told.get("torch_version", ""), driver)
-                counts[key] = counts.get(key, 0) + 1
+            made = record(name, entry)
+            if "device" in made:
+                driver = (made.get("gpu") or {}).get("driver")
+                counts[made["device"], made.get("torch_version", ""), driver] += 1
     return [
         Hardware(
             device=device, torch_version=torch, cuda=_cuda(torch), driver=driver, records=count

@@ -6,48 +6,45 @@ from collections.abc import Mapping
 
 from lra.archive.manifest import About
 from lra.archive.source import Entry
-from lra.archive.zip_file import Kept
 
-NAME = "README.md"
+README = "README.md"
 
 
-def readme(about: About, files: Mapping[str, Entry | Kept]) -> bytes:
-    """Nothing but what the archive holds, so that it can be made again and compared."""
+def readme(about: About, files: Mapping[str, Entry]) -> bytes:
+    """From the other files of the archive alone, so that it can be made again and compared."""
     table = files.get(f"results/{about.experiment}/tables/accuracy.md")
-    if table:
-        with table.open() as file:
-            shown = file.read().decode("utf-8", "surrogateescape")
-    changed = (
-        "**The tree was not clean**: `source.patch` holds what the commit does not; the jobs ran "
-        "with it.\n\n"
-        if about.dirty
-        else ""
-    )
-    if about.scrubbed:
+    shown = table.read().decode("utf-8", "surrogateescape") if table else "No table of accuracy."
+    changed = ""
+    if about.dirty:
         changed += (
-            "Names, paths of home or secrets in `source.patch` are replaced: in those lines it is "
-            "not to the letter what ran.\n\n"
+            "**The checkout had uncommitted changes.** The jobs ran with them; `source.patch` has "
+            "them.\n\n"
         )
-    left_out = sorted({facts.why for facts in about.omitted.values()})
+    if about.redacted:
+        changed += (
+            "Names, paths of home or secrets in `source.patch` were replaced: those lines are not "
+            "exactly what ran.\n\n"
+        )
+    omitted = sorted({each.why for each in about.omitted.values()})
     data = [f"- `{name}`: {made.licence}. {made.citation}" for name, made in about.data.items()]
     return f"""# Long Range Arena: experiment `{about.experiment}`
 
 Protocol `{about.protocol}`, source at commit `{about.commit}` in `source/`.
 
-{changed}{shown if table else "It has no table of accuracy."}
+{changed}{shown}
 
-Check it, and go on from it, with the `lra` of `source/` (`source/README.md` says how to set it up):
+Use the `lra` of `source/`, which `source/README.md` says how to install:
 
 ```
 lra verify {about.experiment}.zip
 lra restore {about.experiment}.zip DIR
 ```
 
-`verify` compares every checksum, the records with one another, and the tables and figures with
-what the archived code makes of the records. It says that the archive agrees with itself, not who
-made it: for that compare its SHA-256 with one that you trust. `restore` makes the data again, which
-`--no-data` leaves out. Both run the code of the archive. In the restored folder `snakemake -n` says
-that nothing needs to be done.
+`verify` compares checksums and records, makes tables and figures again from the records, and
+reports every difference. It shows that the archive agrees with itself, not who made it: for that,
+compare the SHA-256 of the zip with one that you trust. `restore` unpacks the archive and makes its
+data again, which `--no-data` skips. In the restored folder `snakemake -n` finds nothing to do. Both
+commands run code of the archive; `restore --no-data` runs none.
 
 | | |
 |---|---|
@@ -57,7 +54,7 @@ that nothing needs to be done.
 | `results/` | records, histories, predictions, tables, figures, logs, benchmarks |
 | `ro-crate-metadata.json` | the same for machines: a Provenance Run Crate |
 
-Not in here: {"; ".join(left_out) or "nothing"}. `archive.json` has their SHA-256.
+Left out: {"; ".join(omitted) or "nothing"}. `archive.json` has their SHA-256.
 
 Data:
 

@@ -1,9 +1,9 @@
-"""Nothing private in what is archived: names of people and machines, paths of home, secrets.
+"""Private text in an archive: names of people and machines, paths of home, secrets.
 
-Text that the pipeline wrote has them replaced. Everything else, source and tables, is searched, and
-what is found is an error: to change it would make it another file than the one that ran. A name by
-itself may be a word of any text (a user `node`, a host `gpu`), and counts in logs alone; elsewhere
-it does in a path, beside an @, or with its domain.
+It is replaced in text that the pipeline wrote. Source and tables are only searched, as a change
+would make them other files than those that ran: what is found there is an error. A user or host
+may be called by a common word (`node`, `gpu`). So a name counts anywhere in a log; elsewhere it
+counts in a path, beside an @, or with its domain.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Accounts and machines that are called so everywhere; two letters are a word of any text.
-NOBODY = {"root", "user", "users", "admin", "runner", "ubuntu", "debian", "docker", "nobody",
+# Names of accounts and machines that say nothing of their owner.
+COMMON = {"root", "user", "users", "admin", "runner", "ubuntu", "debian", "docker", "nobody",
           "home", "vagrant", "localhost", "slurm", "build", "work", "test"}  # fmt: skip
-SHORTEST = 3
+SHORTEST = 3  # letters: fewer are a word of any text
 LOG = ".log"
-AUTHORS = {"source/CITATION.cff", "source/LICENSE"}  # name people on purpose
+AUTHORS = {"source/CITATION.cff", "source/LICENSE"}  # which name people on purpose
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{22,}|glpat-[\w-]{20,}"
@@ -32,17 +32,17 @@ SECRETS = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
     r"|(?<=://)[^\s/:@'\"{}]+:[^\s/:@'\"{}]+(?=@)"
 )
-HOMES = re.compile(  # also below other folders, but not in the address of a page
+HOMES = re.compile(  # also below other folders; not in a web address
     r"(?:(?<![\w.:/])(?:/[\w.-]+)+|(?<![\w.]))/(?:home|Users)/[^\s/:'\",;)]+"
     r"|(?<![\w.:/-])/(?:var/)?root(?![\w.-])"
 )
-NODE = re.compile(r"(?im)^(host: +)(?!<)\S+")  # as schedulers and Snakemake say where a job runs
+NODE = re.compile(r"(?im)^(host: +)(?!<)\S+")  # of Snakemake and schedulers
 SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL")
 
 
 @dataclass(frozen=True)
 class Private:
-    """What must not be seen: each pattern with what stands for it."""
+    """Patterns of private text, each with its replacement."""
 
     anywhere: list[tuple[re.Pattern, str]] = field(default_factory=list)
     in_logs: list[tuple[re.Pattern, str]] = field(default_factory=list)
@@ -56,10 +56,10 @@ class Private:
         user: str | None = None,
         host: str | None = None,
     ) -> Private:
-        """Of this process: its folder, home, user, host and the secrets in its environment."""
+        """Of this process: folder, home, user, host and the secrets in the environment."""
         home, user, host = home or Path.home(), user or _user(), host or socket.gethostname()
         paths = [(str(folder.resolve()), "<checkout>")]
-        # the home of an account that is called so everywhere is as good as one in an example
+        # the home of a common account (/home/ubuntu) may be an example in the source
         if _is_telling(home.name) or not HOMES.fullmatch(str(home)):
             paths.append((str(home), "<home>"))
         found = [
@@ -87,37 +87,36 @@ class Private:
             words.append((_word(machine), "<host>"))
         return cls(found, words)
 
-    def scrubbed(self, text: str, is_log: bool = False) -> str:
+    def redacted(self, text: str, is_log: bool = False) -> str:
         for pattern, sign in self.anywhere + self.in_logs * is_log:
             text = pattern.sub(sign, text)
         return text
 
-    def scrubbed_patch(self, text: str) -> str:
+    def redacted_patch(self, text: str) -> str:
         """Added lines alone: with another context a patch would not apply."""
-        lines = text.split("\n")
-        added = [line[:1] == "+" and line[:4] != "+++ " for line in lines]
         return "\n".join(
-            self.scrubbed(line) if new else line for line, new in zip(lines, added, strict=True)
+            self.redacted(line) if line[:1] == "+" and line[:4] != "+++ " else line
+            for line in text.split("\n")
         )
 
     def found(self, name: str, content: bytes) -> list[str]:
-        """What is private in a file, one line each."""
-        lines = []
-        # by people, who may show /home/you in an example; the patch has the lines beside its own
-        written = name.startswith("source")
+        """A line for each kind of private text in a file."""
+        lines = set()
+        # people may write /home/you in an example; source.patch has such lines as context
+        by_people = name.startswith("source")
         for text in _texts(name, content):
             for pattern, sign in self.anywhere + self.in_logs * name.endswith(LOG):
                 what = sign[sign.index("<") + 1 : -1]
-                if (written and pattern is HOMES) or (name in AUTHORS and what == "user"):
+                if (by_people and pattern is HOMES) or (name in AUTHORS and what == "user"):
                     continue
                 if pattern.search(text):
-                    lines.append(f"{name}: holds a secret" if what == "secret" else
-                                 f"{name}: holds a {what} name or path")  # fmt: skip
-        return sorted(set(lines))
+                    kind = what if what == "secret" else f"{what} name or path"
+                    lines.add(f"{name}: holds a {kind}")
+        return sorted(lines)
 
 
 def _is_telling(name: str) -> bool:
-    return len(name) >= SHORTEST and name.lower() not in NOBODY
+    return len(name) >= SHORTEST and name.lower() not in COMMON
 
 
 def _word(name: str, before: str = "", after: str = "") -> re.Pattern:
@@ -128,19 +127,19 @@ def _word(name: str, before: str = "", after: str = "") -> re.Pattern:
 
 
 def _is_path(value: str) -> bool:
-    """A file that holds the secret, which is no secret."""
+    """Whether it names the file of a secret, which is no secret."""
     return value.startswith("/") and (os.access(value, os.F_OK) or value.count("/") > 2)
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, in a container
+    except (KeyError, OSError):  # an account without a name, in a container
         return ""
 
 
 def _texts(name: str, content: bytes) -> list[str]:
-    """The file as text; of compressed tables also what is in them."""
+    """The file as text, and the strings of a compressed table."""
     texts = [content.decode("utf-8", errors="replace")]
     if name.endswith(".parquet"):
         table = pq.read_table(pa.BufferReader(content))

@@ -9,54 +9,55 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lra.archive import jobs, source, zip_file
-from lra.archive.manifest import About, described
+from lra.archive import jobs, manifest, source, zip_file
+from lra.archive.jobs import Job
+from lra.archive.manifest import About
 from lra.core.errors import LRAError
-from lra.core.files import one_line
-from lra.data.manifest import sha256
+from lra.core.files import one_line, sha256
 
 CONFIG = "config/archived.yaml"
 
 
 def restore(archive: Path, folder: Path) -> About:
-    """Unpack into a new or empty folder: the source that ran, results, and Snakemake's records,
-    with the times that they had. Returns the content of archive.json.
+    """Restore to a new or empty folder. Returns the content of archive.json.
 
     Raises LRAError naming the file where the archive is damaged or the folder holds something.
     """
-    wrong = zip_file.problems(archive)
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
     with one_line(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LRAError(f"{folder}: is there and not empty; name a new folder")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as name:
-            unpacked = Path(name)
-            zip_file.extract(archive, unpacked)
-            about, done = described(unpacked)
-            tree = unpacked / "source"
-            if (unpacked / "source.patch").exists():
-                source.apply(unpacked / "source.patch", tree)
-            if source.tree_hash(source.files_in(tree)) != about.tree:
-                raise LRAError("source: with source.patch it is not the tree of archive.json")
-            source.check_links(tree)
-            shutil.copytree(unpacked / "results", tree / "results", dirs_exist_ok=True)
-            shutil.copy(unpacked / "experiment.yaml", tree / CONFIG)
-            jobs.write_records(done, tree)
-            _set_times(tree, done)
+            unpacked, restored = Path(name, "unpacked"), Path(name, "restored")
+            wrong = zip_file.unpack(archive, unpacked)
+            if wrong:
+                more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+                raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
+            about, done = manifest.read(unpacked)
+            install(unpacked, restored, about, done)
             if folder.exists():
                 folder.rmdir()
-            tree.rename(folder)
+            restored.rename(folder)
     return about
 
 
-def make_data(folder: Path, about: About, cores: int) -> None:
-    """Make what the archive left out of the data, by its recipes, in a restored folder, with the
-    times and records that it had: nothing that reads it is to be done again.
+def install(unpacked: Path, folder: Path, about: About, done: list[Job]) -> None:
+    """Make `folder` of an unpacked archive: source, results, and Snakemake's records of the jobs.
 
-    Raises LRAError naming the file where one cannot be made, or is not the same as it was.
+    Raises LRAError where the source is not the one that ran.
+    """
+    if source.tree_hash(source.restore(unpacked, folder)) != about.tree:
+        raise LRAError("source: with source.patch it is not the tree of archive.json")
+    shutil.copytree(unpacked / "results", folder / "results", dirs_exist_ok=True)
+    shutil.copy(unpacked / "experiment.yaml", folder / CONFIG)
+    _set_records(folder, done)
+
+
+def make_data(folder: Path, about: About, cores: int) -> None:
+    """Make the splits that the archive left out, in a restored folder, by their recipes.
+
+    They get the times and records of the archive, so that nothing that reads them runs again.
+    Raises LRAError naming the split that cannot be made, or has other bytes than it had.
     """
     paths = [path for path in about.omitted if path.endswith(".arrow")]
     if not paths:
@@ -64,20 +65,16 @@ def make_data(folder: Path, about: About, cores: int) -> None:
     done = jobs.behind(about.targets, folder)
     logs = [folder / log for job in done if {*job.output} & {*paths}
             for log in job.log + job.benchmarks]  # fmt: skip
-    told = {log: log.read_bytes() for log in logs if log.is_file()}
+    kept = {log: log.read_bytes() for log in logs if log.is_file()}
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     for path in paths:
         if not (folder / path).is_file():
-            reason = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")][-1:]
-            raise LRAError(
-                f"{path}: cannot be made again ({''.join(reason) or 'snakemake failed'})"
-            )
+            raise LRAError(f"{path}: cannot be made again ({failure(ran)})")
         if sha256(folder / path) != about.omitted[path].sha256:
             raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
-    for log, text in told.items():
-        log.write_bytes(text)
-    jobs.write_records(done, folder)
-    _set_times(folder, done)
+    for log, content in kept.items():
+        log.write_bytes(content)
+    _set_records(folder, done)
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -88,8 +85,15 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
-def _set_times(folder: Path, done: list[jobs.Job]) -> None:
-    """Results get the times of their jobs; source is older than all of them."""
+def failure(ran: subprocess.CompletedProcess) -> str:
+    """The last error line of lra in the output of Snakemake."""
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")]
+    return lines[-1] if lines else "snakemake failed"
+
+
+def _set_records(folder: Path, done: list[Job]) -> None:
+    """Write Snakemake's records, and give results the times of their jobs; source is older."""
+    jobs.write_records(done, folder)
     times = {path: time for job in done for path, time in job.endtimes.items()}
     before = min(job.starttime for job in done) - 1
     for path in folder.rglob("*"):

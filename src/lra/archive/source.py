@@ -1,47 +1,64 @@
-"""The source that ran: the files of its commit, and a patch where the tree had changes."""
+"""The source that ran: the files of its commit, and a patch where the checkout had changes."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from lra.core import files
 from lra.core.errors import LRAError
 
-# What a user may have set that would change the bytes, so that the same changes are the same; not
-# what they ignore, nor their own drivers for what .gitattributes names.
+# Settings of the user that would change the patch. Their ignored files and drivers stay in force.
 SETTINGS = ("-c", "core.quotepath=true", "-c", "core.autocrlf=false", "-c", "core.compression=9",
             "-c", "core.attributesFile=/dev/null",
             "-c", "diff.suppressBlankEmpty=false")  # fmt: skip
-DIFF = ("diff", "--cached", "--binary", "--full-index", "--no-color", "--no-ext-diff",
-        "--no-textconv", "--unified=3", "--inter-hunk-context=0", "--indent-heuristic",
-        "--diff-algorithm=myers", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/",
-        "-O/dev/null", "HEAD")  # fmt: skip
-FILE, PROGRAM, LINK = 0o100644, 0o100755, 0o120000  # git's three kinds
+# diff-index, unlike diff, ignores most of the user's settings for diff
+DIFF = ("diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-ext-diff", "HEAD")
+FILE, PROGRAM, LINK = 0o100644, 0o100755, 0o120000  # git's three modes
 SUBMODULE = 0o160000
-FILLED = ("results", "config", ".snakemake")  # what restoring an archive writes into
+RESTORED = ("results", "config", ".snakemake")  # folders that `lra restore` writes into
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """A file's kind, as git's mode, and its bytes; a link's bytes are where it leads."""
+    """A file: its bytes, or the path that has them, and its mode in git.
 
-    content: bytes
+    The bytes of a link are its target. Entries of the same bytes and mode are equal.
+    """
+
+    content: bytes | Path
     mode: int = FILE
 
     @property
     def size(self) -> int:
-        return len(self.content)
+        """In bytes."""
+        content = self.content
+        return content.stat().st_size if isinstance(content, Path) else len(content)
 
     def open(self) -> BinaryIO:
-        return io.BytesIO(self.content)
+        content = self.content
+        return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+
+    def read(self) -> bytes:
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+
+    def sha256(self) -> str:
+        if isinstance(self.content, Path):
+            return files.sha256(self.content)
+        return hashlib.sha256(self.content).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return self.mode == other.mode and self.read() == other.read()
 
 
 @dataclass(frozen=True)
@@ -49,55 +66,77 @@ class Source:
     commit: str
     time: int  # of the commit, seconds since 1970
     files: dict[str, Entry]  # of the commit
-    now: dict[str, Entry]  # of the tree that ran
+    now: dict[str, Entry]  # of the checkout
     patch: bytes  # from one to the other; empty where they are the same
 
 
 def state(root: Path) -> str:
-    """The commit, with a hash over the changes where there are any: what an archive depends on.
+    """The commit, with a hash of the changes where there are any: the archive depends on both.
 
-    Raises LRAError where the folder is no git checkout.
+    Raises LRAError as `read` does.
     """
-    commit, _ = _head(root)
-    with _staged(root) as own:
-        patch = _git(root, *DIFF, env=own)
-    return commit + (f"+{hashlib.sha256(patch).hexdigest()[:16]}" if patch else "")
+    found = read(root)
+    changes = hashlib.sha256(found.patch).hexdigest()[:16]
+    return f"{found.commit}+{changes}" if found.patch else found.commit
 
 
 def read(root: Path) -> Source:
-    """The commit's files and the changes, files that git does not ignore included.
+    """The files of the commit, and those of the checkout that git does not ignore.
 
-    Raises LRAError where the folder is no git checkout, or has submodules.
+    Raises LRAError where `root` is not the folder of a git checkout, or has submodules.
     """
-    commit, time = _head(root)
-    files = _files(root, commit)
-    with _staged(root) as own:
-        patch = _git(root, *DIFF, env=own)
-        tree = _git(root, "write-tree", env=own).decode().strip()
-        now = _files(root, tree, own) if patch else files
-    return Source(commit, time, files, now, patch)
+    line = _git(root, "log", "-1", "--no-show-signature", "--format=%H %ct").decode()
+    commit, time = line.split()
+    inside = _git(root, "rev-parse", "--show-prefix").decode().strip()
+    if inside:
+        raise LRAError(
+            f"{root}: is the folder {inside} of a git checkout; an archive wants a whole one"
+        )
+    objects = _git(root, "rev-parse", "--git-path", "objects").decode().strip()
+    # all changes are staged in an index of our own: the checkout's `.git` stays as it is
+    with tempfile.TemporaryDirectory(prefix="lra-git-") as name:
+        index = {**os.environ, "GIT_INDEX_FILE": f"{name}/index", "GIT_OBJECT_DIRECTORY": name,
+                 "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((root / objects).resolve())}  # fmt: skip
+        _git(root, "read-tree", "HEAD", env=index)
+        _git(root, "add", "--all", ".", env=index)
+        patch = _git(root, *DIFF, env=index)
+        tree = _git(root, "write-tree", env=index).decode().strip()
+        now = _files(root, tree, index)
+    return Source(commit, int(time), _files(root, commit), now, patch)
 
 
 def files_in(folder: Path) -> dict[str, Entry]:
-    """Every file of a folder, in the order of their names."""
+    """Every file and link of a folder, sorted by name."""
     found = {
-        path.relative_to(folder).as_posix(): _on_disk(path)
+        path.relative_to(folder).as_posix(): _entry(path)
         for path in folder.rglob("*")
         if path.is_symlink() or path.is_file()
     }
     return dict(sorted(found.items()))
 
 
-def tree_hash(files: Mapping[str, Entry]) -> str:
-    """SHA-256 over the names, kinds and bytes of all files."""
+def tree_hash(entries: Mapping[str, Entry]) -> str:
+    """SHA-256 of the names, modes and bytes of all files."""
     digest = hashlib.sha256()
-    for name, entry in sorted(files.items()):
-        digest.update(f"{entry.mode:o} {entry.size} {name}\n".encode() + entry.content)
+    for name, entry in sorted(entries.items()):
+        digest.update(f"{entry.mode:o} {entry.size} {name}\n".encode() + entry.read())
     return digest.hexdigest()
 
 
+def restore(unpacked: Path, folder: Path) -> dict[str, Entry]:
+    """Copy `source/` of an unpacked archive to a new folder and apply source.patch; its files.
+
+    Raises LRAError where the patch does not fit, or a link is not allowed.
+    """
+    shutil.copytree(unpacked / "source", folder, symlinks=True)
+    if (unpacked / "source.patch").exists():
+        apply(unpacked / "source.patch", folder)
+    check_links(folder)
+    return files_in(folder)
+
+
 def apply(patch: Path, folder: Path) -> None:
-    """Change the files in `folder` by the patch. Raises LRAError where it does not apply."""
+    """Apply the patch to the files in `folder`. Raises LRAError where it does not fit them."""
     ceiling = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
     command = ["git", *SETTINGS, "apply", "--whitespace=nowarn", str(patch.resolve())]
     done = subprocess.run(command, cwd=folder, env=ceiling, capture_output=True, text=True)
@@ -107,68 +146,42 @@ def apply(patch: Path, folder: Path) -> None:
 
 
 def check_links(folder: Path) -> None:
-    """Raise LRAError where a link, which a patch can make as well, leads out of the folder or lies
-    where results go: nothing is written or read through it.
+    """Refuse links through which something outside of the source could be read or written.
+
+    Raises LRAError where a link leads out of `folder`, or lies where results are written.
     """
     inside = os.path.realpath(folder)
     for path in folder.rglob("*"):
         if path.is_symlink():
             name = path.relative_to(folder)
             leads_out = not os.path.realpath(path).startswith(inside + os.sep)
-            if leads_out or name.parts[0] in FILLED:
+            if leads_out or name.parts[0] in RESTORED:
                 raise LRAError(f"source/{name}: a link that leads out, or lies where results go")
 
 
-def _on_disk(path: Path) -> Entry:
+def _entry(path: Path) -> Entry:
     if path.is_symlink():
         return Entry(path.readlink().as_posix().encode(), LINK)
-    return Entry(path.read_bytes(), PROGRAM if path.stat().st_mode & 0o100 else FILE)
-
-
-def _head(root: Path) -> tuple[str, int]:
-    """The commit and its time. Raises LRAError where `root` is not the checkout's own folder."""
-    commit, time = (
-        _git(root, "log", "-1", "--no-show-signature", "--format=%H %ct").decode().split()
-    )
-    inside = _git(root, "rev-parse", "--show-prefix").decode().strip()
-    if inside:
-        raise LRAError(
-            f"{root}: is the folder {inside} of a git checkout; an archive wants a whole one"
-        )
-    return commit, int(time)
-
-
-@contextmanager
-def _staged(root: Path) -> Iterator[dict[str, str]]:
-    """An environment with an index that has all changes, and every untracked file. It and the blobs
-    are in a folder of their own: the checkout's `.git` stays as it is.
-    """
-    objects = _git(root, "rev-parse", "--git-path", "objects").decode().strip()
-    with tempfile.TemporaryDirectory(prefix="lra-git-") as name:
-        own = {**os.environ, "GIT_INDEX_FILE": f"{name}/index", "GIT_OBJECT_DIRECTORY": name,
-               "GIT_ALTERNATE_OBJECT_DIRECTORIES": str((root / objects).resolve())}  # fmt: skip
-        _git(root, "read-tree", "HEAD", env=own)
-        _git(root, "add", "--all", ".", env=own)
-        yield own
+    return Entry(path, PROGRAM if path.stat().st_mode & 0o100 else FILE)
 
 
 def _files(root: Path, tree: str, env: dict[str, str] | None = None) -> dict[str, Entry]:
-    """Of a commit or tree, by name; as git keeps them, whatever its attributes say of archives."""
+    """Files of a commit or tree as git stores them: `git archive` obeys export attributes."""
     modes, blobs = {}, []
     for line in _git(root, "ls-tree", "-r", "-z", tree, env=env).decode().split("\0")[:-1]:
-        facts, _, name = line.partition("\t")
-        mode, _, blob = facts.split()
+        fields, _, name = line.partition("\t")
+        mode, _, blob = fields.split()
         modes[name] = int(mode, 8)
         if modes[name] == SUBMODULE:
             raise LRAError(f"{root / name}: is a git repository of its own; no archive can hold it")
         blobs.append(blob)
     stream = io.BytesIO(_git(root, "cat-file", "--batch", env=env, given="\n".join(blobs)))
-    files = {}
+    found = {}
     for name, mode in modes.items():
         content = stream.read(int(stream.readline().split()[2]))
         stream.readline()
-        files[name] = Entry(content, mode)
-    return dict(sorted(files.items()))
+        found[name] = Entry(content, mode)
+    return dict(sorted(found.items()))
 
 
 def _git(root: Path, *arguments: str, env: dict | None = None, given: str = "") -> bytes:

@@ -116,11 +116,3 @@ def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _shifted_sum(t: Tensor) -> Tensor:
     """Along the chunks, the sum over all earlier ones."""
     return pad(t.cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    """The same from features q, k and v (B, H, N, D), with the N x N similarities."""
-    similarity = q @ k.mT
-    if causal:
-        similarity = torch.tril(similarity)
-    return similarity @ v / (similarity.sum(-1, keepdim=True) + EPS)

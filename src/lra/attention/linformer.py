@@ -71,9 +71,3 @@ class Attention(MultiHead):
                 for rows, linear in ((short[0], self.key), (short[-1], self.value))
             )
         return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, e: Tensor, f: Tensor) -> Tensor:
-    """Equation 7 from q, k, v (B, H, N, D), masked k and v zero, and e, f (H or 1, k, N)."""
-    weights = (q @ (e @ k).mT * q.shape[-1] ** -0.5).softmax(-1)  # (B, H, N, k)
-    return weights @ (f @ v)

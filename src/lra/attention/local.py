@@ -54,10 +54,3 @@ class Attention(MultiHead):
         out = scaled_dot_product_attention(q, k, v, allowed, self.drop, is_causal=causal)
         out = rearrange(out, "(b g) h s d -> b h (g s) d", s=block, g=x.shape[1] // block)
         return self.merge(out[:, :, :n])
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, block_size: int) -> Tensor:
-    """The same from q, k, v (B, H, N, D) without mask: one full attention per block."""
-    blocks = zip(*(t.split(block_size, dim=2) for t in (q, k, v)), strict=True)
-    weights = ((a @ b.mT * a.shape[-1] ** -0.5).softmax(-1) @ c for a, b, c in blocks)
-    return torch.cat(list(weights), dim=2)

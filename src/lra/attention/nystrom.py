@@ -132,20 +132,3 @@ def convolve(v: Tensor, kernel: Tensor) -> Tensor:
     windows = torch.cat([before, blocks[:, 1:-1], after], dim=2).transpose(2, 3)
     out = band.to(v.dtype) @ windows  # (B, G, H, size, D)
     return rearrange(out, "b g h s d -> b h (g s) d")[:, :, :n]
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, real: Tensor, landmarks: int, iterations: int) -> Tensor:
-    """Equation 13 for one head of one example: q, k, v (N, D), real (N,) with some real token.
-
-    Returns the outputs (N, D) of all tokens.
-    """
-    kept = real.nonzero()[:, 0]
-    count = min(landmarks, len(kept))
-    segment = torch.arange(len(kept)) * count // len(kept)
-    segments = [kept[segment == number] for number in range(count)]
-    short_q, short_k = (torch.stack([t[s].mean(0) for s in segments]) for t in (q, k))
-    first, middle, last = (
-        (a @ b.T * q.shape[1] ** -0.5).softmax(-1)
-        for a, b in ((q, short_k), (short_q, short_k), (short_q, k[kept]))
-    )
-    return first @ pseudo_inverse(middle, iterations) @ last @ v[kept]

@@ -136,21 +136,3 @@ def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     before = (k.mT @ v).cumsum(2)[:, :, :-1]  # (B, H, chunks - 1, M, D + 1)
     before = pad(before, (0, 0, 0, 0, 1, 0))
     return ((q @ k.mT).tril() @ v + q @ before).flatten(2, 3)[:, :, :n]
-
-
-def naive(
-    q: Tensor, k: Tensor, v: Tensor, projection: Tensor, mask: Tensor, kernel: str, causal: bool
-) -> Tensor:
-    """The same from q, k, v (B, H, N, D) and mask (B, N), with the N x N similarities."""
-
-    def phi(x: Tensor) -> Tensor:
-        x = x * x.shape[-1] ** -0.25
-        if kernel == "relu":
-            return (x @ projection.T).relu() + RELU_EPS
-        return (x @ projection.T - x.square().sum(-1, keepdim=True) / 2).exp()
-
-    similarity = phi(q) @ phi(k).mT * mask[:, None, None, :]
-    if causal:
-        similarity = torch.tril(similarity)
-    total = similarity.sum(-1, keepdim=True)
-    return similarity @ v / total.masked_fill(total == 0, 1)

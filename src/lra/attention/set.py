@@ -42,12 +42,3 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         points = self.points.expand(len(x), -1, -1)
         return mab.cross(self, x, self.induced(points, x, mask))
-
-
-def naive(module: Attention, x: Tensor, mask: Tensor) -> Tensor:
-    """The same, example by example and head by head; zeros where an example has no real token."""
-    outs = []
-    for tokens, real in zip(x, mask, strict=True):
-        read = mab.naive_block(module.induced, module.points, tokens[real])
-        outs.append(mab.naive(module, tokens, read) if real.any() else torch.zeros_like(tokens))
-    return torch.stack(outs)

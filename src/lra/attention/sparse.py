@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead
 from lra.attention.shared.blocks import attend, neighbours, split
 from lra.core.errors import LRAError
 
@@ -137,28 +137,3 @@ class Attention(MultiHead):
 def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
     """-inf there and 0 elsewhere."""
     return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill(where, -torch.inf)
-
-
-def naive(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    pattern: str,
-    stride: int,
-    summary: int,
-    causal: bool = False,
-    mask: Tensor | None = None,
-) -> Tensor:
-    """The same from q, k, v (B, H, N, D) by an N x N mask; i is a query, j a key."""
-    j = torch.arange(q.shape[2])
-    i = j[:, None]
-    if pattern == "fixed":
-        allowed = (j // stride == i // stride) | (j % stride >= stride - summary)
-    else:
-        allowed = ((i - j).abs() <= stride) | ((i - j) % stride == 0)
-    if causal:
-        allowed &= j <= i
-    if mask is not None:
-        allowed = attendable(allowed & mask[:, None, None, :])
-    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed, -torch.inf)
-    return scores.softmax(-1) @ v

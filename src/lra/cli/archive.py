@@ -1,4 +1,4 @@
-"""Verbs for the one file that holds an experiment: write it, check it, go on from it."""
+"""Verbs for the archive of an experiment: write it, check it, restore it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Zip = Annotated[Path, typer.Argument(help="what `lra archive` wrote")]
 
 @app.command()
 def archive(
-    targets: Annotated[list[str], typer.Argument(help="results; they and all behind them go in")],
+    targets: Annotated[list[str], typer.Argument(help="results; what they depend on goes in, too")],
     experiment: Annotated[str, typer.Option(help="a file in config/, or its JSON")],
     out: Out,
-    checkpoints: Annotated[bool, typer.Option(help="with the weights of every cell")] = False,
-    data: Annotated[bool, typer.Option(help="with the data, beside its recipe")] = False,
+    checkpoints: Annotated[bool, typer.Option(help="include the weights of every cell")] = False,
+    data: Annotated[bool, typer.Option(help="include the data, not only its recipe")] = False,
 ) -> None:
-    """Write one zip of source, records, tables, figures and of how each was made."""
+    """Write one zip of source, records, tables and figures, and of the jobs that made them."""
     from lra.archive.write import archive as write
     from lra.config.resolve import Arena
     from lra.config.schema import Experiment
@@ -40,13 +40,13 @@ def archive(
 @app.command()
 def verify(
     archive: Zip,
-    rerun: Annotated[int, typer.Option(min=0, help="train so many cells again")] = 0,
-    cores: Annotated[int, typer.Option(min=1, help="for what is made again")] = 1,
+    rerun: Annotated[int, typer.Option(min=0, help="number of cells to train again")] = 0,
+    cores: Annotated[int, typer.Option(min=1, help="for jobs that run again")] = 1,
 ) -> None:
-    """Check an archive: checksums, profile, records, tables and figures made again by its own code,
-    which it runs.
+    """Check an archive: checksums, records, profile of the crate, tables and figures made again.
 
-    Each finding is a line that names the file, and makes the exit status 1.
+    It runs the code of the archive. Each finding is one line that names the file; with any, the
+    exit status is 1.
     """
     from lra.archive.verify import verify as check
 
@@ -62,24 +62,24 @@ def verify(
 def restore(
     archive: Zip,
     folder: Annotated[Path, typer.Argument(help="new or empty")],
-    data: Annotated[bool, typer.Option(help="make the data that is not in the archive")] = True,
+    data: Annotated[bool, typer.Option(help="make the data that was left out")] = True,
     cores: Annotated[int, typer.Option(min=1, help="to make data with")] = 1,
 ) -> None:
     """Unpack an archive to a folder in which snakemake has nothing to do, and make its data.
 
-    To make the data it runs the code of the archive; with --no-data it runs none.
+    Making the data runs the code of the archive; with --no-data none runs.
     """
     from lra.archive.restore import make_data
     from lra.archive.restore import restore as unpack
 
     about = unpack(archive, folder)
     if about.dirty:
-        say(f"{folder}: source is the commit {about.commit[:12]} changed by source.patch")
+        say(f"{folder}: source is commit {about.commit[:12]}, changed by source.patch")
     splits = [path for path in about.omitted if path.endswith(".arrow")]
     if splits and data:
         say(f"{folder}: making {len(splits)} splits of data (--no-data leaves them out)")
         make_data(folder, about, cores)
-        say(f"{folder}: data has the same bytes as then")
+        say(f"{folder}: data has the same bytes as in the experiment")
     elif splits:
         say(f"{folder}: has no data. Before you change what is trained, in it:")
         say(f"snakemake --cores all -- {' '.join(splits)}")

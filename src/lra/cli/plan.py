@@ -1,4 +1,4 @@
-"""Verbs that say what would run, and write what is generated from the code."""
+"""Verbs about a plan: its cells, their costs, its progress, the code that a stage depends on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resolve(
     seed: int = 0,
     configfile: Config = Path("config/config.yaml"),
 ) -> None:
-    """Print a cell, and behind each key where its value is written."""
+    """Print a resolved cell, and for each key the file that sets its value."""
     from lra.config.resolve import Arena, annotated
 
     print(annotated(Arena.read(configfile), task, model, seed))
@@ -31,10 +31,10 @@ def resolve(
 def estimate(
     configfile: Annotated[Path, typer.Argument(help="the experiment")],
     write: Annotated[
-        Path | None, typer.Option(help="keep new rows in this csv, which plans read")
+        Path | None, typer.Option(help="add new rows to this csv, which plans read")
     ] = None,
 ) -> None:
-    """Print what each (task, model) of an experiment will cost: memory, hours, disk."""
+    """Print the costs of each (task, model) of an experiment: memory, hours, disk."""
     from tqdm import tqdm
 
     from lra.config.resolve import Arena
@@ -47,7 +47,7 @@ def estimate(
     found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]
     if write and found:
         plan.add_to_cache(write, found)
-    cache |= {load.key: figures for load, figures in found}
+    cache |= {load.key: measured for load, measured in found}
     print(plan.table(plan.Estimates(arena, cache, Path("results"))))
 
 

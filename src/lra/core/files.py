@@ -1,8 +1,9 @@
-"""Whole files or none: written beside, then renamed; bad ones are set aside."""
+"""Whole files or none: written beside their name, then renamed. Damaged files are set aside."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import sys
@@ -18,6 +19,12 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
     errno.EEXIST,
     errno.EISDIR,
 }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_beside(path: Path, content: bytes) -> None:
@@ -42,7 +49,7 @@ def write_beside(path: Path, content: bytes) -> None:
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one line that names the file."""
+    """Raise LRAError naming the file where the disk is full, read-only or forbidden."""
     try:
         yield
     except OSError as error:
@@ -53,7 +60,7 @@ def one_line(path: Path) -> Iterator[None]:
 
 @contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
+    """Make SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

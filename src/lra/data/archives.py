@@ -1,7 +1,7 @@
-"""The files in an archive, streamed: nothing is ever unpacked to disk.
+"""Reads the files of an archive as streams; nothing is unpacked to disk.
 
-The names in an archive are keys to compare with and never paths to open, so that `../x`, `/etc/x`
-and links in an archive can reach nothing.
+Names in an archive are compared and never opened as paths. So `../x`, `/etc/x` and links in an
+archive reach no file of this machine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    OSError,  # gzip's and bz2's word for bad data, without the number that the system's errors have
+    OSError,  # raised by gzip and bz2 for bad data, without an errno
     tarfile.TarError,
     zipfile.BadZipFile,
-    NotImplementedError,  # zipfile's word for a version or compression that does not exist
+    NotImplementedError,  # raised by zipfile for an unknown version or compression
 )
 
 
@@ -43,10 +43,10 @@ def members(
 ) -> Iterator[tuple[str, BinaryIO]]:
     """(name, file object) of every regular file that is `wanted`, in the archive's order.
 
-    `wanted` is the names, each of which must be there, or a function of a name. The archive (tar in
-    gzip, or zip) is read once from its start to its end, so read a file before asking for the next:
-    it is closed then. A truncated or damaged archive is renamed to `<path>.bad` and raises LRAError
-    here or in the file object's `read`, in one line.
+    wanted: names, each of which must be there, or a function of a name.
+    The archive (tar in gzip, or zip) is read once from start to end. Read each file before asking
+    for the next, which closes it. A truncated or damaged archive is renamed to `<path>.bad`;
+    LRAError then comes from here or from the file object's `read`.
     """
     if path.name.endswith(".zip"):
         opened = _zipped
@@ -72,7 +72,7 @@ def _damage_set_aside(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        # EINVAL: a damaged zip sends its reader to before the file's start
+        # EINVAL: a damaged zip makes its reader seek before the file's start
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise LRAError(f"{path}: {error.strerror}") from None
         reason = " ".join(str(error).split())
@@ -83,7 +83,7 @@ def _damage_set_aside(path: Path) -> Iterator[None]:
 
 
 class _Guarded(io.RawIOBase):
-    """A member whose reader learns of damage as `members` does, since it reads outside of it."""
+    """A member whose `read` reports damage as `members` does: callers read outside `members`."""
 
     def __init__(self, inner: BinaryIO, path: Path) -> None:
         self._inner, self._path = inner, path
@@ -110,7 +110,7 @@ def _tarred(path: Path, keep: Callable[[str], bool]) -> Iterator[tuple[str, Bina
             tar.members.clear()  # it would keep every header until the end
             if info.isreg() and keep(info.name):
                 yield info.name, tar.extractfile(info)
-        # to the end, where gzip's checksum is; tarfile takes a damaged header for the tar's end
+        # gzip's checksum is at the end; tarfile takes a damaged header for the tar's end
         while rest := stream.read(BUFFER):
             if rest.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")
@@ -131,12 +131,9 @@ def _place(info: zipfile.ZipInfo) -> int:
 
 
 def _is_regular(info: zipfile.ZipInfo) -> bool:
-    """Archives made on Unix keep the mode, others leave it 0."""
+    """Archives made on Unix hold the file's mode, others hold 0."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     return not info.is_dir() and kind in (0, stat.S_IFREG)
-
-
-# TSV files in an archive, a block at a time: no quoting, as LRA's have none.
 
 
 BLOCK = 4 << 20  # bytes; no line is longer
@@ -145,10 +142,11 @@ BLOCK = 4 << 20  # bytes; no line is longer
 def tsv_batches(
     archive: Path, names: Collection[str], columns: dict[str, pa.DataType], header: bool
 ) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """(name, rows) of the files of these names, in whatever folder, until all have been read.
+    """(name, rows) of the TSV files of these names, in any folder, a block at a time.
 
-    columns: name -> type, in the file's order where it has no `header`. Raises LRAError naming
-    archive and file for a missing file or column, and for a line that is not of these columns.
+    columns: name -> type, in the file's order where it has no `header`. There is no quoting, as in
+    LRA's files. Raises LRAError naming archive and file for a missing file or column, and for a
+    line that does not fit the columns.
     """
     found = set()
     parse = csv.ParseOptions(delimiter="\t", quote_char=False)
@@ -167,5 +165,5 @@ def tsv_batches(
         except pa.ArrowInvalid as error:
             raise LRAError(f"{archive}: {name}: {str(error).splitlines()[0]}") from None
         if found == set(names):
-            return  # what follows may be gigabytes of other tasks
+            return  # the rest may be gigabytes of other tasks
     raise LRAError(f"{archive}: has no {min(set(names) - found)}")

@@ -1,4 +1,4 @@
-"""Text as bytes: token = byte + 1, 0 is padding, the tail of long documents is lost."""
+"""Text as byte tokens: token = byte + 1, 0 is padding. Long documents lose their tail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VOCAB_SIZE = 257
 
 
 def flat(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Documents (n,) binary -> their bytes in a row (total,) uint8 and offsets (n + 1,) int32."""
+    """Documents (n,) binary -> all their bytes (total,) uint8 and offsets (n + 1,) int32."""
     offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
     values = np.frombuffer(texts.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
     return values, offsets - offsets[0]
@@ -23,7 +23,7 @@ def flat(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 def byte_tokens(texts: pa.Array, max_length: int, source: Path) -> pa.Array:
     """Documents (n,) binary -> tokens (n,) list<uint8> of the first `max_length` bytes.
 
-    256 would not fit, but no UTF-8 text has a byte 255. Raises LRAError naming `source` if one has.
+    Byte 255 would need token 256, but UTF-8 text never holds it: LRAError naming `source` then.
     """
     values, offsets = flat(pc.binary_slice(texts, 0, max_length))
     tokens = values + np.uint8(1)
@@ -39,7 +39,7 @@ def documents(
     texts: list[bytes] | pa.Array,
     texts_b: list[bytes] | pa.Array | None = None,
 ) -> pa.Table:
-    """A table of the format's columns; with `texts_b` that of a two-tower task."""
+    """Documents as a table of the on-disk format; with `texts_b`, of a task with two towers."""
     columns = {"tokens": texts} | ({} if texts_b is None else {"tokens_b": texts_b})
     tokens = {
         name: byte_tokens(pa.array(given, pa.binary()), max_length, source)

@@ -1,7 +1,8 @@
-"""A picture of some examples of an image task by label, to judge a data set by eye."""
+"""A picture of some examples of each label of an image task, to judge a data set by eye."""
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lra.core.errors import LRAError
+from lra.core.files import write_beside
 from lra.data.split import read_split
 
 SNAKES = ["label 0: markers on different snakes", "label 1: markers on one snake"]
-TILE = 256  # pixels a side of an example on the sheet; whole multiples of the image keep it crisp
+TILE = 256  # pixels a side of an example on the sheet; enlarged by whole factors, so it stays crisp
 MANY = 96  # the same where there are more than two labels
 GAP = 8  # pixels between examples
 TITLE_HEIGHT = 28  # pixels
@@ -42,10 +44,6 @@ def contact_sheet(split: Path, png: Path, per_label: int = 8) -> None:
             row, column = divmod(place, columns)
             at = GAP + column * pitch, label * block + TITLE_HEIGHT + row * pitch
             sheet.paste(image, at)
-    png.parent.mkdir(parents=True, exist_ok=True)
-    partial = png.with_name(png.name + ".partial")
-    try:
-        sheet.save(partial, format="PNG")
-        partial.replace(png)
-    finally:
-        partial.unlink(missing_ok=True)
+    content = io.BytesIO()
+    sheet.save(content, format="PNG")
+    write_beside(png, content.getvalue())

@@ -1,4 +1,4 @@
-"""What splits hold, side by side: to judge generated data against published data.
+"""Compares what splits hold, such as generated data with published data.
 
 lra distributions results/data/listops/train.arrow results/data/listops-release/train.arrow
 """
@@ -11,6 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from lra.core.errors import LRAError
+from lra.core.unique import unique
 from lra.data.split import Split, read_split
 
 QUANTILES = (0, 1, 25, 50, 75, 99, 100)  # percent
@@ -18,20 +19,23 @@ VALUES = 5  # the most frequent pixel values that are shown
 
 
 def compared(paths: list[Path]) -> str:
-    """A table with a row a fact and a column a split. Raises LRAError where tasks differ."""
+    """A table with one row per value and one column per split.
+
+    Raises LRAError where the splits are of several tasks.
+    """
     splits = [read_split(path) for path in paths]
     tasks = {split.info.task for split in splits}
     if len(tasks) > 1:
         raise LRAError(f"{paths[-1]}: is of another task: {', '.join(sorted(tasks))}")
-    columns = [facts(split) for split in splits]
-    rows = list(dict.fromkeys(row for column in columns for row in column))
+    columns = [described(split) for split in splits]
+    rows = unique(row for column in columns for row in column)
     table = [[row, *(column.get(row, "") for column in columns)] for row in rows]
     names = [f"{path.parent.name}/{path.stem}" for path in paths]
     return tabulate(table, headers=["", *names], disable_numparse=True, stralign="right")
 
 
-def facts(split: Split) -> dict[str, str]:
-    """Row's name -> what the split has there."""
+def described(split: Split) -> dict[str, str]:
+    """The split's column: row's name -> value."""
     found = {"examples": f"{len(split):,}"}
     for label, count in enumerate(np.bincount(split.labels, minlength=split.info.classes)):
         found[f"label {label}, %"] = f"{100 * count / len(split):.2f}"
@@ -52,7 +56,7 @@ def _lengths(split: Split) -> dict[str, str]:
 
 
 def _tokens(split: Split) -> dict[str, str]:
-    """Each token's share, where tokens are words."""
+    """Each token's share, where the vocabulary has names."""
     if split.info.vocab is None:
         return {}
     counts = np.bincount(split.towers[0].values, minlength=split.info.vocab_size)
@@ -63,7 +67,7 @@ def _tokens(split: Split) -> dict[str, str]:
 
 
 def _pixels(split: Split) -> dict[str, str]:
-    """By label, so that what tells labels apart without looking at shapes is seen."""
+    """By label: these values should not differ, or they tell the label without any shape."""
     pixels = split.towers[0].values.reshape(len(split), -1)
     found = {}
     for label in range(split.info.classes):

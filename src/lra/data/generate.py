@@ -1,8 +1,8 @@
-"""Generated data sets: many processes draw chunks, one writes them in order, without duplicates.
+"""Generated data sets: worker processes draw chunks; one process drops duplicates and writes.
 
-A task module ``lra.data.<name>`` provides ``Config`` (a pydantic model), ``CHUNK`` (examples a
-chunk), ``chunk(config, seed, index) -> pa.Table`` (pure) and ``info(config) -> Info``. As chunks
-are pure and are used in the order of their index, the bytes do not depend on the number of workers.
+A task module ``lra.data.<name>`` provides ``Config`` (a `Strict` schema), ``CHUNK`` (examples per
+chunk), ``chunk(config, seed, index) -> pa.Table`` (a pure function) and ``info(config) -> Info``.
+Chunks are used in the order of their index, so the bytes do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from lra.core.errors import LRAError
-from lra.core.files import one_line, sigterm_unwinds
+from lra.core.files import one_line, sha256, sigterm_unwinds
 from lra.core.progress import progress
-from lra.core.schema import checked
-from lra.data.manifest import MANIFEST, sha256, write_manifest
+from lra.core.schema import Strict, checked
+from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, write_split
 
-AHEAD = 2  # chunks in flight for each worker: bounds memory, hides uneven chunks
-MAX_STALE = 20  # chunks in a row with next to nothing new before the supply counts as exhausted
+AHEAD = 2  # chunks in flight per worker: bounds memory, evens out slow chunks
+MAX_STALE = 20  # chunks in a row with almost nothing new, after which the search ends
 
 Keyed = tuple[pa.Table, list[bytes]]  # a chunk and a digest of each row's tokens
 
@@ -53,10 +52,10 @@ def keyed(table: pa.Table) -> Keyed:
 
 
 def distinct(chunks: Iterable[Keyed]) -> Iterator[pa.Table]:
-    """The chunks without the rows whose tokens occurred before; raises LRAError when none are new.
+    """The chunks without rows whose tokens occurred before.
 
-    An endless stream with few different examples would be searched for ever: a chunk is stale when
-    fewer than one row in 1000 is new, and MAX_STALE of these in a row end the search.
+    An endless stream with few different examples would be searched for ever. So a chunk is stale
+    when fewer than one row in 1000 is new, and MAX_STALE of these in a row raise LRAError.
     """
     seen: set[bytes] = set()
     stale = 0
@@ -97,12 +96,12 @@ def take(size: int, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(table for _, table in chosen)
 
 
-def _draw(module_name: str, config: BaseModel, seed: int, index: int) -> Keyed:
+def _draw(module_name: str, config: Strict, seed: int, index: int) -> Keyed:
     return keyed(import_module(f"lra.data.{module_name}").chunk(config, seed, index))
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it: a killed parent cannot stop its workers."""
+    """Ignore Ctrl-C, which the parent handles, and end with the parent, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def follow() -> None:
@@ -112,7 +111,7 @@ def _start_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def stream(module_name: str, config: BaseModel, seed: int, workers: int) -> Iterator[Keyed]:
+def stream(module_name: str, config: Strict, seed: int, workers: int) -> Iterator[Keyed]:
     """Chunks 0, 1, 2, ... for ever; close it to stop the workers."""
     if workers == 1:
         for index in count():
@@ -154,14 +153,14 @@ def generate_dataset(
     if seed < 0 or workers < 1:
         raise LRAError(f"{module_name}: seed {seed} is below 0 or workers {workers} below 1")
     module = import_module(f"lra.data.{module_name}")
-    settings = checked(module.Config, module_name, config)
+    settings = checked(module.Config, config, f"{module_name}: options")
     info = module.info(settings)
     info = replace(info, generator={**info.generator, "seed": seed})
     total = sum(sizes.values())
     workers = min(workers, math.ceil(total / module.CHUNK))
     manifest = out / MANIFEST
     with one_line(manifest):
-        manifest.unlink(missing_ok=True)  # it would vouch for splits that are being replaced
+        manifest.unlink(missing_ok=True)  # it describes the splits that are being replaced
     splits = {}
     with (
         sigterm_unwinds(),

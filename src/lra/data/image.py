@@ -1,4 +1,4 @@
-"""Image: which of ten classes is it? Grey CIFAR-10 by pixel, or 8 x 8 digits for a laptop."""
+"""Image: which of ten classes is it? CIFAR-10 as grey pixels, or 8 x 8 digits for a laptop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lra.core.errors import LRAError
-from lra.core.schema import Options
+from lra.core.schema import Strict
 from lra.data.archives import members
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.split import Info, grid_table
@@ -21,16 +21,16 @@ GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
 BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")
 
 
-class Cifar10(Options):
-    """Krizhevsky 2009, python version."""
+class Cifar10(Strict):
+    """CIFAR-10, Krizhevsky 2009, the version for Python."""
 
 
-class Digits(Options):
+class Digits(Strict):
     """The test part of the UCI handwritten digits, as scikit-learn bundles it."""
 
 
 def cifar10(archive: Path, options: Cifar10, sizes: Sizes, seed: int) -> Portions:
-    """The last of the 50,000 training images are for validation, as in the official code."""
+    """The last of the 50,000 training images are the validation split, as in the official code."""
     batches = {}
     for name, file in members(archive, lambda name: BATCH.fullmatch(name) is not None):
         batch = _unpickled(file, f"{archive}: {name}")
@@ -52,14 +52,16 @@ def cifar10(archive: Path, options: Cifar10, sizes: Sizes, seed: int) -> Portion
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:
-    """(n, 3, tokens) uint8 -> (n, tokens) uint8: floor(255.5 times the weighted sum of shares),
-    which is what tf.image.rgb_to_grayscale gives the official code."""
+    """(n, 3, tokens) uint8 -> (n, tokens) uint8: floor(255.5 x weighted sum of channel / 255).
+
+    tf.image.rgb_to_grayscale, which the official code calls, gives the same.
+    """
     shares = np.einsum("c,nct->nt", GREY, pixels / 255)
     return np.floor(shares * 255.5).astype(np.uint8)
 
 
 class _Arrays(pickle.Unpickler):
-    """Loads arrays and nothing else: a pickle can otherwise run any code."""
+    """Loads arrays only, since a pickle can run any code."""
 
     numpy = {"_reconstruct", "_frombuffer", "ndarray", "dtype"}
 
@@ -79,7 +81,7 @@ def _unpickled(file: BinaryIO, where: str) -> Any:
 
 
 def digits(archive: Path, options: Digits, sizes: Sizes, seed: int) -> Portions:
-    """Values 0 to 16 become 0 to 255; the order is drawn, as neighbours have the same writer."""
+    """Values 0 to 16 become 0 to 255. The order is drawn, as neighbours share their writer."""
     for name, file in members(archive, lambda name: name.endswith("/datasets/data/digits.csv.gz")):
         rows = np.loadtxt(io.BytesIO(gzip.decompress(file.read())), delimiter=",")
         if rows.shape[1] != 65:

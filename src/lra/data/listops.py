@@ -11,22 +11,21 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
+from lra.core.schema import Strict
 from lra.data.generate import take
 from lra.data.listops_tokens import VOCAB
 from lra.data.split import Info, table_of
 
-VERSION = 1  # of the stream: raise it with any change that alters the examples of a seed
-CHUNK = 1000  # examples a chunk
-MIN_ACCEPTANCE = 1e-4  # share of trees within the window below which a configuration is refused
+VERSION = 1  # raised with any change that alters the examples of a seed
+CHUNK = 1000  # examples per chunk
+MIN_ACCEPTANCE = 1e-4  # smallest share of trees with a length inside the window
 
 
-class ListOpsConfig(BaseModel):
+class ListOpsConfig(Strict):
     """The distribution of expressions; the defaults are the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_length: int = Field(500, ge=0, description="expressions are longer than this, in tokens")
     max_length: int = Field(
@@ -64,9 +63,8 @@ Config = ListOpsConfig
 
 def _draw(config: ListOpsConfig, seed: int, index: int) -> tuple[pa.Table, int]:
     """The chunk, and how many trees were drawn for it."""
-    from lra.data.listops_kernel import (
-        fill,  # numba is slow to import, and a plan reads the options alone
-    )
+    # numba is slow to import, and a plan imports this module for its options
+    from lra.data.listops_kernel import fill
 
     state = np.random.SeedSequence([seed, index]).generate_state(4, np.uint64)
     values = np.empty(CHUNK * (config.max_length - 1), np.uint8)
@@ -85,8 +83,8 @@ def _draw(config: ListOpsConfig, seed: int, index: int) -> tuple[pa.Table, int]:
 def chunk(config: ListOpsConfig, seed: int, index: int) -> pa.Table:
     """Examples ``index * CHUNK ... (index + 1) * CHUNK - 1`` of the stream of `seed`.
 
-    The columns are tokens (list<uint8>) and label (int64); duplicates are left in. Raises LRAError
-    where the configuration accepts (nearly) no tree.
+    Columns: tokens (list<uint8>) and label (int64); duplicates are kept. Raises LRAError where the
+    configuration accepts almost no tree.
     """
     return _draw(config, seed, index)[0]
 
@@ -98,7 +96,7 @@ def generate(count: int, seed: int, **overrides: int | float) -> pa.Table:
 
 
 def info(config: ListOpsConfig) -> Info:
-    """What a split of this configuration says of itself."""
+    """Metadata of a split of this configuration."""
     return Info(
         task="listops",
         vocab_size=len(VOCAB),

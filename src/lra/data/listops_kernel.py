@@ -1,4 +1,4 @@
-"""Trees of ListOps, compiled: drawn, written as tokens, and answered."""
+"""Trees of ListOps: draws them, writes them as tokens and computes their values (compiled)."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def grow(
     """Draw one tree and write its tokens; return its length, or 0 where `tokens` cannot hold it.
 
     missing: (max_depth,) int64, scratch: arguments still to be drawn at each level. A tree is given
-    up as soon as what is drawn implies more tokens than fit; it would have been rejected anyway, so
-    the distribution of the others is untouched.
+    up as soon as it must become longer than `tokens`. It would be rejected anyway, so this does not
+    change the distribution of the others.
     """
     written, implied, level = 0, 1, 0
     missing[0] = 1

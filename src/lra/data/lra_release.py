@@ -1,7 +1,7 @@
-"""The archive that Tay et al. 2020 published (lra_release): ListOps as TSV, Pathfinder as PNG.
+"""ListOps and Pathfinder of lra_release, the archive that Tay et al. 2020 published.
 
-To compare with what this project generates: `lra distributions`. The archive is read as a stream;
-for Pathfinder twice, as labels and images are in different members.
+They are read to be compared with the generated data: `lra distributions`. The archive is read as a
+stream; for Pathfinder twice, as labels and images lie in different files.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Options
+from lra.core.schema import Strict
 from lra.data.archives import members, tsv_batches
 from lra.data.byte_tokens import flat
 from lra.data.listops_tokens import CLOSE, MAX, MED, MIN, SM, VOCAB, ZERO
 from lra.data.prepare import Portions, Reader, Sizes
 from lra.data.split import Info, grid_table, table_of
 
-CHUNK = 2000  # images of a table
+CHUNK = 2000  # images per table
 TSV = {f"basic_{split}.tsv": split for split in ("train", "val", "test")}
 COLUMNS = {"Source": pa.binary(), "Target": pa.int64()}
 VARIANTS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9",
             "hard": "curv_contour_length_14"}  # fmt: skip
 
 
-class Release(Options):
-    """size: of Pathfinder's images in pixels; None reads ListOps."""
+class Release(Strict):
+    """size: side of Pathfinder's images in pixels; None reads ListOps."""
 
     size: Literal[32, 64, 128, 256] | None = None
     difficulty: Literal["easy", "intermediate", "hard"] = "hard"
-    max_length: int = Field(2000, gt=0)  # tokens of ListOps; the tail is lost
+    max_length: int = Field(2000, gt=0)  # tokens of ListOps; longer expressions lose their tail
 
 
 def lra_release(archive: Path, options: Release, sizes: Sizes, seed: int) -> Portions:
@@ -55,8 +55,8 @@ def _listops(archive: Path, options: Release) -> Portions:
 def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Expressions "( ( [MAX 4 ) ] )" -> token ids (total,) and offsets (n + 1,).
 
-    Parentheses are dropped and `]` is X, as in the official code. Tokens differ in one byte or, for
-    operators, in the two after "[", so all are found at once.
+    Parentheses are dropped and `]` is X, as in the official code. One byte tells every token apart,
+    or the two bytes after "[" for operators, so there is no loop over tokens.
     """
     text, starts = flat(sources)
     ids = np.zeros(len(text), np.uint8)
@@ -80,7 +80,7 @@ def listops_tokens(sources: pa.Array, where: str) -> tuple[np.ndarray, np.ndarra
 def shortened(
     values: np.ndarray, offsets: np.ndarray, length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without what is beyond the first `length` tokens of each example."""
+    """The first `length` tokens of each example: values and offsets."""
     lengths = np.diff(offsets)
     if lengths.max(initial=0) <= length:
         return values, offsets
@@ -89,10 +89,10 @@ def shortened(
 
 
 def _pathfinder(archive: Path, options: Release, sizes: Sizes, seed: int) -> Portions:
-    """Images to splits by lot, since the order of the official 80/10/10 cannot be known.
+    """Images go to splits by lot, as the order of the official 80/10/10 split is unknown.
 
-    Some variants are in the archive twice; the tree with more labelled images is read, of equal
-    ones the first by name. An empty image file is left out.
+    Some variants are in the archive twice. The folder with more labelled images is read, or the
+    first by name where they have the same number. An empty image file is left out.
     """
     variant = VARIANTS[options.difficulty]
     labels = _labels(archive, f"pathfinder{options.size}", variant)
@@ -114,9 +114,9 @@ def _pathfinder(archive: Path, options: Release, sizes: Sizes, seed: int) -> Por
 
 
 def _labels(archive: Path, size: str, variant: str) -> dict[str, int]:
-    """Label of each image that is not empty by its member's name.
+    """Name in the archive -> label, of each image that is not empty.
 
-    The metadata's files are named .npy, but are plain text.
+    The metadata files are named .npy, but are plain text.
     """
     trees: dict[str, dict[str, int]] = defaultdict(dict)
     empty = set()

@@ -1,23 +1,17 @@
-"""dataset.json: what vouches for the splits of a data set, by rows and SHA-256."""
+"""dataset.json: the rows and SHA-256 of each split of a data set."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lra.core.errors import LRAError
-from lra.core.files import write_beside
+from lra.core.files import sha256, write_beside
 from lra.data.split import Info
 
 MANIFEST = "dataset.json"
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(out: Path, info: Info, splits: dict[str, dict[str, Any]]) -> None:

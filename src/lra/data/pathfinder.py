@@ -5,50 +5,53 @@ github.com/drewlinsley/pathfinder, version of 2019) with the parameters that Lon
 gives (https://arxiv.org/abs/2011.04006, lra_benchmarks/data/pathfinder.py). Written anew from a
 description of the procedure; no code is shared.
 
-Matched: the constants of every size (`SIZES`); two target snakes that grow a paddle each in
-turn, around bends with probability free x cos^2(continuity x turn), with the same numbers of
-tries; a snake's newest paddle does not yet count as occupied when its next one is laid, all of
-the other snake's do; dashes drawn at twice the size and shrunk by Lanczos; distractors; contrasts
-(at 32 px the targets are dimmer than the distractors); the maximum per pixel; each image
-stretched to 0..255; the first marker at the start of either target, the second at the last tip
-of the same one (label 1) or of the other (label 0). A pair that fails is begun again until one
-succeeds, with the label and margin kept.
+As in the original:
+- the constants of every size (`SIZES`);
+- two target snakes that grow one paddle each in turn, around bends with probability
+  free x cos^2(continuity x turn), with the same numbers of tries;
+- a snake's newest paddle does not count as occupied when its next one is laid, while all paddles of
+  the other snake do;
+- dashes drawn at twice the size and shrunk by Lanczos; distractors; contrasts (at 32 px the targets
+  are dimmer than the distractors); the maximum per pixel; each image stretched to 0..255;
+- the first marker at the start of either target, the second at the last tip of the same one
+  (label 1) or of the other (label 0);
+- a pair of targets that fails is begun again until one succeeds, with the same label and margin.
 
-Differs: close in distribution, not equal in pixels. Pivots are rounded to a quarter pixel and
-orientations to whole degrees, so that all weights can be tabled; at 32 px that lowers the share
-of pairs that succeed from 2.8 to 2.5 %. What is drawn but not free is drawn again, and dashes are
-stamped from tables, which changes nothing. The number of distractors does not depend on the
-contour length (upstream's code leaves it open). 16 px is a variant of our own for laptops: 256
-tokens, targets of 5 paddles, 2 distractors of one paddle.
+Different, so that images are close in distribution and not equal in pixels: pivots are rounded to a
+quarter pixel and orientations to whole degrees, so that all weights fit in tables. At 32 px this
+lowers the share of pairs that succeed from 2.8 to 2.5 %. The number of distractors does not depend
+on the contour length (the original code leaves it open). Pixels that are drawn but not free are
+drawn again, and dashes are copied from tables; neither changes the distribution. 16 px is a variant
+of our own for laptops: 256 tokens, targets of 5 paddles, 2 distractors of one paddle.
 
-Differs on purpose: the distance between the markers tells part of the label in the procedure
-itself (held-out accuracy of its histogram: 52-54 % at 32 px with 14 paddles, 59 % with 6, 68 % at
-256 px). Pairs are rejected until it tells nothing, `lra.data.distances`; with `matched_distance:
-false` they are not.
+Different on purpose: in the original, the distance between the markers tells part of the label. A
+histogram of it has a held-out accuracy of 52-54 % at 32 px with 14 paddles, 59 % with 6, and 68 %
+at 256 px. Here pairs are rejected until the distance tells nothing (`pathfinder_matching`), unless
+`matched_distance` is false.
 
-Speed on one core of a server, after about 10 s of compilation (cached): `python
-tests/benchmarks/pathfinder_speed.py` printed 13,000 images/s at 16 px, 4,800 at 32, 31 at
-64 (where nearly all pairs run into the edge), 118 at 128 and 1,700 at 256.
+Speed on one core of a server (`python tests/benchmarks/pathfinder_speed.py`), after about 10 s of
+compilation, which is cached: 13,000 images/s at 16 px, 4,800 at 32, 31 at 64 (where nearly all
+pairs run into the edge), 118 at 128 and 1,700 at 256.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
+from lra.core.schema import Strict, checked
 from lra.data import pathfinder_matching
 from lra.data.split import Info, table_of
 
 if TYPE_CHECKING:
     from lra.data import pathfinder_tables
 
-VERSION = 1  # raised whenever the same configuration and seed give other bytes
+VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 500  # examples
 
 
@@ -77,10 +80,8 @@ SIZES = {
 }
 
 
-class PathfinderConfig(BaseModel):
+class PathfinderConfig(Strict):
     """A variant of the task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # pixels a side; 128 is Path-X, 16 a small variant of our own
     size: Literal[16, 32, 64, 128, 256] = 32
@@ -88,8 +89,8 @@ class PathfinderConfig(BaseModel):
     contour_length: int = Field(
         default_factory=lambda data: SIZES[data["size"]].contour_length, ge=3, le=32
     )
-    # reject pairs so that the distance between the markers tells nothing of the label; the
-    # original does not; by default wherever `lra.data.distances` has a table
+    # reject pairs so that the distance between the markers does not tell the label; the original
+    # does not; by default wherever pathfinder_matching.csv has the counts
     matched_distance: bool = Field(
         default_factory=lambda data: pathfinder_matching.tabled(
             data["size"], data["contour_length"]
@@ -106,27 +107,10 @@ class PathfinderConfig(BaseModel):
         return self
 
 
-@dataclass(frozen=True)
-class Stimulus:
-    """One image and what is in it; positions are (y, x) in pixels."""
-
-    pixels: np.ndarray  # (size, size) uint8
-    label: int  # 1 where both markers are on one snake
-    markers: np.ndarray  # (2, 2) int64, their middles
-    snakes: list[np.ndarray]  # (paddles, 2 ends, 2) each, first to last; two targets, distractors
-    margin: int  # pixels
-
-    @property
-    def distractors(self) -> int:
-        """How many distractor snakes found room."""
-        return len(self.snakes) - 2
-
-
 @lru_cache
 def _brush(size: int) -> pathfinder_tables.Brush:
-    from lra.data import (
-        pathfinder_tables,  # numba is slow to import, and a plan reads the options alone
-    )
+    # numba is slow to import, and a plan imports this module for its options
+    from lra.data import pathfinder_tables
 
     c = SIZES[size]
     snake, paddle = c.contrasts
@@ -144,10 +128,13 @@ def _brush(size: int) -> pathfinder_tables.Brush:
     )
 
 
-def _stimuli(
+def stimuli(
     config: PathfinderConfig, rng: np.random.Generator, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """`count` images as the arrays of `pathfinder_kernel.draw_stimuli`: pixels, labels, snakes, truth."""
+    """The arrays of `pathfinder_kernel.draw_stimuli` for `count` images.
+
+    They are pixels, labels, snakes and truth.
+    """
     from lra.data import pathfinder_kernel
 
     c, length = SIZES[config.size], config.contour_length
@@ -166,22 +153,6 @@ def _stimuli(
     return arrays
 
 
-def draw(config: PathfinderConfig, rng: np.random.Generator) -> Stimulus:
-    """One image with its ground truth."""
-    from lra.data.pathfinder_kernel import SCALE
-
-    pixels, labels, rows, truth = (array[0] for array in _stimuli(config, rng, 1))
-    ends = np.stack([rows[..., :2], rows[..., :2] + rows[..., 2:] / SCALE], -2)
-    lengths = [config.contour_length] * 2 + [config.contour_length // 3] * int(truth[4])
-    return Stimulus(
-        pixels=pixels,
-        label=int(labels),
-        markers=truth[:4].reshape(2, 2),
-        snakes=[snake[:n] for snake, n in zip(ends, lengths, strict=False)],
-        margin=int(truth[5]),
-    )
-
-
 def chunk(config: PathfinderConfig, seed: int, index: int) -> pa.Table:
     """The `index`-th `CHUNK` examples of a seed: a pure function of its arguments.
 
@@ -190,7 +161,7 @@ def chunk(config: PathfinderConfig, seed: int, index: int) -> pa.Table:
     if seed < 0:
         raise LRAError(f"pathfinder: seed {seed} is negative; use 0 or more")
     rng = np.random.default_rng(np.random.SeedSequence([seed, index]))
-    pixels, labels, _, _ = _stimuli(config, rng, CHUNK)
+    pixels, labels, _, _ = stimuli(config, rng, CHUNK)
     offsets = np.arange(CHUNK + 1) * config.size**2
     return table_of(pixels.ravel(), offsets, labels)
 
@@ -200,17 +171,13 @@ def generate(count: int, size: int, seed: int, **overrides: int) -> pa.Table:
 
     overrides: other fields of `PathfinderConfig`.
     """
-    try:
-        config = PathfinderConfig(size=size, **overrides)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise LRAError(f"pathfinder: {first['loc'][0]}: {first['msg']}") from None
+    config = checked(PathfinderConfig, {"size": size, **overrides}, "pathfinder: options")
     chunks = [chunk(config, seed, index) for index in range(-(-count // CHUNK))]
     return pa.concat_tables(chunks).slice(0, count).combine_chunks()
 
 
 def info(config: PathfinderConfig) -> Info:
-    """What the splits of a variant say of themselves."""
+    """Metadata of the splits of a variant."""
     return Info(
         task="pathx" if config.size == 128 else "pathfinder",
         vocab_size=256,

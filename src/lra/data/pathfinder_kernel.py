@@ -1,9 +1,9 @@
-"""Growing and drawing the snakes of `lra.data.pathfinder`: its compiled inner loops.
+"""Grows and draws the snakes of `lra.data.pathfinder`: the compiled inner loops.
 
-A *snake* is a chain of paddles with gaps between them. Positions are (y, x) in image pixels,
-orientations whole degrees with 0 along +x. A paddle is a row of four integers, see
-`lra.data.paddles`; `occupied` is the flat canvas of int16 marks: 0 for a free pixel, `EDGE`
-outside the image and in its padding, else the mark of the paddle that holds the pixel.
+A *snake* is a chain of paddles with gaps between them. Positions are (y, x) in image pixels.
+Orientations are whole degrees with 0 along +x. A paddle is a row of four integers, see
+`lra.data.pathfinder_tables`. `occupied` is the flat canvas of int16 marks: 0 for a free pixel,
+`EDGE` outside the image and in its padding, else the mark of the paddle on the pixel.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-# compiled in: numba's cache notices a change of this file only, so all such constants live here
+# these are compiled in, and numba's cache notices changes of this file only: all stand here
 SCALE = 2  # anti-aliasing: sub-pixels per pixel
 GRID = 4  # places of a pivot within a pixel, along each axis
 APRON = 24  # pixels; more than a paddle and its margins can reach beyond the image
@@ -26,7 +26,7 @@ MOST_PADDLES = 64  # of a snake
 EDGE = -1
 SPAN = 1.4  # of the image's side: distances between the markers that a table tells apart
 
-inlined = njit(cache=True, forceinline=True)  # for what is called most: 15 % less time at 128 px
+inlined = njit(cache=True, forceinline=True)  # of what is called most: 15 % faster at 128 px
 
 
 @inlined
@@ -224,7 +224,7 @@ def _distractor(rng, brush, margin, occupied, paddles, length, s):
 
 @njit(cache=True)
 def _distractors(rng, brush, margin, occupied, snakes, length):
-    """Lay distractors behind the targets, leaving out what finds no room; how many there are."""
+    """Lay distractors after the targets where there is room; return how many."""
     laid = 0
     for _ in range(2, len(snakes)):
         free = 0
@@ -281,7 +281,7 @@ def _rescale(canvas, pixels):
 def draw_stimuli(
     rng, brush, contour_length, distractor_length, kept, pixels, labels, snakes, truth
 ):
-    """Fill arrays of n images, each with up to s snakes; whether targets were found for all.
+    """Fill arrays of n images, each with up to s snakes; return whether all have their targets.
 
     kept: (2, steps), by label: share of pairs that is kept at each distance between the markers,
     in equal steps from 0 to SPAN times the side.
@@ -301,7 +301,7 @@ def draw_stimuli(
                 canvas[i, j] = 0
         last = contour_length - 1
         while True:
-            # a pair that is not kept is drawn anew with all that its distance depends on
+            # a rejected pair is drawn anew, with all that its distance depends on
             margin = int(len(brush.margins) * rng.random())
             first = int(2 * rng.random())
             second = first if labels[n] == 1 else 1 - first

@@ -1,4 +1,4 @@
-"""How the paddles of `lra.data.pathfinder` look, what they occupy and where they may turn: tables.
+"""Tables of `lra.data.pathfinder`: how paddles look, what they occupy, where they may turn.
 
 A *paddle* is a short bar. It is given by the pixel (y, x) of one of its ends and the offset
 (dy, dx) of its other end in *sub-pixels*, of which `SCALE` make a pixel. Paddles with the same
@@ -68,8 +68,8 @@ def turn_tables(
 ) -> dict[str, np.ndarray]:
     """The fields of a `Brush` that say where a snake may turn, and how likely.
 
-    With pivots rounded to 1 / GRID of a pixel and orientations to whole degrees there are few
-    cases, and the weights of all can be tabled.
+    Pivots are rounded to 1 / GRID of a pixel and orientations to whole degrees. So there are few
+    cases, and a table can hold the weights of all.
     """
     rings = [[_ring(length + m, i, j) for i, j in np.ndindex(GRID, GRID)] for m in margins]
     most = max(len(angles) for row in rings for _, angles in row)
@@ -113,7 +113,7 @@ def brush_tables(
     size: int, length: float, thickness: float, margins: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """The array fields of a `Brush`, for paddles of `length` x `thickness` pixels."""
-    from scipy.ndimage import binary_dilation  # slow; a plan imports this file for its options
+    from scipy.ndimage import binary_dilation  # slow to import
 
     reach = math.ceil(SCALE * (length + 0.5)) + 1  # a paddle's length varies by rounding
     half = math.ceil(reach / SCALE) + 4  # room for the margin, and for Lanczos's three pixels

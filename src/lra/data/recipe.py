@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, model_validator
 
 from lra.core.schema import Strict
 
@@ -18,14 +16,24 @@ class Archive(Strict):
 
     # its name below results/data/downloads/ and in the data_mirror: no slash, no leading dot
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    urls: list[HttpAddress] = Field(min_length=1)  # tried in this order
-    # None: what was found is said and not compared
+    urls: list[HttpAddress] = []  # tried in this order
+    # in place of urls: NAME==VERSION of the package whose source distribution the file is
+    package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$")
+    # None: the download prints what it finds and compares it with nothing
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
     bytes: int | None = Field(None, gt=0)  # size of the file; None: what the server says
 
+    @model_validator(mode="after")
+    def has_one_origin(self) -> Self:
+        if bool(self.urls) == bool(self.package):
+            raise ValueError("needs either urls or a package")
+        if self.package and not self.sha256:
+            raise ValueError("sha256: is missing; a package's file needs one")
+        return self
+
 
 class Recipe(Strict):
-    """What a data set's bytes depend on, besides code."""
+    """All that a data set's bytes depend on, besides code."""
 
     source: str  # what makes it: a generator, or a reader of the archive
     archive: Archive | None = None

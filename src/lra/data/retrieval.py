@@ -1,4 +1,4 @@
-"""Retrieval: do two documents belong together? AAN citations, or passages for a laptop."""
+"""Retrieval: do two documents belong together? Citations of AAN, or passages for a laptop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Options
+from lra.core.schema import Strict
 from lra.data.archives import tsv_batches
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes
@@ -23,24 +23,24 @@ COLUMNS = {
 }  # fmt: skip
 PAIRS = {f"new_aan_pairs.{part}.tsv": split
          for part, split in (("train", "train"), ("eval", "val"), ("test", "test"))}  # fmt: skip
-LONGEST_COMMONPLACE = 20  # bytes; longer snippets in two documents make them one for the splits
+LONGEST_COMMONPLACE = 20  # bytes; documents that share a longer snippet go to one split
 
 
-class AAN(Options):
-    """Pairs of papers of the ACL anthology: does one cite the other?"""
+class AAN(Strict):
+    """Pairs of papers of the ACL Anthology Network: does one cite the other?"""
 
     max_length: int = Field(4000, gt=0)  # bytes of each document
 
 
-class Passages(Options):
+class Passages(Strict):
     """Pairs of passages: are both of the same editorial or product review?"""
 
     max_length: int = Field(256, gt=0)  # bytes of each passage
-    snippets: int = Field(2, gt=0)  # sentences or so of one passage
+    snippets: int = Field(2, gt=0)  # about one sentence each, in one passage
 
 
 def aan(archive: Path, options: AAN, sizes: Sizes, seed: int) -> Portions:
-    """The three TSV files of lra_release, a block at a time: no quoting, no header."""
+    """The three TSV files of lra_release, which have no header."""
     for name, batch in tsv_batches(archive, PAIRS, COLUMNS, header=False):
         labels = batch["label"]
         if not pc.all(pc.is_in(labels, pa.array([0.0, 1.0]))).as_py():
@@ -50,10 +50,10 @@ def aan(archive: Path, options: AAN, sizes: Sizes, seed: int) -> Portions:
 
 
 def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Portions:
-    """As many pairs as asked for, about half of them of one document; splits share no document.
+    """Pairs of passages, about half of them of one document. Splits share no document.
 
-    Two passages of one document do not overlap. Those of two documents are of the same kind, so
-    that it does not do to tell editorials from reviews.
+    Two passages of one document do not overlap. Two documents of a pair are both editorials or both
+    product reviews, so that telling these apart does not help.
     """
     rng = np.random.default_rng(seed)
     kinds = [_snippets(archive, kind) for kind in ("nytEditorial", "amazonReview")]
@@ -75,7 +75,7 @@ def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Porti
 
 
 def _snippets(archive: Path, kind: str) -> list[list[bytes]]:
-    """Each document's snippets in their order, of those with two or more."""
+    """The snippets of each document that has two or more, in their order."""
     of: dict[str, list[bytes]] = {}
     for name, _, text in rated(archive, f"{kind}Snippets_GroundTruth.txt"):
         of.setdefault(name.partition("_")[0], []).append(text)
@@ -85,8 +85,8 @@ def _snippets(archive: Path, kind: str) -> list[list[bytes]]:
 def _apart(
     together: list[tuple[int, list[bytes]]], sizes: Sizes, rng: np.random.Generator
 ) -> dict[str, list[tuple[int, list[bytes]]]]:
-    """Documents to splits, in proportion to their sizes; those that share text stay together."""
-    # slow; a plan imports this file for its options
+    """Documents to splits in proportion to `sizes`. Those that share text stay together."""
+    # slow to import, and a plan imports this module for its options
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -118,7 +118,7 @@ def _apart(
 def _two_passages(
     texts: list[bytes], snippets: int, rng: np.random.Generator
 ) -> tuple[bytes, bytes]:
-    """Of `snippets` consecutive snippets each, fewer in a short document; in random order."""
+    """Passages of `snippets` consecutive snippets (fewer in a short document), in random order."""
     size = min(snippets, len(texts) // 2)
     free = len(texts) - 2 * size
     before, between = np.sort(rng.integers(free + 1, size=2))

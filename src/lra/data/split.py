@@ -1,4 +1,4 @@
-"""The on-disk format of every data set: one Arrow IPC file a split, memory-mapped.
+"""The on-disk format of every data set: one Arrow IPC file per split, memory-mapped.
 
 Columns: ``tokens`` (list<uint8>, or uint16 where the vocabulary needs it), ``label`` (int64) and,
 for two-tower tasks, ``tokens_b``. The schema's metadata key ``lra`` holds the JSON of `Info`.
@@ -22,11 +22,11 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Info:
-    """What a split says of itself.
+    """What a split's metadata say.
 
-    vocab: the string of each token id, where tokens are words; None where they are bytes or pixels.
-    pads: token 0 is padding and is masked (listops, text, retrieval), or is a pixel value (images).
-    validation: what the validation split is, "held out" or the "test set" itself.
+    vocab: the name of each token id; None where tokens are bytes or pixels.
+    pads: token 0 is padding, which is masked (listops, text, retrieval); else it is a pixel value.
+    validation: "held out" of the training data, or the "test set" itself.
     """
 
     task: str
@@ -62,19 +62,22 @@ class Split:
 
 
 def table_of(values: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """A table of the format's columns: flat tokens (total,), offsets (n + 1,), labels (n,)."""
+    """Flat tokens (total,), offsets (n + 1,) and labels (n,) as a table of the on-disk format."""
     tokens = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(values))
     return pa.table({"tokens": tokens, "label": pa.array(labels, pa.int64())})
 
 
 def grid_table(pixels: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """The same of images: pixels (n, tokens) uint8, labels (n,)."""
+    """Images as such a table: pixels (n, tokens) uint8, labels (n,)."""
     offsets = np.arange(len(pixels) + 1) * pixels.shape[1]
     return table_of(pixels.ravel(), offsets, labels)
 
 
 class SplitWriter:
-    """Writes tables, one record batch each, beside `path`; `finish` renames, `abandon` removes."""
+    """Writes tables, one record batch each, to a file beside `path`.
+
+    `finish` renames it to `path`; `abandon` removes it.
+    """
 
     def __init__(self, path: Path, info: Info) -> None:
         self.path, self.info, self.rows = path, info, 0

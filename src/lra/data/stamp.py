@@ -1,6 +1,6 @@
 """Records the recipe and code of a data set, so that another process can skip rebuilding it.
 
-The record is no part of dataset.json: other code that makes the same bytes retrains nothing.
+The record is not part of dataset.json: other code that makes the same bytes retrains nothing.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ STAMP = "made_by.json"
 
 
 def make_once(out: Path, recipe: Recipe, fingerprint: str, make: Callable[[], None]) -> None:
-    """Call `make`, unless `out` holds whole splits made by the same recipe and code.
+    """Call `make`, unless `out` holds whole splits that the same recipe and code made.
 
-    One process makes a data set at a time; others wait, then find it there.
+    One process at a time makes a data set. Others wait and then find it there.
     """
     stamp = out / STAMP
     content = json.dumps({"fingerprint": fingerprint, "recipe": recipe.model_dump(mode="json")})

@@ -1,4 +1,4 @@
-"""Text: is a review positive? Byte-level IMDb, or short sentences of reviews for a laptop."""
+"""Text: is a review positive? IMDb as bytes, or short sentences of reviews for a laptop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Options
+from lra.core.schema import Strict
 from lra.data.archives import members
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
@@ -21,28 +21,28 @@ from lra.data.split import Info
 REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/\d+_\d+\.txt")
 
 
-class Imdb(Options):
+class Imdb(Strict):
     """Maas et al. 2011, as Tay et al. 2020 use it."""
 
     max_length: int = Field(4000, gt=0)  # bytes
     validation: Literal["train", "test"] = "train"  # held out of train, or the test split itself
 
 
-class Sentences(Options):
-    """Sentences of movie reviews, each rated by some twenty people."""
+class Sentences(Strict):
+    """Sentences of movie reviews, each rated by about twenty people (Hutto and Gilbert 2014)."""
 
     max_length: int = Field(256, gt=0)  # bytes
 
 
 def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
-    """Reviews in an order drawn by `seed`, so that those held out for validation are any."""
+    """Reviews in an order drawn by `seed`, so that a random part is held out for validation."""
     reviews: dict[str, list[tuple[str, bool, bytes]]] = {"train": [], "test": []}
     for name, file in members(archive, lambda name: REVIEW.fullmatch(name) is not None):
         part, side = REVIEW.fullmatch(name).groups()
         reviews[part].append((name, side == "pos", file.read()))
     splits = {}
     for part, found in reviews.items():
-        found.sort()  # an archive's order is anyone's
+        found.sort()  # the bytes must not depend on the archive's order
         drawn = np.random.default_rng(seed).permutation(len(found))
         splits[part] = [found[place] for place in drawn]
     if options.validation == "train":
@@ -57,7 +57,7 @@ def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
 
 
 def rated(archive: Path, name: str) -> list[tuple[str, float, bytes]]:
-    """(id, mean rating from -4 to 4, text) of one file of the VADER authors' data."""
+    """(id, mean rating from -4 to 4, text) of one file of the data of VADER's authors."""
     for _, file in members(archive, lambda path: path.endswith("/hutto_ICWSM_2014.tar.gz")):
         with tarfile.open(fileobj=io.BytesIO(file.read())) as inner:
             content = inner.extractfile(f"hutto_ICWSM_2014/{name}").read()
@@ -70,7 +70,7 @@ def rated(archive: Path, name: str) -> list[tuple[str, float, bytes]]:
 
 
 def sentences(archive: Path, options: Sentences, sizes: Sizes, seed: int) -> Portions:
-    """Is the mean rating above 0? Without the few of 0 and those that occur twice."""
+    """Label 1 is a mean rating above 0. Sentences of mean 0 are left out, and repeated ones."""
     rows = rated(archive, "movieReviewSnippets_GroundTruth.txt")
     sides = {text: rating > 0 for _, rating, text in rows if rating}
     texts = sorted(sides)

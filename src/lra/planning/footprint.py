@@ -1,9 +1,9 @@
 """What a training step of a model costs, measured on torch's fake tensors: nothing is computed.
 
 The real classifier, loss, backward pass and AdamW run on tensors that have a shape but no memory,
-while `Ledger` watches every operator. Fused attention is that of a GPU, which keeps the log-sum-exp
-of its rows and no N x N scores; a CPU has such a kernel only where nothing is dropped and no bias
-is trained. Mechanisms that work one head at a time on a CPU do so only for `Load.cpu`.
+while `Ledger` watches every operator. Attention is a GPU's fused kernel, which keeps the
+log-sum-exp of its rows and no N x N scores. A CPU (`Load.cpu`) has such a kernel only without
+dropout and trained bias, and some mechanisms work one head at a time there.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from lra.models.classifier import Classifier
-from lra.planning.estimate import Footprint, Load
+from lra.models.flops import flops
+from lra.planning.estimate import Footprint, Load, Work
 
 
 class Ledger(TorchDispatchMode):
-    """Counts what operators do, and the bytes of tensors that live at the same time.
+    """Counts what operators do, and the bytes of all tensors that are alive at the same time.
 
-    flops: of matrix products, convolutions and attention (torch.utils.flop_counter); elementwise
-    operators and reductions count as traffic only. traffic: bytes read and written by operators
-    that are no views, each as if alone. kernels: how many such operators. peak: bytes; what an
-    operator allocates inside itself is not seen.
+    flops: see `lra.models.flops`. traffic: bytes that operators read and write, views excepted, as
+    if nothing stayed in a cache. kernels: the number of these operators. peak: bytes, without what
+    an operator allocates and frees inside itself.
     """
 
     def __init__(self) -> None:
@@ -39,9 +38,12 @@ class Ledger(TorchDispatchMode):
         self.restart()
 
     def restart(self) -> None:
-        """Count from here; what lives, lives on."""
+        """Count from zero; tensors that are alive still count."""
         self.flops = self.traffic = self.kernels = 0
         self.peak = self.live
+
+    def work(self) -> Work:
+        return Work(self.flops, self.traffic, self.kernels, self.peak)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -54,12 +56,11 @@ class Ledger(TorchDispatchMode):
         if (fresh or func._schema.is_mutable) and func not in (EMPTY, EMPTY_STRIDED):
             self.kernels += 1
             self.traffic += sum(map(touched, (*given, *made)))
-        if count := flop_registry.get(func._overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=out)
+        self.flops += flops(func, args, kwargs, out)
         return out
 
     def meet(self, tensor: Tensor) -> None:
-        """Count a storage while it lives; torch keeps one Python object for each."""
+        """Count a storage as long as it is alive; torch keeps one Python object for each."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self.storages:
@@ -82,12 +83,12 @@ def tensors(tree) -> list[Tensor]:
 
 
 def touched(tensor: Tensor) -> int:
-    """Bytes behind a tensor; an expanded one has fewer than its shape says."""
+    """Bytes of a tensor; an expanded one has fewer than its shape says."""
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
 class FusedAttention(TorchFunctionMode):
-    """torch.nn.functional's as a GPU does it; torch itself takes a fake tensor for a CPU's."""
+    """Replaces torch.nn.functional's with a GPU's kernel; torch would take a CPU's."""
 
     def __init__(self, cpu: bool) -> None:
         super().__init__()
@@ -112,10 +113,11 @@ class FusedAttention(TorchFunctionMode):
 
 
 def footprint(load: Load) -> Footprint:
-    """Of the second of two steps, which finds the optimiser's state, and of one evaluation batch.
+    """Of the second of two training steps, when AdamW's state exists, and of an evaluation batch.
 
-    Bytes include parameters, gradients, both Adam moments and the copy of the best weights; not the
-    data set, the device's own context and libraries (0.5 to 1 GB on CUDA), or fragmentation.
+    Bytes include parameters, gradients, both Adam moments and the copy of the best weights. They
+    exclude the data set, the device's own context and libraries (0.5 to 1 GB on CUDA), and
+    fragmentation.
     """
 
     def by_head(x: Tensor) -> bool:
@@ -123,7 +125,7 @@ def footprint(load: Load) -> Footprint:
 
     ledger = Ledger()
     half = torch.autocast("cpu", torch.bfloat16, enabled=load.precision == "bfloat16")
-    with torch.device("meta"):  # initialisation looks at values, which fake tensors refuse
+    with torch.device("meta"):  # initialisation reads values, which fake tensors refuse
         model = Classifier(load.encoder)
     for block in model.blocks:
         block.attention.by_head = by_head
@@ -138,20 +140,15 @@ def footprint(load: Load) -> Footprint:
             with half:
                 scores = model(*inputs(load, load.batch_size)).float()
             model.loss(cross_entropy(scores, labels)).backward()
-            train = (ledger.flops, ledger.traffic, ledger.kernels)
+            train = ledger.work()
             optimizer.step()
         del scores
-        train_bytes = ledger.peak
+        train = train._replace(bytes=ledger.peak)  # the update's included
         model.eval()
         ledger.restart()
         with torch.no_grad(), half:
             model(*inputs(load, load.eval_batch_size))
-    return Footprint(
-        sum(p.numel() for p in best),
-        *train,
-        train_bytes,
-        *(ledger.flops, ledger.traffic, ledger.kernels, ledger.peak),
-    )
+    return Footprint(sum(p.numel() for p in best), train, ledger.work())
 
 
 def inputs(load: Load, batch_size: int) -> tuple[Tensor, Tensor | None]:

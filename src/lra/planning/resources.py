@@ -1,31 +1,32 @@
-"""What a job asks of a cluster: memory and time from its cell's estimate, more at each attempt.
+"""What a job asks of a cluster: memory and time by its cell's estimate, more at each attempt.
 
-None of this is a param of a rule, so that no change here reruns anything.
+Nothing here is a param of a rule, so no change here reruns anything.
 """
 
 from __future__ import annotations
 
 from lra.config.cell import Cell
 from lra.config.schema import Site
-from lra.planning.estimate import GB, Costs, Estimates, dataset_bytes
+from lra.core.formats import BYTES
+from lra.planning.estimate import GB, Estimates, dataset_bytes
 
-MB = 1e6
-PROCESS_MB = 2000  # Python with torch, and the two snakemakes around it in a Slurm job
-CUDA_MB = 6000  # what CUDA's libraries and pinned buffers take of the host
+MB = BYTES["MB"]
+PROCESS_MB = 2000  # Python with torch, and two snakemakes around it in a Slurm job
+CUDA_MB = 6000  # host memory of CUDA's libraries and pinned buffers
 MEMORY_MARGIN = 1.3  # allocators, temporary copies
-MEASURED_MARGIN, ASSUMED_MARGIN = 1.5, 3.0  # on hours, by what they come from
+MEASURED_MARGIN, ASSUMED_MARGIN = 1.5, 3.0  # on hours from a measured speed, or an assumed one
 SHORTEST = 30  # minutes
 UNKNOWN_MB = 16000  # of a cell without an estimate
 
 
 def memory_mb(cell: Cell, estimates: Estimates, attempt: int, site: Site) -> int:
-    """Host memory of the cell's jobs; attempt counts from 1."""
+    """Host memory of the cell's jobs; `attempt` counts from 1."""
     costs = estimates.costs(cell)
     if costs is None:
         need = UNKNOWN_MB
     elif cell.device == "cpu":
         need = PROCESS_MB + MEMORY_MARGIN * costs.peak_bytes / MB
-    else:  # tensors are on the GPU, where the estimate's peak lies
+    else:  # the tensors lie on the GPU
         dataset = estimates.arena.dataset(cell.dataset)
         examples = dataset.train + dataset.val + dataset.test
         data = dataset_bytes(dataset, cell.encoder, examples, 4)
@@ -34,20 +35,20 @@ def memory_mb(cell: Cell, estimates: Estimates, attempt: int, site: Site) -> int
 
 
 def train_minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site) -> int:
-    """Time limit of the cell's training; without an estimate the longest that the site allows."""
+    """Time limit of the cell's training: without an estimate the longest that the site allows."""
     return _minutes(cell, estimates, attempt, site, 1.0)
 
 
 def scoring_minutes(
     cell: Cell, estimates: Estimates, attempt: int, site: Site, passes: float
 ) -> int:
-    """Likewise of so many passes over one example; a training's step is one over a batch."""
+    """Time limit of that many passes over one example, by the time that they take in training."""
     trained = cell.training.steps * cell.training.batch_size
     return _minutes(cell, estimates, attempt, site, passes / trained)
 
 
 def _minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site, share: float) -> int:
-    costs: Costs | None = estimates.costs(cell)
+    costs = estimates.costs(cell)
     if costs is None:
         return capped_minutes(60 * site.max_hours, site)
     margin = MEASURED_MARGIN if costs.basis else ASSUMED_MARGIN
@@ -63,12 +64,12 @@ def capped_minutes(wanted: float, site: Site) -> int:
 
 
 def node(site: Site, gpu: bool) -> dict[str, str]:
-    """The resources of a rule that say where it runs and for whom."""
+    """A rule's resources for Slurm's account and partition, where the site names them."""
     partition = site.gpu_partition if gpu else site.cpu_partition
     asked = {"slurm_account": site.account, "slurm_partition": partition}
     return {name: value for name, value in asked.items() if value}
 
 
 def gres(site: Site) -> str:
-    """Of --gres, for a site that takes only that."""
+    """The value of --gres, for a site without --gpus."""
     return f"gpu:{site.gpu_type}:1" if site.gpu_type else "gpu:1"

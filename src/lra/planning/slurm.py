@@ -1,6 +1,7 @@
-"""Slurm jobs that a killed snakemake left behind in this folder: cancelled before it goes on.
+"""What Slurm needs beyond Snakemake: no orphans, quick polling, signals that reach the training.
 
-Two jobs would else train one cell. What the cancelled ones saved is where the new ones go on.
+An orphan is a job that a killed snakemake left in the queue. It is cancelled before the next run
+submits, because two jobs would else train one cell; the new job goes on from what it saved.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from lra.core.errors import LRAError
 
 PREFIX = "lra_"  # of the jobs' names: slurm-jobname-prefix in profiles/slurm/config.yaml
 PATIENCE = 300  # seconds; a cancelled job has Slurm's KillWait (30 s by default) to save
+EARLY = signal.SIGUSR1  # `--signal=USR1@120`: Slurm's warning before the time limit
 
 
 def cancel_orphans(folder: Path, say: Callable[[str], None]) -> list[str]:
     """Cancel this user's jobs that were submitted in `folder`, and wait until they have ended.
 
-    Returns their ids. Raises LRAError where Slurm does not answer or they do not end. To be called
-    by the only snakemake of the folder, before it submits.
+    Returns their ids. Raises LRAError where Slurm does not answer or they do not end. Only the
+    folder's one snakemake may call this, before it submits.
     """
     found = queued(folder)
     if found:
@@ -37,7 +39,9 @@ def cancel_orphans(folder: Path, say: Callable[[str], None]) -> list[str]:
     deadline = time.monotonic() + PATIENCE
     while left := queued(folder):
         if time.monotonic() > deadline:
-            raise LRAError(f"squeue: {', '.join(left)}: cancelled, but still there; wait and rerun")
+            raise LRAError(
+                f"squeue: {', '.join(left)}: cancelled, but not ended; wait and run again"
+            )
         time.sleep(1)
     return found
 
@@ -60,14 +64,12 @@ def ask(*command: str) -> str:
     return done.stdout
 
 
-# How often the Slurm executor asks for its jobs.
-#
-# It (2.8.0) waits 10 s longer each time that no job has ended, up to three minutes, whatever
-# `seconds-between-status-checks` says: at the end of a chain of short jobs that is most of the time.
-
-
 def poll_every(seconds: float) -> None:
-    """Let the executors of this process wait so long, every time."""
+    """Let the executors of this process ask for their jobs at this interval.
+
+    The Slurm executor (2.8.0) ignores `seconds-between-status-checks`: each time that no job has
+    ended it waits 10 s longer, up to three minutes. A chain of short jobs then mostly waits.
+    """
 
     async def sleep(_: RemoteExecutor) -> None:
         await asyncio.sleep(seconds)
@@ -75,21 +77,15 @@ def poll_every(seconds: float) -> None:
     RemoteExecutor.sleep = sleep
 
 
-# Signals of a cluster's job, passed on to what runs in it.
-#
-# Where Slurm keeps processes in cgroups, as most sites do, it tells only a step's first process of a
-# time limit, a cancellation or a preemption: that is the snakemake within the job. Elsewhere it tells
-# every process, and a training notes the first signal that comes.
-
-
-EARLY = signal.SIGUSR1  # `--signal=USR1@120`
-
-
 def pass_on() -> None:
     """Let SIGTERM and EARLY also reach this process's descendants, for the rest of its life.
 
-    Snakemake (9.27) sets a handler of SIGTERM after it has read the Snakefile, which waits for what
-    runs: so that one is extended here, and none is set. EARLY would end it.
+    To be called in a job. Where Slurm keeps processes in cgroups, as most sites do, only a step's
+    first process hears of a time limit, a cancellation or a preemption: that is the job's
+    snakemake. Elsewhere every process does, and a training heeds the first signal.
+
+    EARLY would end Snakemake. For SIGTERM Snakemake (9.27) sets a handler after it has read the
+    Snakefile, which waits for what runs: so that handler is extended here.
     """
     signal.signal(EARLY, _to_descendants)
     waits = JobScheduler.exit_gracefully

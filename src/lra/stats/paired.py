@@ -1,7 +1,7 @@
 """Whether two models differ: over the examples of one test set, and over seeds.
 
-The first test asks about these trained models on other examples, the second about the same two
-models trained again: neither answers for the other.
+The test over examples asks about these trained models on other examples. The test over seeds asks
+about the same two models trained again. Neither answers the other's question.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ SEED = 0  # of its random numbers: the same inputs give the same interval
 
 @dataclass(frozen=True)
 class Paired:
-    """The first model against the second; percentage points, two-sided p."""
+    """The first model minus the second, in percentage points; p is two-sided."""
 
     difference: float
-    low: float | None  # ends of the 95 % interval; None where its width cannot be told
+    low: float | None  # ends of the 95 % interval; None where it cannot be computed
     high: float | None
     p: float
 
 
 def examples(correct_a: np.ndarray, correct_b: np.ndarray) -> Paired:
-    """Compare over test examples: `correct_*` are (seeds, n_test) bool, the same examples in order.
+    """Compare over test examples; correct_*: (seeds, n_test) bool, the same examples in order.
 
-    An example counts once, with its mean over each model's seeds, for answers of several seeds to
-    one question are not independent. Interval: paired bootstrap over examples. p: the exact test
-    that swaps the models at each example, which is McNemar's (1947) exact test for one seed each.
-    Raises ValueError where the shapes do not fit.
+    An example counts once, with its mean over each model's seeds, because the answers of several
+    seeds to one question are not independent. Interval: paired bootstrap over examples. p: exact
+    permutation test that swaps the models at each example; for one seed each it is McNemar's exact
+    test (1947). Raises ValueError where the shapes do not fit.
     """
     a, b = _checked(correct_a), _checked(correct_b)
     if a.shape[1] != b.shape[1]:
@@ -46,12 +46,11 @@ def examples(correct_a: np.ndarray, correct_b: np.ndarray) -> Paired:
 
 
 def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
-    """Compare accuracies (percent) seed by seed with the paired t test; None under two seeds.
+    """Compare accuracies (percent) seed by seed with the paired t test; None below two seeds.
 
-    Where every seed has the same difference there is no t and no interval: p is then the exact
-    sign test's, or 1 for no difference. Wilcoxon's test is not used: below six seeds it cannot
-    reach p < 0.05. Raises ValueError where one has more seeds than the other, or a value is not
-    finite.
+    Where every seed has the same difference, t and its interval do not exist: p is then that of the
+    exact sign test, or 1 for no difference. Wilcoxon's test is not used: below six seeds it cannot
+    reach p < 0.05. Raises ValueError where the numbers of seeds differ, or a value is not finite.
     """
     a, b = np.asarray(acc_a, float), np.asarray(acc_b, float)
     if a.shape != b.shape or not np.isfinite([a, b]).all():
@@ -68,10 +67,10 @@ def seeds(acc_a: Sequence[float], acc_b: Sequence[float]) -> Paired | None:
 
 
 def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
-    """95 % interval in percent of an accuracy over test examples; `correct` is (seeds, n_test).
+    """95 % interval in percent of an accuracy over test examples; correct: (seeds, n_test) bool.
 
-    Of one seed exact (Clopper and Pearson 1934), which a bootstrap only approaches and which is
-    right at 0 and 100 % too; of several a bootstrap over examples, each with its mean over seeds.
+    For one seed the exact interval (Clopper and Pearson 1934), which holds at 0 and 100 % too. For
+    several seeds a bootstrap over examples, each with its mean over seeds.
     """
     right = _checked(correct)
     if len(right) == 1:
@@ -81,7 +80,7 @@ def accuracy_interval(correct: np.ndarray) -> tuple[float, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in the order given (Holm 1979)."""
+    """p-values corrected for multiple tests (Holm 1979), in the order given."""
     order = np.argsort(p, kind="stable")
     corrected = np.empty(len(order))
     grown = np.asarray(p, float)[order] * np.arange(len(order), 0, -1)
@@ -92,8 +91,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def _bootstrap(steps: np.ndarray, size: float) -> tuple[float, float]:
     """95 % percentile interval of the mean of whole numbers, times `size`.
 
-    To draw how often each of a few values comes is to draw the examples themselves, in a
-    thousandth of the time.
+    Drawing the counts of the few distinct values gives the same distribution as drawing examples,
+    in a thousandth of the time.
     """
     values, counts = np.unique(steps, return_counts=True)
     draws = np.random.default_rng(SEED).multinomial(len(steps), counts / len(steps), RESAMPLES)
@@ -102,7 +101,7 @@ def _bootstrap(steps: np.ndarray, size: float) -> tuple[float, float]:
 
 
 def _swapped(steps: np.ndarray) -> float:
-    """P(|sum| at least as large) where each step has either sign with probability 1/2; exact."""
+    """Exact P(|sum| at least as large) where each step has either sign with probability 1/2."""
     sizes, counts = np.unique(np.abs(steps[steps != 0]), return_counts=True)
     chance = np.ones(1)  # of the sum being -reach, -reach + 2, ..., reach
     for size, count in zip(sizes, counts, strict=True):
@@ -116,5 +115,5 @@ def _swapped(steps: np.ndarray) -> float:
 def _checked(correct: np.ndarray) -> np.ndarray:
     right = np.asarray(correct)
     if right.ndim != 2 or right.dtype != bool or not right.size:
-        raise ValueError(f"(seeds, examples) of bool wanted, not {right.shape} of {right.dtype}")
+        raise ValueError(f"must be bool (seeds, n_test), not {right.dtype} {right.shape}")
     return right.astype(int)

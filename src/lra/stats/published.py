@@ -1,4 +1,4 @@
-"""Published figures (config/reference/), and which of our models they are of."""
+"""Published values (config/reference/): reading them, and whether ours reproduce them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,42 @@ WHOSE = {  # accuracy, by file
     "bigbird pkuzengqi/Skyformer)",
 }
 AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
+# The paper's Transformer materialises its attention matrix. It has the accuracy of both of ours,
+# for they compute the same function, but only the speed of the materialised one.
 MATERIALISED = "transformer-materialised"
+CLOSE = 1.0  # percentage points
+NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
+OWN = "on a variant of our own"
+SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
 
 Line = dict[str, str]
+Verdict = Literal["reproduced", "above", "below", "not comparable"]
 
-# The paper's Transformer materialises its attention matrix, which computes the same function as
-# our fused one at another speed: both have its accuracy as counterpart, one has its efficiency.
+
+@dataclass(frozen=True)
+class Replication:
+    verdict: Verdict | None  # None where nothing was published
+    why: str
+
+    @property
+    def sign(self) -> str:
+        """Stands for `why` where the value is reproduced, else for the verdict."""
+        return SIGNS.get(self.why if self.verdict == "reproduced" else self.verdict, "")
+
+
+def accuracies(protocol: str) -> str:
+    """The csv in config/reference/ whose accuracies compare with a protocol's."""
+    return "standard.csv" if protocol == "standard" else "scores.csv"
 
 
 def scores(path: Path) -> dict[str, Line]:
-    """By our model's name its line of scores.csv; raises LRAError where it is no such file."""
+    """Lines of scores.csv by the name of our model; raises LRAError where it is no such file."""
     lines = {line["model"]: line for line in _lines(path, {"model", "avg"} | AVERAGED)}
     return lines | ({MATERIALISED: lines["transformer"]} if "transformer" in lines else {})
 
 
 def efficiency(path: Path) -> dict[tuple[str, int], Line]:
-    """By our model's name and the length in tokens its line of efficiency.csv.
+    """Lines of efficiency.csv by the name of our model and the length in tokens.
 
     Raises LRAError where it is no such file.
     """
@@ -46,17 +66,17 @@ def efficiency(path: Path) -> dict[tuple[str, int], Line]:
 
 
 def figure(line: Line, column: str) -> float | str | None:
-    """A number, FAIL, or None where the paper has none."""
+    """A number, FAIL, or None where nothing was published."""
     text = line.get(column) or None
     return float(text) if text not in (None, "FAIL") else text
 
 
 def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[str]:
-    """What remarks.csv beside `path` says of its figures of these models and columns (str).
+    """Notes of remarks.csv, which lies beside `path`, on its values of these models and columns.
 
-    A remark without a model or column is of all. Raises LRAError where there is no such file.
+    A note without a model or column is on all. Raises LRAError where there is no such file.
     """
-    known = {"": True} | dict.fromkeys([*models, *columns], True)
+    known = {"", *models, *columns}
     lines = _lines(path.with_name("remarks.csv"), {"file", "model", "column", "note"})
     return [
         line["note"]
@@ -65,35 +85,16 @@ def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[s
     ]
 
 
-def _lines(path: Path, columns: set[str]) -> list[Line]:
-    try:
-        lines = list(csv.DictReader(path.read_text().splitlines()))
-    except OSError as error:
-        raise LRAError(f"{path}: {error.strerror}") from None
-    if missing := columns - set(lines[0] if lines else ()):
-        raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
-    return lines
+def own_variants(rows: Iterable[dict]) -> set[str]:
+    """Tasks of scores.parquet on a data set of our own, which compare with nothing published.
 
-
-# Whether a published figure was met.
-
-
-CLOSE = 1.0  # percentage points
-NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
-OWN = "on a variant of our own"
-Verdict = Literal["reproduced", "above", "below", "not comparable"]
-SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
-
-
-@dataclass(frozen=True)
-class Replication:
-    verdict: Verdict | None  # None where nothing was published
-    why: str
-
-    @property
-    def sign(self) -> str:
-        """Of a figure that was reproduced by why it counts so, of another by its verdict."""
-        return SIGNS.get(self.why if self.verdict == "reproduced" else self.verdict, "")
+    A published data set has its task's name, or that with -official or -release.
+    """
+    return {
+        row["task"]
+        for row in rows
+        if row["dataset"].removesuffix("-official").removesuffix("-release") != row["task"]
+    }
 
 
 def replication(
@@ -104,11 +105,11 @@ def replication(
     protocol: str,
     own_task: bool,
 ) -> Replication:
-    """Ours against a published accuracy in percent, or FAIL, or None.
+    """Our accuracy against a published one, which is in percent, FAIL or None.
 
-    Reproduced: published within 1 point of our mean or our 95 % interval over seeds, or both at
-    chance, which of a published number is tested as if it came of our `n_test` examples. An average
-    over tasks, which is never FAIL, has neither `n_test` nor `chance`.
+    Reproduced: the published value is within 1 point of our mean or within our 95 % interval over
+    seeds, or both are at chance. A published number is tested for chance as if it were measured on
+    our `n_test` examples. An average over tasks is never FAIL: it has no `n_test` and no `chance`.
     """
     if published is None:
         return Replication(None, "")
@@ -132,18 +133,11 @@ def replication(
     return Replication("above" if ours.mean > published else "below", "outside our 95 % interval")
 
 
-def own_variants(rows: Iterable[dict]) -> set[str]:
-    """Tasks of scores.parquet on a data set of our own, which compare with nothing published.
-
-    A published data set has its task's name, or that with -official or -release.
-    """
-    return {
-        row["task"]
-        for row in rows
-        if row["dataset"].removesuffix("-official").removesuffix("-release") != row["task"]
-    }
-
-
-def accuracies(protocol: str) -> str:
-    """The csv below config/reference/ whose accuracies compare with a protocol's."""
-    return "standard.csv" if protocol == "standard" else "scores.csv"
+def _lines(path: Path, columns: set[str]) -> list[Line]:
+    try:
+        lines = list(csv.DictReader(path.read_text().splitlines()))
+    except OSError as error:
+        raise LRAError(f"{path}: {error.strerror}") from None
+    if missing := columns - set(lines[0] if lines else ()):
+        raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
+    return lines

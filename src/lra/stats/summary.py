@@ -1,4 +1,4 @@
-"""The statistics that tables and figures rest on."""
+"""Statistics over seeds: mean and interval, the test against chance, fitted exponents."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, t
 
+from lra.core.unique import grouped
+
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the values of several seeds, in their unit; None is what one seed cannot tell."""
+    """Of the values of several seeds, in their unit; for one seed there is only a mean."""
 
     mean: float
     std: float | None  # of the sample (ddof 1)
@@ -23,11 +25,11 @@ class Summary:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the seeds of one model on one task came to."""
+    """The result of all seeds of one model on one task."""
 
-    verdict: str  # "ok", "FAIL", a status, or e.g. "2/3 ok"
+    verdict: str  # "ok", "FAIL" (at chance), a status that all seeds have, or e.g. "2/3 ok"
     accuracy: Summary | None  # percent, over the seeds that are ok; None where none is
-    seeds: int  # asked for
+    seeds: int  # ok or not
 
     @property
     def number(self) -> float | None:
@@ -38,9 +40,9 @@ class Outcome:
 def above_chance(
     accuracy_percent: float, n: int, chance_percent: float, alpha: float = 0.01
 ) -> bool:
-    """Whether `n` examples show an accuracy above chance: one-sided exact binomial test.
+    """Whether an accuracy on `n` examples is above chance: one-sided exact binomial test.
 
-    Raises ValueError where the percentages or `n` are none.
+    Raises ValueError where `n` is below 1 or a percentage is outside 0 to 100.
     """
     if n < 1 or not 0 <= accuracy_percent <= 100 or not 0 <= chance_percent <= 100:
         raise ValueError(f"{accuracy_percent} % of {n} against chance {chance_percent} %")
@@ -49,9 +51,9 @@ def above_chance(
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Raises ValueError where there is no value, or one is missing or not finite."""
+    """Raises ValueError where there is no value, or one is None or not finite."""
     if not len(values) or any(v is None or not math.isfinite(v) for v in values):
-        raise ValueError(f"cannot summarise {list(values)}: every value must be there")
+        raise ValueError(f"cannot summarise {list(values)}: a value is missing")
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return Summary(mean, None, 1, None, None)
@@ -61,10 +63,10 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def outcome(rows: Sequence[dict]) -> Outcome:
-    """Of the rows of scores.parquet (one a seed) of one model on one task.
+    """Of one model on one task; rows: of scores.parquet, one a seed.
 
-    The test for `FAIL` takes the mean accuracy as if it were one seed's, on n_test examples: the
-    seeds share one test set, so counting their answers as independent would be over-confident.
+    The test for `FAIL` treats the mean accuracy as that of one seed on n_test examples. The seeds
+    share one test set: to count their answers as independent would be over-confident.
     """
     ok = [row for row in rows if row["status"] == "ok"]
     accuracy = summary([row["accuracy"] for row in ok]) if ok else None
@@ -80,15 +82,12 @@ def outcome(rows: Sequence[dict]) -> Outcome:
 
 
 def outcomes(rows: Sequence[dict]) -> dict[tuple[str, str], Outcome]:
-    """By (model, task), of the rows of scores.parquet."""
-    cells: dict[tuple[str, str], list[dict]] = {}
-    for row in rows:
-        cells.setdefault((row["model"], row["task"]), []).append(row)
-    return {cell: outcome(seeds) for cell, seeds in cells.items()}
+    """Outcomes by (model, task); rows: of scores.parquet."""
+    return {cell: outcome(seeds) for cell, seeds in grouped(rows, "model", "task").items()}
 
 
 def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> float:
-    """The b of `value = a * length ** b`, by least squares in log-log.
+    """The b of `value = a * length ** b`, by least squares on logarithms.
 
     Raises ValueError where there are fewer than two lengths, or a value is not positive.
     """

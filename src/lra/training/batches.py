@@ -1,4 +1,4 @@
-"""A split in memory, on the training's device, and batches cut from it by index arithmetic."""
+"""A split in the device's memory, and batches cut from it by index arithmetic."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+import naive.compressive
 from lra import attention
-from lra.attention import compressive
 from lra.core.errors import LRAError
 from oracles import gradients, holes, layer, tokens
 
@@ -22,7 +22,7 @@ class Naive(torch.nn.Module):
         self.inner = inner
 
     def forward(self, x, mask=None):
-        return compressive.naive(self.inner, x, mask)[0]
+        return naive.compressive.attention(self.inner, x, mask)[0]
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
@@ -49,7 +49,7 @@ def test_auxiliary_loss_equals_its_naive_form(masked, length, slots, rate):
     module = layer("compressive", 2, 4, segment=slots * rate, rate=rate).train()
     x, mask = tokens(2, length, 8), holes(2, length) if masked else None
     module(x, mask)
-    expected = compressive.naive(module, x, mask)[1]
+    expected = naive.compressive.attention(module, x, mask)[1]
     assert_close(module.auxiliary, expected)
     if expected:
         weight = module.convolution.weight
@@ -85,7 +85,7 @@ def test_both_losses_together_have_the_sum_of_their_gradients():
     both = torch.autograd.grad(out.square().sum() + module.auxiliary, parameters)
     out = module(x)
     task = torch.autograd.grad(out.square().sum(), parameters, allow_unused=True)
-    own = torch.autograd.grad(compressive.naive(module, x)[1], module.convolution.weight)
+    own = torch.autograd.grad(naive.compressive.attention(module, x)[1], module.convolution.weight)
     for name, together, alone in zip(names, both, task, strict=True):
         assert_close(together, own[0] if name == "convolution.weight" else alone)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention import image
+import naive.image
 from oracles import gradients, holes, layer, tokens
 
 CAUSAL = pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
@@ -21,7 +21,7 @@ class Naive(nn.Module):
 
     def forward(self, x, mask=None):
         q, k, v = self.inner.project(x)
-        return self.inner.merge(image.naive(q, k, v, *self.geometry, mask))
+        return self.inner.merge(naive.image.attention(q, k, v, *self.geometry, mask))
 
 
 @CAUSAL

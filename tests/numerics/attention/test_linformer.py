@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.testing import assert_close
 
+import naive.linformer
 from lra import attention
-from lra.attention import linformer
 from oracles import gradients, holes, layer, tokens
 
 SHARING = ["none", "headwise", "key-value", "layerwise"]
@@ -28,7 +28,7 @@ class Naive(nn.Module):
             k, v = (t * mask[:, None, :, None] for t in (k, v))
         matrices = self.inner.projection[:, :, : x.shape[1]]
         e, f = matrices.chunk(2) if len(matrices) > 1 else (matrices, matrices)
-        return self.inner.merge(linformer.naive(q, k, v, e, f))
+        return self.inner.merge(naive.linformer.attention(q, k, v, e, f))
 
 
 @pytest.mark.parametrize("sharing", SHARING)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from lra.attention import local
+import naive.local
 from oracles import gradients, layer, tokens
 
 
@@ -16,7 +16,7 @@ from oracles import gradients, layer, tokens
 def test_equals_one_full_attention_per_block(length, block):
     module = layer("local", 2, 8, block_size=block)
     x = tokens(2, length, 16)
-    expected = module.merge(local.naive(*module.project(x), block))
+    expected = module.merge(naive.local.attention(*module.project(x), block))
     assert_close(module(x), expected)
 
 

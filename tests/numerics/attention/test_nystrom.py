@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import conv2d, scaled_dot_product_attention
 from torch.testing import assert_close
 
+import naive.nystrom
 from lra import attention
 from lra.attention import nystrom
 from oracles import gradients, holes, layer, tokens
@@ -28,7 +29,9 @@ class Naive(nn.Module):
         for b in mask.any(1).nonzero()[:, 0]:
             for h in range(inner.heads):
                 head = (t[b, h] for t in (q, k, v))
-                out[b, h] = nystrom.naive(*head, mask[b], inner.landmarks, inner.iterations)
+                out[b, h] = naive.nystrom.attention(
+                    *head, mask[b], inner.landmarks, inner.iterations
+                )
         if inner.conv is not None:
             v = v * mask[:, None, :, None]
             middle = inner.conv.shape[1] // 2

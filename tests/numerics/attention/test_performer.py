@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.testing import assert_close
 
+import naive.performer
 from lra.attention import performer
 from oracles import gradients, holes, layer, tokens
 
@@ -25,7 +26,7 @@ class Naive(nn.Module):
         mask = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
         q, k, v = inner.project(x)
         rest = (inner.projection, mask, inner.kernel, inner.causal)
-        return inner.merge(performer.naive(q, k, v, *rest))
+        return inner.merge(naive.performer.attention(q, k, v, *rest))
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
@@ -57,7 +58,7 @@ def errors(features: list[int], orthogonal: bool, seed: int, draws: int = 40) ->
     means = []
     for count in features:
         estimates = (
-            performer.naive(q, k, v, performer.draw(count, 16, orthogonal).double(), mask,
+            naive.performer.attention(q, k, v, performer.draw(count, 16, orthogonal).double(), mask,
                             "softmax", causal=False)
             for _ in range(draws)
         )  # fmt: skip

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
+import naive.reformer
 from lra import attention
 from lra.attention import reformer
 from oracles import gradients, holes, layer, tokens
 
 
 class Slow(nn.Module):
-    """The layer by `reformer.naive`, from the same hashes."""
+    """The layer by `naive.reformer`, from the same hashes."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -28,7 +29,9 @@ class Slow(nn.Module):
         q, v = (p(x).unflatten(-1, (m.heads, -1)) for p in (m.query, m.value))
         real = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
         buckets = reformer.hash_into_buckets(q, mask, m.rotations, m.bucket_size)
-        return m.out(reformer.naive(q, v, buckets, real, m.bucket_size, m.causal).flatten(2))
+        return m.out(
+            naive.reformer.attention(q, v, buckets, real, m.bucket_size, m.causal).flatten(2)
+        )
 
 
 @given(
@@ -55,7 +58,7 @@ def test_equals_naive_with_buckets_larger_than_chunks(seed, hashes, causal):
     q, v = (torch.randn(2, 32, 2, 4, generator=generator, dtype=torch.float64) for _ in range(2))
     buckets = torch.randint(0, 2, (hashes, 2, 2, 32), generator=generator)
     whole = torch.ones(2, 32, dtype=torch.bool)
-    expected = reformer.naive(q, v, buckets, whole, 4, causal)
+    expected = naive.reformer.attention(q, v, buckets, whole, 4, causal)
     assert_close(reformer.attend(q, v, buckets, 4, causal), expected)
 
 

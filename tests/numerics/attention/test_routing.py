@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize
 from torch.testing import assert_close
 
+import naive.routing
 from lra import attention
-from lra.attention import routing
 from oracles import gradients, holes, layer, tokens
 
 
 class Slow(nn.Module):
-    """The layer by `routing.naive`."""
+    """The layer by `naive.routing`."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -28,7 +28,9 @@ class Slow(nn.Module):
         q, k, v = normalised(m, x)
         real = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
         centroids = normalize(m.centroids, dim=-1)
-        return m.out(routing.naive(q, k, v, centroids, real, m.window, m.causal).flatten(2))
+        return m.out(
+            naive.routing.attention(q, k, v, centroids, real, m.window, m.causal).flatten(2)
+        )
 
 
 def normalised(module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

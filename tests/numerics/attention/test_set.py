@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention import set as induced
+import naive.set
 from lra.attention.shared import mab
 from oracles import gradients, holes, layer, tokens
 
@@ -20,7 +20,7 @@ class Naive(nn.Module):
         self.inner = module
 
     def forward(self, x, mask=None):
-        return induced.naive(
+        return naive.set.attention(
             self.inner, x, x.new_ones(x.shape[:2]).bool() if mask is None else mask
         )
 

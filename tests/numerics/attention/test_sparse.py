@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+import naive.sparse
 from lra import attention
-from lra.attention import sparse
 from oracles import gradients, holes, layer, tokens
 
 PATTERN = pytest.mark.parametrize("pattern", ["fixed", "strided"])
@@ -25,7 +25,7 @@ class Naive(nn.Module):
     def forward(self, x, mask=None):
         m = self.inner
         options = (m.pattern, m.stride, m.summary, m.causal, mask)
-        return m.merge(sparse.naive(*m.project(x), *options))
+        return m.merge(naive.sparse.attention(*m.project(x), *options))
 
 
 @PATTERN

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+import naive.synthesizer
 from lra import attention
-from lra.attention import synthesizer
 from oracles import gradients, holes, layer, tokens
 
 MODES = attention.option_model("synthesizer").model_fields["mode"].annotation.__args__
@@ -25,7 +25,9 @@ class Naive(nn.Module):
     def forward(self, x, mask=None):
         mask = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask
         examples = zip(x, mask, strict=True)
-        return torch.stack([synthesizer.naive(self.inner, *example) for example in examples])
+        return torch.stack(
+            [naive.synthesizer.attention(self.inner, *example) for example in examples]
+        )
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])

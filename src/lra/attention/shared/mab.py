@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
@@ -40,21 +39,3 @@ def cross(layer: MultiHead, x: Tensor, y: Tensor, mask: Tensor | None = None) ->
     q, k, v = (rearrange(p(t), "b n (h d) -> b h n d", h=layer.heads) for p, t in pairs)
     allowed = None if mask is None else attendable(mask)[:, None, None, :]  # (B, 1, 1, N)
     return layer.merge(scaled_dot_product_attention(q, k, v, allowed, layer.drop))
-
-
-def naive(layer: MultiHead, x: Tensor, y: Tensor) -> Tensor:
-    """Multihead(X, Y, Y), head by head, for one example: x (M, dim), y (N, dim)."""
-    size = layer.query.out_features // layer.heads
-    outs = []
-    for head in range(layer.heads):
-        rows = slice(head * size, (head + 1) * size)
-        q, k, v = (t @ p.weight[rows].T for p, t in
-                   ((layer.query, x), (layer.key, y), (layer.value, y)))  # fmt: skip
-        outs.append((q @ k.T * size**-0.5).softmax(-1) @ v)
-    return layer.out(torch.cat(outs, dim=1))
-
-
-def naive_block(block: MAB, x: Tensor, y: Tensor) -> Tensor:
-    """MAB(X, Y) for one example: x (M, dim), y (N, dim)."""
-    x = block.attention_norm(x + naive(block, x, y))
-    return block.norm(x + relu(block.feed_forward(x)))

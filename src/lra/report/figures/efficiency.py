@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lra.core.unique import distinct
+from lra.core.formats import BYTES, MINUS, fitting_unit, listed
+from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.records import MemoryRow, SpeedRow, read_table
 from lra.stats.summary import fitted_exponent
@@ -24,7 +25,7 @@ def speed(speed: Path) -> Figure:
 def memory(memory: Path) -> Figure:
     """Peak memory of the tensors in training against sequence length, with the fitted exponents."""
     rows = read_table(memory, MemoryRow).to_pylist()
-    unit, size = style.unit([r["peak_bytes"] for r in rows if r["peak_bytes"]])
+    unit, size = fitting_unit((r["peak_bytes"] for r in rows), BYTES, 0.1)
     values = [r | {"value": r["peak_bytes"] and r["peak_bytes"] / size} for r in rows]
     title = "Training memory by sequence length"
     return _against_length(values, title, f"peak memory of tensors ({unit})", lost_at_top=True)
@@ -34,28 +35,24 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
     """Lines of `value` by length, both logarithmic; crosses at the edge where a model has none."""
     if not rows:
         return style.nothing(title)
-    models, lengths = distinct(rows, "model"), sorted({r["length"] for r in rows})
+    lengths = sorted(distinct(rows, "length"))
     figure = style.blank(style.COLUMN, 3.2)
     axes = figure.add_subplot()
     axes.set(
         title=title, xlabel="sequence length (tokens)", ylabel=ylabel, xscale="log", yscale="log"
     )
-    looks = style.looks(models)
-    names, fitted = [], False
-    for model in models:
-        ok = sorted(
-            (r["length"], r["value"]) for r in rows if r["model"] == model and r["status"] == "ok"
-        )
+    looks = style.looks(distinct(rows, "model"))
+    names = []
+    for (model,), own in grouped(rows, "model").items():
+        ok = sorted((r["length"], r["value"]) for r in own if r["status"] == "ok")
         x, y = [length for length, _ in ok], [value for _, value in ok]
         axes.plot(x, y, **looks[model])
-        exponent = f" ({fitted_exponent(x, y):+.2f})".replace("-", "−") if len(ok) >= 3 else ""
-        names.append(model + exponent)
-        fitted = fitted or len(ok) >= 3
+        fit = f" ({fitted_exponent(x, y):+.2f})".replace("-", MINUS) if len(ok) >= 3 else ""
+        names.append(model + fit)
+    lost = [
+        r for r in sorted(rows, key=lambda r: (r["length"], r["status"])) if r["status"] != "ok"
+    ]
     values = [r["value"] for r in rows if r["status"] == "ok"]
-    lost = {}
-    for r in rows:
-        if r["status"] != "ok":
-            lost.setdefault((r["length"], r["status"]), []).append(r["model"])
     room = 4.0 if lost else 1.4
     axes.set_xlim(style.log_limits(lengths, 1.2, 1.2))
     axes.set_ylim(style.log_limits(values, *((1.4, room) if lost_at_top else (room, 1.4))))
@@ -63,26 +60,26 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: style.length_text(round(x))))
     axes.xaxis.set_minor_locator(NullLocator())
     style.log_ticks(axes.yaxis)
-    for place, (length, status) in enumerate(sorted(lost)):
-        count = len(lost[length, status])
-        text = f"{count} {status}" if count > 1 else status
-        height = 0.05 + 0.13 * sum(1 for n, _ in sorted(lost)[:place] if n == length)
-        height = 1 - height if lost_at_top else height
-        style.cross(
-            axes,
-            length,
-            height,
-            axes.get_xaxis_transform(),
-            text=text,
-            side=-1 if lost_at_top else 1,
-        )
+    for (length,), at_length in grouped(lost, "length").items():
+        for place, ((status,), own) in enumerate(grouped(at_length, "status").items()):
+            text = f"{len(own)} {status}" if len(own) > 1 else status
+            y = 0.05 + 0.13 * place
+            y, side = (1 - y, -1) if lost_at_top else (y, 1)
+            style.cross(axes, length, y, axes.get_xaxis_transform(), text=text, side=side)
     notes = [style.run_text(rows)]
-    notes += ["In parentheses: exponent of length, fitted by least squares."] if fitted else []
-    together: dict[tuple[str, str], list[str]] = {}
-    for (length, status), own in sorted(lost.items()):
-        together.setdefault((status, ", ".join(own)), []).append(style.length_text(length))
-    notes += [f"× {s} at {', '.join(where)}: {own}." for (s, own), where in together.items()]
-    handles = [Line2D([], [], **looks[model]) for model in models]
-    style.below(figure, handles, names, None, notes)
-    style.settle(figure)
-    return figure
+    if any(name not in looks for name in names):
+        notes.append("In parentheses: exponent of length, fitted by least squares.")
+    missing = [
+        {
+            "status": status,
+            "models": listed(distinct(own, "model")),
+            "at": style.length_text(length),
+        }
+        for (length, status), own in grouped(lost, "length", "status").items()
+    ]
+    notes += [
+        f"× {status} at {listed(distinct(own, 'at'))}: {models}."
+        for (status, models), own in grouped(missing, "status", "models").items()
+    ]
+    handles = [Line2D([], [], **look) for look in looks.values()]
+    return style.finish(figure, handles, names, notes)

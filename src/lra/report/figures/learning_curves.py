@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra.core.unique import distinct
+from lra.core.formats import listed
+from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.records import HistoryRow, ScoreRow, read_table
 
+TITLE = "Accuracy on held-out validation data during training"
 FLAT = 10.0  # points: the least height of a panel of curves, so that noise at chance looks small
 
-
-CHANCE = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
+Curve = list[tuple[int, float]]  # (step, accuracy)
 
 
 def learning_curves(history: Path, scores: Path) -> Figure:
@@ -27,50 +28,45 @@ def learning_curves(history: Path, scores: Path) -> Figure:
     A run that is not ok is a thin line of its own, with a cross where it ended.
     """
     cells = read_table(scores, ScoreRow).to_pylist()
-    curves: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+    if not cells:
+        return style.nothing(TITLE)
+    curves: dict[tuple[str, str, int], Curve] = {}
     for line in read_table(history, HistoryRow).to_pylist():
         if line["split"] == "val" and math.isfinite(line["accuracy"]):
             key = (line["task"], line["model"], line["seed"])
             curves.setdefault(key, []).append((line["step"], line["accuracy"]))
-    title = "Accuracy on held-out validation data during training"
-    if not cells:
-        return style.nothing(title)
     tasks, models = distinct(cells, "task"), distinct(cells, "model")
     looks = style.looks(models)
-
-    figure, panels = style.panels(title, tasks, 2.2 if len(tasks) > 1 else 2.8)
-    style.label(panels, "optimiser step", "accuracy (%)")
-    lost: dict[tuple[str, str, str], list[int]] = {}
+    height = 2.2 if len(tasks) > 1 else 2.8
+    figure, panels = style.panels(TITLE, tasks, height, "optimiser step", "accuracy (%)")
     for axes, task in zip(panels, tasks, strict=True):
         own = [cell for cell in cells if cell["task"] == task]
-        axes.axhline(own[0]["chance"], **CHANCE)
-        for model in models:
-            ok = [c for c in own if c["model"] == model and c["status"] == "ok"]
-            _draw_seeds(axes, [curves.get((task, model, c["seed"]), []) for c in ok], looks[model])
+        axes.axhline(own[0]["chance"], **style.CHANCE)
+        for (model,), seeds in grouped(own, "model").items():
+            ok = [c["seed"] for c in seeds if c["status"] == "ok"]
+            _draw_seeds(axes, [curves.get((task, model, seed), []) for seed in ok], looks[model])
         for cell in (c for c in own if c["status"] != "ok"):
             curve = curves.get((task, cell["model"], cell["seed"]), [])
             _draw_lost(axes, curve, looks[cell["model"]])
-            lost.setdefault((cell["model"], task, cell["status"]), []).append(cell["seed"])
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         low, high = axes.get_ylim()
         room = max(0, FLAT - (high - low)) / 2
         axes.set_ylim(low - room, high + room)
     handles = [Line2D([], [], **looks[model]) for model in models]
-    handles.append(Line2D([], [], **CHANCE))
+    handles.append(Line2D([], [], **style.CHANCE))
     notes = [style.run_text(cells)]
-    if len({cell["seed"] for cell in cells}) > 1:
+    if len(distinct(cells, "seed")) > 1:
         notes = [f"Line: mean over the seeds that are ok; band: lowest to highest. {notes[0]}"]
+    lost = grouped((c for c in cells if c["status"] != "ok"), "task", "model", "status")
     ended = [
-        f"{model} on {task} ({status}, seed {', '.join(map(str, seeds))})"
-        for (model, task, status), seeds in lost.items()
+        f"{model} on {task} ({status}, seed {listed(c['seed'] for c in own)})"
+        for (task, model, status), own in lost.items()
     ]
     notes += [f"× not finished (thin line): {'; '.join(ended)}."] if ended else []
-    style.below(figure, handles, [*models, "chance (majority class)"], None, notes)
-    style.settle(figure)
-    return figure
+    return style.finish(figure, handles, [*models, "chance (majority class)"], notes)
 
 
-def _draw_seeds(axes: Axes, curves: list[list[tuple[int, float]]], look: dict) -> None:
+def _draw_seeds(axes: Axes, curves: list[Curve], look: dict) -> None:
     """Mean and range of curves that have the same steps."""
     by_step: dict[int, list[float]] = {}
     for step, accuracy in sorted(point for curve in curves for point in curve):
@@ -87,7 +83,7 @@ def _draw_seeds(axes: Axes, curves: list[list[tuple[int, float]]], look: dict) -
         axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def _draw_lost(axes: Axes, curve: list[tuple[int, float]], look: dict) -> None:
+def _draw_lost(axes: Axes, curve: Curve, look: dict) -> None:
     """A run that was not finished; one without a single evaluation is a cross at the left edge."""
     if not curve:
         style.cross(axes, 0.04, 0.05, axes.transAxes, look["color"])

@@ -2,76 +2,74 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from pathlib import Path
 
 import numpy as np
+import textalloc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Transform
+from scipy.spatial.distance import cdist
 
-from lra.report.figures import label_placement, style
+from lra.core.formats import BYTES, fitting_unit, listed
+from lra.core.unique import distinct
+from lra.report.figures import style
 from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
-from lra.stats.summary import outcome, summary
+from lra.stats.summary import Outcome, outcome, outcomes, summary
 
 TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
 LARGEST = 22.0  # points: diameter of the marker of the largest memory
+SIDES = ["east", "west", "north", "south"]  # a name at a corner may be of either of two markers
+LEADER_FROM = 9.0  # points: a nearer name needs no line to its marker
 
 
 def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     """Mean accuracy over the tasks against training speed, with memory as the marker's area.
 
     Speed and memory are of the longest length at which every model that has any speed has one. A
-    model that lacks a task or a seed has the mean of what it has and a hollow marker: it does not
-    compare with the others. One without accuracy or speed is a cross at the edge of the axes.
+    model that lacks a task or a seed has the mean of the others and a hollow marker: it is not
+    comparable. One without accuracy or speed is a cross at the edge of the axes.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
         return style.nothing(TITLE)
     fast = {(r["model"], r["length"]): r for r in read_table(speed, SpeedRow).to_pylist()}
     large = {(r["model"], r["length"]): r for r in read_table(memory, MemoryRow).to_pylist()}
-    models, tasks = (
-        list(dict.fromkeys(row[column] for row in rows)) for column in ("model", "task")
-    )
+    models, tasks, cells = distinct(rows, "model"), distinct(rows, "task"), outcomes(rows)
     length = _longest_common(fast, models)
-    points = [_point(m, tasks, rows, fast.get((m, length)), large.get((m, length))) for m in models]
+    points = [
+        _point(
+            model,
+            {task: cells.get((model, task)) or outcome([]) for task in tasks},
+            fast.get((model, length)),
+            large.get((model, length)),
+        )
+        for model in models
+    ]
+    drawn = [p for p in points if p["x"] is not None or p["y"] is not None]
+    sizes = [p["bytes"] for p in drawn if p["bytes"] is not None]
+    peak = max(sizes, default=None)
+    front = pareto(points)
 
     # More names than the paper's need more room.
     figure = style.blank(*((style.COLUMN, 3.4) if len(models) <= 14 else (style.PAGE, 4.5)))
     axes = figure.add_subplot()
-    axes.set_title(TITLE)
     at = f"at {style.length_text(length)} tokens" if length else "(not profiled)"
-    axes.set_xlabel(f"training steps per second {at}")
+    axes.set(title=TITLE, xlabel=f"training steps per second {at}")
     axes.set_ylabel(f"mean test accuracy, {len(tasks)} task{'s' * (len(tasks) > 1)} (%)")
-    drawn = [p for p in points if p["x"] is not None or p["y"] is not None]
     _limits(axes, *([p[c] for p in drawn if p[c] is not None] for c in "xy"))
     looks = style.looks(models)
-    sizes = [p["bytes"] for p in drawn if p["bytes"] is not None]
-    peak = max(sizes, default=None)
-    front = pareto(points)
     if len(front) > 1:
         axes.plot([p["x"] for p in front], [p["y"] for p in front], **FRONT)
     for point in drawn:
         _draw(axes, point, looks[point["model"]]["color"], peak)
-
     _explain(figure, points, rows, sizes)
-    style.settle(figure)
-    pixels = [transform.transform((x, y)) for x, y, transform in (_place(axes, p) for p in drawn)]
-    radii = [_diameter(p, peak) / 2 + 1 for p in drawn]
-    texts = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in drawn]
-    label_placement.place(axes, pixels, radii, texts, [_along(axes, front)], fontsize=style.SMALL)
+    if drawn:
+        _name(axes, drawn, peak, front)
     return figure
-
-
-def _along(axes: Axes, front: list[dict]) -> list[tuple[float, float]]:
-    """Points along the line of a front, in pixels."""
-    corners = [axes.transData.transform((p["x"], p["y"])) for p in front]
-    steps = np.linspace(0, 1, 101)[:, None]
-    pairs = itertools.pairwise(corners)
-    return [tuple(xy) for a, b in pairs for xy in (1 - steps) * a + steps * b]
 
 
 def pareto(points: list[dict]) -> list[dict]:
@@ -84,33 +82,60 @@ def pareto(points: list[dict]) -> list[dict]:
     return front[::-1]
 
 
+def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict]) -> None:
+    """Write the models' names beside their markers, clear of markers, lines and each other.
+
+    The layout must be final.
+    """
+    pixels = axes.figure.dpi / 72
+    places = [transform.transform((x, y)) for x, y, transform in (_place(axes, p) for p in points)]
+    nearest = np.sort(cdist(places, places))[:, :2].sum(axis=1)  # the first is 0, to itself
+    crowded = np.argsort(nearest, kind="stable")  # these choose first
+    points = [points[i] for i in crowded]
+    x, y = axes.transData.inverted().transform(places)[crowded].T
+    sizes = [(_diameter(p, peak) / 2 + 1) * pixels for p in points]
+    names = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in points]
+    lines = [[[p[c] for p in front]] if front else None for c in "xy"]
+    *_, leaders = textalloc.allocate(
+        axes, x, y, names, x_scatter=x, y_scatter=y, scatter_sizes=sizes, text_scatter_sizes=sizes,
+        x_lines=lines[0], y_lines=lines[1],
+        direction=SIDES, nbr_candidates=400, margin=0.004,
+        min_distance=0.006, max_distance=0.25, textsize=style.SMALL, va="bottom", linewidth=0.6,
+        linecolor="0.4", avoid_label_lines_overlap=True, avoid_crossing_label_lines=True,
+    )  # fmt: skip
+    for leader, size in zip(leaders, sizes, strict=True):
+        ends = axes.transData.transform(leader.get_xydata()) if leader else ()
+        if leader and math.dist(*ends) < size + LEADER_FROM * pixels:
+            leader.remove()
+
+
 def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[float]) -> None:
-    """Legend of the areas, and notes on what the means are of and lack."""
-    unit, size = style.unit(sizes)
+    """Legend of the areas, and notes on the means and on missing runs."""
+    unit, size = fitting_unit(sizes, BYTES, 0.1)
     legend = style.round_numbers(sizes)
-    handles = [
-        Line2D([], [], ls="", marker="o", mfc="0.85", mec="0.25", ms=_scaled(s, max(sizes)))
-        for s in legend
-    ]
+    look = {"ls": "", "marker": "o", "mfc": "0.85", "mec": "0.25"}
+    handles = [Line2D([], [], **look, ms=_scaled(value, max(sizes))) for value in legend]
     names = [f"{value / size:,.3g} {unit}" for value in legend]
-    lacking = [f"{p['model']} ({p['lacks']})" for p in points if p["lacks"] and p["y"] is not None]
-    without = [f"{p['model']} ({p['lacks']})" for p in points if p["y"] is None]
-    absent = [f"{p['model']} ({p['why']})" for p in points if p["x"] is None and p["y"] is None]
-    notes = [
-        f"Mean over {', '.join(dict.fromkeys(r['task'] for r in rows))}. {style.run_text(rows)}"
-    ]
+    notes = [f"Mean over {listed(distinct(rows, 'task'))}. {style.run_text(rows)}"]
     front = [p["model"] for p in pareto(points)]
     if front:
-        notes.append(f"Dotted line: nobody is both faster and more accurate: {', '.join(front)}.")
+        notes.append(f"Dotted line: no model is both faster and more accurate: {listed(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
-    if lacking:
-        notes.append(f"Mean over fewer runs (dashed), not comparable: {', '.join(lacking)}.")
-    if without:
-        notes.append(f"No accuracy: {', '.join(without)}.")
-    if absent:
-        notes.append(f"Neither accuracy nor speed: {', '.join(absent)}.")
-    style.below(figure, handles, names, "area: peak memory of tensors in training", notes, LARGEST)
+    without = [p for p in points if p["y"] is None]
+    for words, key, of in (
+        (
+            "Mean over fewer runs (dashed), not comparable",
+            "lacks",
+            (p for p in points if p["lacks"] and p not in without),
+        ),
+        ("No accuracy", "lacks", without),
+        ("Neither accuracy nor speed", "why", (p for p in without if p["x"] is None)),
+    ):
+        models = [f"{p['model']} ({p[key]})" for p in of]
+        notes += [f"{words}: {listed(models)}."] if models else []
+    title = "area: peak memory of tensors in training"
+    style.finish(figure, handles, names, notes, title, LARGEST)
 
 
 def _longest_common(fast: dict[tuple[str, int], dict], models: list[str]) -> int | None:
@@ -121,22 +146,15 @@ def _longest_common(fast: dict[tuple[str, int], dict], models: list[str]) -> int
     return max(common or [n for _, n in fast], default=None)
 
 
-def _point(
-    model: str, tasks: list[str], rows: list[dict], fast: dict | None, large: dict | None
-) -> dict:
-    """What the scatter plot needs of a model; None is what it does not have, and `why` says so."""
-    outcomes = {
-        t: outcome([r for r in rows if (r["model"], r["task"]) == (model, t)]) for t in tasks
-    }
-    means = [o.accuracy.mean for o in outcomes.values() if o.accuracy]
+def _point(model: str, cells: dict[str, Outcome], fast: dict | None, large: dict | None) -> dict:
+    """A model's coordinates, None where one is missing, and `why` it is; `cells`: by task."""
+    means = [cell.accuracy.mean for cell in cells.values() if cell.accuracy]
     lacks = [
-        f"{task} {o.verdict}" for task, o in outcomes.items() if o.verdict not in ("ok", "FAIL")
+        f"{t} {cell.verdict}" for t, cell in cells.items() if cell.verdict not in ("ok", "FAIL")
     ]
     x = fast["train_steps_per_s"] if fast else None
     size = large["peak_bytes"] if large else None
-    why = []
-    if not means:
-        why.append("no accuracy")
+    why = [] if means else ["no accuracy"]
     if x is None:
         why.append(f"speed: {fast['status']}" if fast else "not profiled")
     elif size is None:
@@ -146,14 +164,14 @@ def _point(
         "x": x,
         "y": summary(means).mean if means else None,
         "bytes": size,
-        "lacks": ", ".join(lacks),
-        "at_chance": any(o.verdict == "FAIL" for o in outcomes.values()),
-        "why": ", ".join(why),
+        "lacks": listed(lacks),
+        "at_chance": any(cell.verdict == "FAIL" for cell in cells.values()),
+        "why": listed(why),
     }
 
 
 def _place(axes: Axes, point: dict) -> tuple[float, float, Transform]:
-    """Where a model's marker goes: at the edge of the axes where it lacks a coordinate."""
+    """The position of a model's marker: at the edge of the axes where it lacks a coordinate."""
     if point["x"] is None:
         return 0.025, point["y"], axes.get_yaxis_transform()
     if point["y"] is None:
@@ -173,16 +191,15 @@ def _scaled(size: float, peak: float) -> float:
 
 
 def _draw(axes: Axes, point: dict, colour: tuple, peak: float | None) -> None:
-    """A disc, dashed where the mean is over fewer runs, or a cross where a quantity is missing."""
+    """A disc, dashed where the mean is over fewer runs, or a cross where a value is missing."""
     x, y, transform = _place(axes, point)
     if None in (point["x"], point["y"], point["bytes"]):
         style.cross(axes, x, y, transform, colour)
         return
-    size = _diameter(point, peak) ** 2
     look = {"facecolor": (colour, 0.6), "edgecolor": "0.25", "linewidth": 0.7}
     if point["lacks"]:
         look |= {"facecolor": "none", "edgecolor": colour, "linestyle": "--", "linewidth": 1.2}
-    axes.scatter([x], [y], s=size, zorder=3, **look)
+    axes.scatter([x], [y], s=_diameter(point, peak) ** 2, zorder=3, **look)
 
 
 def _limits(axes: Axes, x: list[float], y: list[float]) -> None:

@@ -14,18 +14,20 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
 from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
+from lra.core.formats import listed
+from lra.core.unique import distinct
 from lra.report.figures import style
 from lra.results.records import ScoreRow, read_table
 from lra.stats.summary import outcomes
 
 TITLE = "Average rank over the tasks"
 ALPHA = 0.05
-# Models: of two there is no Friedman's test. Tasks: over two Nemenyi's tells no two models apart.
+# Friedman's test takes three models; Nemenyi's over two tasks separates no two models.
 FEWEST = 3
 
 
 def ranks(scores: Path) -> Figure:
-    """Models by average rank, best at the left; bars join those that no test tells apart.
+    """Models by average rank, best at the left; bars join those that no test separates.
 
     Blocks are the tasks, of each the mean accuracy over seeds. Only models with every seed of every
     task take part. What is not above chance counts as chance, so that such models tie.
@@ -33,12 +35,12 @@ def ranks(scores: Path) -> Figure:
     rows = read_table(scores, ScoreRow).to_pylist()
     values, left_out, tied = blocks(rows)
     tasks = list(values)
-    models = [m for m in dict.fromkeys(row["model"] for row in rows) if m not in left_out]
+    models = [m for m in distinct(rows, "model") if m not in left_out]
     if len(models) < FEWEST or len(tasks) < FEWEST:
         return style.nothing(
             TITLE,
-            f"Too few to rank: with every task {len(models)} of the models; telling these apart "
-            f"{len(tasks)} of the tasks. A test needs {FEWEST} of both.",
+            f"Too few to rank: {len(models)} of the models have every task, and {len(tasks)} of "
+            f"the tasks show a difference between them. A test needs {FEWEST} of both.",
         )
     table = np.array([[values[task][model] for model in models] for task in tasks])
     mean = dict(zip(models, rankdata(-table, axis=1).mean(axis=0), strict=True))
@@ -48,31 +50,28 @@ def ranks(scores: Path) -> Figure:
     verdict = (
         "they differ."
         if p < ALPHA
-        else "no difference is shown, and where no bar joins two models, that is none either."
+        else "no difference is shown, and two models without a common bar show none either."
     )
     notes = [
-        f"Friedman's test of {len(models)} models over {len(tasks)} tasks ({', '.join(tasks)}): "
+        f"Friedman's test of {len(models)} models over {len(tasks)} tasks ({listed(tasks)}): "
         f"χ² = {chi2:.1f}, p = {p:.3g}: {verdict} Bars join models that Nemenyi's test does not "
-        f"tell apart (p ≥ {ALPHA:g}); CD = {width:.2f}, the least difference of two average ranks "
-        "that it does."
+        f"separate (p ≥ {ALPHA:g}); CD = {width:.2f} is the least difference of two average ranks "
+        "that it does separate."
     ]
     if left_out:
-        notes.append(f"Without every task, not ranked: {', '.join(left_out)}.")
+        notes.append(f"Without every task, not ranked: {listed(left_out)}.")
     if tied:
-        notes.append(f"No model is above chance, not counted: {', '.join(tied)}.")
+        notes.append(f"No model is above chance, not counted: {listed(tied)}.")
     notes.append(style.run_text(rows))
-    style.below(figure, [], [], None, notes)
-    style.settle(figure)
-    return figure
+    return style.finish(figure, [], [], notes)
 
 
 def blocks(rows: list[dict]) -> tuple[dict[str, dict[str, float]], list[str], list[str]]:
     """Accuracy (percent) by task and model; the models left out, and the tasks where all tie."""
     cells = outcomes(rows)
-    models, tasks = (list(dict.fromkeys(r[column] for r in rows)) for column in ("model", "task"))
-    whole = [
-        m for m in models if all((m, t) in cells and _counts(cells[m, t].verdict) for t in tasks)
-    ]
+    models, tasks = distinct(rows, "model"), distinct(rows, "task")
+    finished = {cell for cell, ours in cells.items() if ours.verdict in ("ok", "FAIL")}
+    whole = [m for m in models if all((m, t) in finished for t in tasks)]
     chance = {r["task"]: r["chance"] for r in rows if r["status"] == "ok"}
     values = {t: {m: cells[m, t].number or chance[t] for m in whole} for t in tasks if whole}
     tied = [t for t, own in values.items() if len(set(own.values())) == 1]
@@ -121,7 +120,3 @@ def _diagram(table: np.ndarray, models: list[str], mean: dict, width: float) -> 
         ha="center", va="bottom", fontsize=style.SMALL,
     )  # fmt: skip
     return figure
-
-
-def _counts(verdict: str) -> bool:
-    return verdict in ("ok", "FAIL")

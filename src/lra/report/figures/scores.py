@@ -1,4 +1,4 @@
-"""Heat map of the scores: a cell for each model and task, dark where it is the task's best."""
+"""Heat map of the accuracies by model and task, dark where a model is the best on the task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from lra.core.unique import distinct
 from lra.report.figures import style
 from lra.results.records import ScoreRow, read_table
 from lra.stats.summary import Outcome, outcomes
@@ -27,17 +28,16 @@ def scores(scores: Path) -> Figure:
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
         return style.nothing(TITLE)
-    models, tasks = (list(dict.fromkeys(r[column] for r in rows)) for column in ("model", "task"))
+    models, tasks = distinct(rows, "model"), distinct(rows, "task")
     cells = outcomes(rows)
     chance = {r["task"]: r["chance"] for r in rows}
-    best = {
-        t: max((cells[m, t].number or 0 for m in models if (m, t) in cells), default=0)
-        for t in tasks
-    }
+    best = {t: max(o.number or 0 for (_, task), o in cells.items() if task == t) for t in tasks}
+    table = [[cells.get((m, t)) for t in tasks] for m in models]
+    scales = [(chance[t], best[t]) for t in tasks]
     shares = np.array(
-        [[_share(cells.get((m, t)), chance[t], best[t]) for t in tasks] for m in models]
+        [[_share(c, *s) for c, s in zip(line, scales, strict=True)] for line in table]
     )
-    texts = [[_text(cells.get((m, t))) for t in tasks] for m in models]
+    texts = [[_text(cell) for cell in line] for line in table]
 
     colours = sns.light_palette(style.COLOURS[1], as_cmap=True)
     figure = style.blank(style.COLUMN, 0.75 + LINE * len(models))
@@ -75,16 +75,14 @@ def scores(scores: Path) -> Figure:
     if np.isnan(shares).any():
         handles.append(Patch(**HATCH))
         names.append("not every seed is ok")
-    if any((m, t) not in cells for m in models for t in tasks):
+    if len(cells) < len(models) * len(tasks):
         notes.append("–: the model was not trained on the task.")
     notes.append(style.run_text(rows))
-    style.below(figure, handles, names, None, notes)
-    style.settle(figure)
-    return figure
+    return style.finish(figure, handles, names, notes)
 
 
 def _share(cell: Outcome | None, chance: float, best: float) -> float:
-    """Of the way from chance to the best of the task; nan where not every seed is ok."""
+    """Position between chance (0) and the best of the task (1); nan where a seed is not ok."""
     if cell is None or cell.verdict not in ("ok", "FAIL"):
         return float("nan")
     if cell.verdict == "FAIL" or best <= chance:

@@ -1,8 +1,7 @@
-"""Required attention span per task: a dot for each model, beside what uniform attention gives."""
+"""Required attention span per task: a dot for each model, beside that of uniform attention."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -10,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from lra.core.formats import listed
+from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.records import SpanRow, read_table
 
 TITLE = "Required attention span"
-LINE = 0.17  # inches: height of a model's row
-UNIFORM = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}
 # Not the models' own marks, which hold one like a cross.
 DOT = {"marker": "o", "markersize": 5, "linestyle": "none"}
 MARKS = {"gradient": {}, "attention": {"markerfacecolor": "white", "markeredgewidth": 1.2}}
@@ -31,49 +30,31 @@ def span(span: Path) -> Figure:
     rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == -1]
     if not rows:
         return style.nothing(TITLE)
-    tasks, models = (list(dict.fromkeys(r[column] for r in rows)) for column in ("task", "model"))
-    columns = min(3, len(tasks))
-    lines = math.ceil(len(tasks) / columns)
-    width = style.PAGE if columns > 2 else style.COLUMN
-    figure = style.blank(width, 0.4 + lines * (0.7 + LINE * len(models)))
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    figure.suptitle(TITLE)
-    for number, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
-        below = number + columns >= len(tasks)  # nothing is under this panel
-        axes.set(title=task, xlabel="span (tokens)" if below else "")
+    tasks, models = distinct(rows, "task"), distinct(rows, "model")
+    figure, panels = style.panels_of_rows(TITLE, tasks, models, 0.7, "span (tokens)")
+    for axes, task in zip(panels, tasks, strict=True):
         _panel(axes, [r for r in rows if r["task"] == task], models)
-    for axes in panels.flat[len(tasks) :]:
-        axes.remove()
-    _explain(figure, rows)
-    style.settle(figure)
-    return figure
+    return _explained(figure, rows)
 
 
 def _panel(axes: Axes, rows: list[dict], models: list[str]) -> None:
-    axes.set_yticks(range(len(models)), models)
-    axes.set_ylim(len(models) - 0.4, -0.6)
-    axes.grid(axis="y", linewidth=0.5)
-    known = [r for r in rows if r["status"] == "ok"]
     even = sum(r["uniform"] for r in rows) / len(rows)
-    axes.axvline(even, **UNIFORM)
-    _limits(axes, [even, *(r["span"] for r in known)])
+    axes.axvline(even, **style.CHANCE)
+    _limits(axes, [even, *(r["span"] for r in rows if r["status"] == "ok")])
     looks = style.looks(models)
-    for height, model in enumerate(models):
-        own = [r for r in rows if r["model"] == model]
-        look = looks[model] | DOT
+    for (model,), own in grouped(rows, "model").items():
+        height, look = models.index(model), looks[model] | DOT
+        look |= {"markeredgecolor": look["color"], "zorder": 3}
         if not any(r["status"] == "ok" for r in own):
             style.cross(axes, 0.03, height, axes.get_yaxis_transform(), look["color"])
         for method, mark in MARKS.items():
             by = [r for r in own if r["method"] == method]
             values = [r["span"] for r in by if r["status"] == "ok"]
-            if not values:
-                continue
-            edge = {"markeredgecolor": look["color"], "zorder": 3}
             if len(values) < len(by):
-                axes.plot(values, [height] * len(values), **look | mark | edge | SEED)
-                continue
-            axes.plot([min(values), max(values)], [height] * 2, color=look["color"], lw=1)
-            axes.plot([sum(values) / len(values)], [height], **look | mark | edge)
+                axes.plot(values, [height] * len(values), **look | mark | SEED)
+            elif values:
+                axes.plot([min(values), max(values)], [height] * 2, color=look["color"], lw=1)
+                axes.plot([sum(values) / len(values)], [height], **look | mark)
 
 
 def _limits(axes: Axes, values: list[float]) -> None:
@@ -89,34 +70,30 @@ def _limits(axes: Axes, values: list[float]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def _explain(figure: Figure, rows: list[dict]) -> None:
-    """Legend of the marks, and notes on the means and on what they lack."""
+def _explained(figure: Figure, rows: list[dict]) -> Figure:
+    """Legend of the marks, and notes on the means and on missing seeds."""
     present = [method for method in MARKS if any(r["method"] == method for r in rows)]
     handles = [Line2D([], [], color="0.2", **DOT | MARKS[method]) for method in present]
-    handles.append(Line2D([], [], **UNIFORM))
+    handles.append(Line2D([], [], **style.CHANCE))
     notes = ["Mean over layers. By attention: by its weights; by gradient: by each input's effect."]
-    if len({r["seed"] for r in rows}) > 1:
+    if len(distinct(rows, "seed")) > 1:
         notes[0] += " Mark: mean over seeds; line: lowest to highest."
     notes.append(style.run_text(rows))
-    cells: dict[tuple[str, str], list[dict]] = {}
-    for r in rows:
-        cells.setdefault((r["model"], r["task"]), []).append(r)
-    lost = {cell: own for cell, own in cells.items() if any(r["status"] != "ok" for r in own)}
-    none = [cell for cell, own in lost.items() if all(r["status"] != "ok" for r in own)]
-    for words, some in (
-        ("Small marks, each a seed, and no mean, as others have no span", lost.keys() - none),
-        ("× no span", none),
-    ):
-        said = [f"{m} on {t} ({_why(own)})" for (m, t), own in lost.items() if (m, t) in some]
-        notes += [f"{words}: {'; '.join(said)}."] if said else []
+    partly, none = [], []
+    for (model, task), own in grouped(rows, "model", "task").items():
+        lost = [r for r in own if r["status"] != "ok"]
+        whys = [
+            f"{s}, seed {listed(distinct(by, 'seed'))}"
+            for (s,), by in grouped(lost, "status").items()
+        ]
+        if lost:
+            (none if len(lost) == len(own) else partly).append(
+                f"{model} on {task} ({'; '.join(whys)})"
+            )
+    if partly:
+        words = "Small marks, each a seed, and no mean, as other seeds have no span"
+        notes.append(f"{words}: {'; '.join(partly)}.")
+    if none:
+        notes.append(f"× no span: {'; '.join(none)}.")
     names = [f"by {method}" for method in present]
-    style.below(figure, handles, [*names, "uniform attention"], None, notes)
-
-
-def _why(rows: list[dict]) -> str:
-    """`oom, seed 0, 1` of the rows that are not ok."""
-    seeds: dict[str, dict[str, None]] = {}
-    for r in rows:
-        if r["status"] != "ok":
-            seeds.setdefault(r["status"], {})[str(r["seed"])] = None
-    return "; ".join(f"{status}, seed {', '.join(own)}" for status, own in seeds.items())
+    return style.finish(figure, handles, [*names, "uniform attention"], notes)

@@ -17,9 +17,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Transform
 
+from lra.core.formats import listed
+from lra.core.unique import distinct
+
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of a figure, those of a journal's column and page
 SMALL = 6.5  # points: the smallest text
-CROSS = 6.0  # points: size of the mark of what could not be had
+CROSS = 6.0  # points: size of the cross that marks a missing value
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("paper"),
@@ -39,8 +42,9 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lra",
 }
-FACTS = {"experiment": "experiment", "protocol": "protocol", "batch_size": "batch size"}
-FACTS |= {"seed": "seed", "device": "on"}
+CHANCE = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}  # also uniform attention
+RUN = {"experiment": "experiment", "protocol": "protocol", "batch_size": "batch size"}
+RUN |= {"seed": "seed", "device": "on"}
 NOTE = {"fontsize": SMALL, "color": "0.25", "linespacing": 1.3}
 NOTE_CHARACTER = 0.05  # inches, of the mean one
 # A model keeps its look from figure to figure: the paper's come first, whichever are there.
@@ -74,7 +78,7 @@ def looks(models: Sequence[str]) -> dict[str, dict]:
 
 
 def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
-    """The figure of what has no data, with the sentence that says why."""
+    """A figure without data, with the sentence that says why."""
     figure = blank(COLUMN, 1.3)
     figure.suptitle(title)
     lines = textwrap.fill(why, int(0.9 * COLUMN / NOTE_CHARACTER))
@@ -82,26 +86,37 @@ def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
     return figure
 
 
-def panels(title: str, names: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel a name, up to three beside each other, of `height` inches each."""
+def panels(
+    title: str, names: Sequence[str], height: float, x: str, y: str = "", sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of one panel a name, up to three beside each other, of `height` inches each.
+
+    x, y: labels of the axes, written at the bottom and at the left.
+    """
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure = blank(PAGE if columns > 1 else COLUMN, 0.4 + height * rows)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     figure.suptitle(title)
     for panel in axes[len(names) :]:
         panel.remove()
-    for panel, name in zip(axes, names, strict=False):
+    for number, (panel, name) in enumerate(zip(axes, names, strict=False)):
         panel.set_title(name)
+        panel.set_xlabel(x if number + columns >= len(names) else "")
+        panel.set_ylabel("" if number % columns else y)
     return figure, axes[: len(names)]
 
 
-def label(panels: Sequence[Axes], x: str, y: str = "") -> None:
-    """Name the axes of the panels at the bottom and at the left."""
-    columns = min(3, len(panels))
-    for number, panel in enumerate(panels):
-        panel.set_xlabel(x if number + columns >= len(panels) else "")
-        panel.set_ylabel("" if number % columns else y)
+def panels_of_rows(
+    title: str, names: Sequence[str], models: Sequence[str], room: float, x: str
+) -> tuple[Figure, list[Axes]]:
+    """`panels` with a row for each model, the first at the top; `room`: inches for the rest."""
+    figure, axes = panels(title, names, room + 0.17 * len(models), x, sharey=True)
+    for panel in axes:
+        panel.set_yticks(range(len(models)), models)
+        panel.set_ylim(len(models) - 0.4, -0.6)
+        panel.grid(axis="y", linewidth=0.5)
+    return figure, axes
 
 
 class CentredDisc(HandlerLine2D):
@@ -117,23 +132,23 @@ class CentredDisc(HandlerLine2D):
 
 
 def blank(width: float, height: float) -> Figure:
-    """A figure of that many inches, outside pyplot, which keeps every figure it ever made."""
+    """A figure of that many inches, outside pyplot, which would keep it in memory."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def below(
+def finish(
     figure: Figure,
     handles: Sequence[Artist],
     names: Sequence[str],
-    title: str | None,
     notes: Sequence[str],
-    handle: float = 0.0,
-) -> None:
-    """Add a legend and notes under the axes; the figure grows by their height.
+    title: str | None = None,
+    largest: float = 0.0,
+) -> Figure:
+    """Add a legend and notes under the axes, by whose height the figure grows, and fix the layout.
 
-    `handle` is the size in points of the largest handle, where it is not a piece of a line.
+    `largest` is the size in points of the largest handle, where it is not a piece of a line.
     """
     width, height = figure.get_size_inches()
     columns = int(width / NOTE_CHARACTER)
@@ -153,9 +168,9 @@ def below(
             borderaxespad=0,
             labelspacing=0.35,
             columnspacing=1.2,
-            handler_map={Line2D: CentredDisc()} if handle else None,
-            handlelength=max(3.0, 1.1 * handle / STYLE["legend.fontsize"]),
-            handleheight=max(0.7, 1.3 * handle / STYLE["legend.fontsize"]),
+            handler_map={Line2D: CentredDisc()} if largest else None,
+            handlelength=max(3.0, 1.1 * largest / STYLE["legend.fontsize"]),
+            handleheight=max(0.7, 1.3 * largest / STYLE["legend.fontsize"]),
         )
         extent = legend.get_window_extent(figure.canvas.get_renderer())
         if extent.width <= (width - 0.1) * figure.dpi:
@@ -167,12 +182,9 @@ def below(
     if legend:
         legend.set_bbox_to_anchor((0.5, note / total))
     figure.get_layout_engine().set(rect=(0, (note + legends) / total, 1, height / total))
-
-
-def settle(figure: Figure) -> None:
-    """Lay the figure out for good, so that what is placed by pixels stays in place."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine("none")  # what is placed by pixels stays in place
+    return figure
 
 
 def log_ticks(axis: Axis) -> None:
@@ -198,7 +210,7 @@ def cross(
     text: str = "",
     side: int = 1,
 ) -> None:
-    """Mark what could not be had, with a word above (`side` 1) or below it (-1)."""
+    """Mark a missing value, with a word above (`side` 1) or below it (-1)."""
     axes.plot(
         [x], [y], "x", ms=CROSS, mew=1.6, color=colour, transform=transform, clip_on=False, zorder=5
     )
@@ -217,12 +229,12 @@ def cross(
 
 
 def run_text(rows: Sequence[dict]) -> str:
-    """What a figure was made with, as far as its rows say."""
+    """The run that a figure shows: experiment, protocol, seeds and device, where rows have them."""
     parts = []
-    for column, word in FACTS.items():
-        values = list(dict.fromkeys(row[column] for row in rows if column in row))
+    for column, word in RUN.items():
+        values = distinct((row for row in rows if column in row), column)
         plural = "s" if column == "seed" and len(values) > 1 else ""
-        parts += [f"{word}{plural} {', '.join(map(str, values))}"] if values else []
+        parts += [f"{word}{plural} {listed(values)}"] if values else []
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}."
 
@@ -230,11 +242,6 @@ def run_text(rows: Sequence[dict]) -> str:
 def length_text(length: int) -> str:
     """1K for 1,024 tokens, as in the paper."""
     return f"{length // 1024}K" if length % 1024 == 0 else str(length)
-
-
-def unit(sizes: Sequence[float]) -> tuple[str, float]:
-    """The unit in which the smallest of some sizes in bytes can be read, and its bytes."""
-    return ("GB", 1e9) if sizes and min(sizes) >= 1e8 else ("MB", 1e6)
 
 
 def round_numbers(values: Sequence[float], count: int = 3) -> list[float]:

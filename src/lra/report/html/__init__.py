@@ -1,4 +1,4 @@
-"""Script, style and templates of the pages, as files; a page holds them and fetches nothing."""
+"""Script, style and template of the pages, as files. A page contains them and fetches nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,5 @@ def asset(name: str) -> str:
 
 
 def head() -> str:
-    """What a page with tables needs in its head, so that they can be sorted and searched."""
-    when_read = f"addEventListener('DOMContentLoaded', () => {{\n{asset('tables.js')}}})"
-    return f"<style>\n{asset('tables.css')}</style>\n<script>{when_read}</script>"
+    """Style and script by which the tables of a page can be sorted and searched."""
+    return f"<style>\n{asset('tables.css')}</style>\n<script>\n{asset('tables.js')}</script>"

@@ -1,62 +1,77 @@
-// Sorts and searches the tables of a page.
-// Rows are sorted within their group. A value is the first number of a cell, or its ratio where a
-// cell is 10/12 or 10/12 [3]; a cell without one (FAIL, a status, 2/3 ok, -) comes last either way.
-// A column without numbers is sorted by its words. The third press gives the file's order back.
-for (const table of document.querySelectorAll("table.gt_table")) {
-  const body = table.tBodies[0], rows = [...body.rows];
-  // the first line of each cell, read while all rows are shown: without a layout there are no lines
-  const first = cell => cell.innerText.split("\n")[0].trim();
-  const texts = new Map(rows.map(row => [row, [...row.cells].map(first)]));
-  const isHead = row => row.classList.contains("gt_group_heading_row");
+// Makes the tables of a page sortable and searchable.
+
+// The value by which a cell is sorted: its first number, or its ratio where the cell is 10/12 or
+// 10/12 [3]. NaN for a cell without one: FAIL, a status, 2/3 ok, -.
+function valueOf(text) {
+  const share = text.match(/^(\d+)\/(\d+)(\s*\[\d+\])?$/);
+  if (share) return share[1] / share[2];
+  const plain = text.replaceAll(",", "").replaceAll("\u2212", "-");
+  const found = plain.match(/^[<>~]?\s*([-+]?\d*\.?\d+)(?![\d.]*\/)/);
+  return found ? Number(found[1]) : NaN;
+}
+
+// The rows of a table by group: [{head: row or null, rows: [...]}, ...].
+function groupsOf(rows) {
   const groups = [];
   for (const row of rows) {
-    if (isHead(row) || !groups.length) groups.push({head: isHead(row) ? row : null, rows: []});
-    if (!isHead(row)) groups.at(-1).rows.push(row);
+    const isHead = row.classList.contains("gt_group_heading_row");
+    if (isHead || !groups.length) groups.push({head: isHead ? row : null, rows: []});
+    if (!isHead) groups.at(-1).rows.push(row);
   }
-  const number = text => {
-    const share = text.match(/^(\d+)\/(\d+)(\s*\[\d+\])?$/);
-    if (share) return share[1] / share[2];
-    const plain = text.replaceAll(",", "").replaceAll("\u2212", "-");
-    const found = plain.match(/^[<>~]?\s*([-+]?\d*\.?\d+)(?![\d.]*\/)/);
-    return found ? Number(found[1]) : NaN;
-  };
-  const at = (row, column) => texts.get(row)[column] ?? "";
-  const compare = (a, b, column, sign) => {
-    const [s, t] = [at(a, column), at(b, column)];
-    const [x, y] = column ? [number(s), number(t)] : [NaN, NaN];
+  return groups;
+}
+
+// Adds a button to each heading. Rows are sorted within their group; cells without a value come
+// last in either order; the third press restores the file's order.
+function makeSortable(table, body, rows, groups) {
+  // The first line of each cell, read while all rows are shown: a hidden cell has no lines.
+  const firstLine = cell => cell.innerText.split("\n")[0].trim();
+  const texts = new Map(rows.map(row => [row, [...row.cells].map(firstLine)]));
+  const textAt = (row, column) => texts.get(row)[column] ?? "";
+
+  function compare(a, b, column, sign) {
+    const [s, t] = [textAt(a, column), textAt(b, column)];
+    const [x, y] = column ? [valueOf(s), valueOf(t)] : [NaN, NaN];
     if (isNaN(x) && isNaN(y)) return sign * s.localeCompare(t);
     return isNaN(x) - isNaN(y) || sign * (x - y);
-  };
+  }
+
   const heads = [...table.querySelectorAll("tr.gt_col_headings:last-of-type th.gt_col_heading")];
   heads.forEach((head, column) => {
+    // A column without values, and the names of the rows, start in alphabetical order.
+    const isText = !column || rows.every(row => isNaN(valueOf(textAt(row, column))));
+    const orders = isText ? ["ascending", "descending"] : ["descending", "ascending"];
+
     const button = document.createElement("button");
     button.className = "sort";
     button.type = "button";
     button.title = "sort by this column";
     button.append(...head.childNodes);
     head.append(button);
-    const words = !column || rows.every(row => isNaN(number(at(row, column))));
     button.onclick = () => {
-      const [one, other] = words ? ["ascending", "descending"] : ["descending", "ascending"];
-      const now = head.getAttribute("aria-sort");
-      const next = now === one ? other : now === other ? null : one;
+      const order = orders[orders.indexOf(head.getAttribute("aria-sort")) + 1];
       heads.forEach(each => each.removeAttribute("aria-sort"));
-      if (next) head.setAttribute("aria-sort", next);
-      const sign = next === "descending" ? -1 : 1;
+      if (order) head.setAttribute("aria-sort", order);
+      const sign = order === "descending" ? -1 : 1;
       for (const group of groups) {
-        const own = [...group.rows];
-        if (next) own.sort((a, b) => compare(a, b, column, sign));
-        body.append(...(group.head ? [group.head] : []), ...own);
+        const sorted = [...group.rows];
+        if (order) sorted.sort((a, b) => compare(a, b, column, sign));
+        body.append(...(group.head ? [group.head] : []), ...sorted);
       }
     };
   });
-  const find = document.createElement("input");
-  find.type = "search";
-  find.className = "find";
-  find.placeholder = "search rows";
-  find.setAttribute("aria-label", "search the rows of this table");
-  find.oninput = () => {
-    const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+}
+
+// Adds a search field above the table. A row is shown where it, with its group's heading, has
+// every word of the field.
+function makeSearchable(table, groups) {
+  const field = document.createElement("input");
+  field.type = "search";
+  field.className = "find";
+  field.placeholder = "search rows";
+  field.setAttribute("aria-label", "search the rows of this table");
+  field.oninput = () => {
+    const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const group of groups) {
       const name = group.head ? group.head.textContent : "";
       for (const row of group.rows) {
@@ -66,5 +81,15 @@ for (const table of document.querySelectorAll("table.gt_table")) {
       if (group.head) group.head.hidden = group.rows.every(row => row.hidden);
     }
   };
-  table.before(find);
+  table.before(field);
 }
+
+addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll("table.gt_table")) {
+    const body = table.tBodies[0];
+    const rows = [...body.rows];
+    const groups = groupsOf(rows);
+    makeSortable(table, body, rows, groups);
+    makeSearchable(table, groups);
+  }
+});

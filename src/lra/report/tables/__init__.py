@@ -1,1 +1,1 @@
-"""What was measured, as tables: csv with all the numbers; md, tex and html as people read them."""
+"""One module a table; csv has every value, md, tex and html are for people."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
-from lra.core.unique import distinct
-from lra.report.tables.render import Entry, Mark, Row, Table
-from lra.report.tables.write import listed, nothing, one_value, signed
+from lra.core.formats import listed, signed
+from lra.core.unique import distinct, grouped
+from lra.report.tables.render import Entry, Mark, Table
+from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
 from lra.stats.published import (
@@ -18,65 +18,59 @@ from lra.stats.published import (
     OWN,
     WITHIN,
     Replication,
-    figure,
     replication,
 )
-from lra.stats.summary import Outcome, above_chance, outcome, summary
+from lra.stats.summary import Outcome, Summary, above_chance, outcome, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
 
 
 def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
-    """Of scores.parquet; a task on a variant of its data set compares with nothing published.
+    """The accuracies of scores.parquet, by task and model, and their averages over the tasks.
 
-    A mean counts only where every seed is ok and it is above chance, tested with the test examples
-    of one seed (see stats.outcome): ranks and differences use no other. An average is over tasks,
-    seed by seed, whatever is at chance. Raises LRAError where the scores mix experiments, protocols
-    or test sets.
+    A task on a variant of its data set compares with nothing published. A mean counts only where
+    every seed is ok and it is above chance (see stats.summary.outcome); ranks and differences use
+    no other. An average is over tasks, seed by seed, at chance or not. Raises LRAError where the
+    scores mix experiments, protocols or test sets.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
-        return nothing(), []
-    for column in ("experiment", "protocol"):
-        one_value(scores, rows, column)
-    for task in distinct(rows, "task"):
-        # A cell that could not be had may not know its test set.
-        ok = [r for r in rows if r["task"] == task and r["status"] == "ok"]
-        for column in ("n_test", "chance") if ok else ():
-            one_value(scores, ok, column)
-    paper = published.scores(reference)
-    lines = _lines(rows, paper, published.own_variants(rows))
+        return NOTHING
+    one_value(scores, rows, "experiment", "protocol")
+    # The record of a cell that failed may lack its test set.
+    for own in grouped((r for r in rows if r["status"] == "ok"), "task").values():
+        one_value(scores, own, "n_test", "chance")
+    lines = _lines(rows, published.scores(reference), published.own_variants(rows))
     notes = _notes(lines, rows)
-    if any(line["published"] is not None for line in lines):
-        known = [_published_as(line["task"]) for line in lines if line["published"] is not None]
-        notes += published.remarks(reference, distinct(rows, "model"), known)
+    compared = [_published_as(line["task"]) for line in lines if line["published"] is not None]
+    if compared:
+        notes += published.remarks(reference, distinct(rows, "model"), compared)
     whose = published.WHOSE.get(reference.name, reference.name)
-    return _sheet(lines, rows, whose, notes), lines
+    return _table(lines, rows, whose, notes), lines
 
 
 def rank(values: dict[str, float | None]) -> dict[str, Mark]:
-    """Best and second of several models, as far as two decimals tell; ties share a rank."""
+    """Best and second of several models, by values of two decimals; ties share a rank."""
     shown = {name: round(value, 2) for name, value in values.items() if value is not None}
     places = sorted(set(shown.values()), reverse=True) if len(values) > 1 else []
     marks = dict(zip(places, ("best", "second"), strict=False))
     return {name: marks.get(shown.get(name), "") for name in values}
 
 
-def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: Collection[str]) -> list[dict]:
+def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> list[dict]:
     """One a task and model, and of several tasks one a model for their average."""
-    models, tasks = distinct(rows, "model"), distinct(rows, "task")
-    lines = []
-    for task in tasks:
-        own = {m: [r for r in rows if (r["task"], r["model"]) == (task, m)] for m in models}
-        own = {model: seeds for model, seeds in own.items() if seeds}
+    tasks, lines = distinct(rows, "task"), []
+    for (task,), of_task in grouped(rows, "task").items():
+        own = {model: seeds for (model,), seeds in grouped(of_task, "model").items()}
         found = {model: outcome(seeds) for model, seeds in own.items()}
         facts = {m: seeds[0] | {"n_stuck": sum(map(_stuck, seeds))} for m, seeds in own.items()}
         lines += _column(task, found, facts, paper, task in own_tasks)
     if len(tasks) > 1:
         over = averaged(tasks)
-        found = {m: _average([r for r in rows if r["model"] == m], over) for m in models}
-        lost = dict.fromkeys(("n_test", "chance", "validation", "params", "n_stuck"))
-        facts = {r["model"]: r | lost for r in rows}
+        own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
+        found = {model: _average(cells, over) for model, cells in own.items()}
+        no_task = dict.fromkeys(("n_test", "chance", "validation", "params", "n_stuck"))
+        facts = {model: cells[0] | no_task for model, cells in own.items()}
         theirs = paper if set(over) == AVERAGED else {}
         lines += _column(AVERAGE, found, facts, theirs, any(task in own_tasks for task in over))
     return lines
@@ -108,24 +102,21 @@ def _column(
     marks = rank({model: ours.number for model, ours in found.items()})
     lines = []
     for model, ours in found.items():
-        own, mean = facts[model], ours.accuracy
-        theirs = figure(paper.get(model, {}), _published_as(task))
-        met = replication(
+        own, mean = facts[model], ours.accuracy or Summary(None, None, 0, None, None)
+        theirs = published.figure(paper.get(model, {}), _published_as(task))
+        verdict = replication(
             ours, theirs, own["n_test"], own["chance"], own["protocol"], own_task=own_task
         )
         comparable = own["protocol"] != "quick" and not own_task
-        line = {"experiment": own["experiment"], "protocol": own["protocol"]}
+        numbers = comparable and ours.number is not None and isinstance(theirs, float)
+        line = {key: own[key] for key in ("experiment", "protocol")}
         line |= {"task": task, "model": model, "verdict": ours.verdict}
-        line |= dict.fromkeys(("mean", "std", "low", "high"))
-        line |= {"n_ok": 0, "n_stuck": None, "n_seeds": ours.seeds}
-        if mean:
-            line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
-            line |= {"n_ok": mean.n, "n_stuck": own["n_stuck"]}
-        line |= {"n_test": own["n_test"], "chance": own["chance"], "rank": marks[model]}
-        line |= {"validation": own["validation"], "params": own["params"]}
-        line |= {"published": theirs}
-        line |= {"difference": _minus(ours.number, theirs) if comparable else None}
-        line |= {"replication": met.verdict, "replication_why": met.why}
+        line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
+        line |= {"n_ok": mean.n, "n_stuck": own["n_stuck"] if mean.n else None}
+        line |= {"n_seeds": ours.seeds, "n_test": own["n_test"], "chance": own["chance"]}
+        line |= {"rank": marks[model], "validation": own["validation"], "params": own["params"]}
+        line |= {"published": theirs, "difference": ours.number - theirs if numbers else None}
+        line |= {"replication": verdict.verdict, "replication_why": verdict.why}
         lines.append(line)
     return lines
 
@@ -140,30 +131,35 @@ def _stuck(row: dict) -> bool:
     return row["status"] == "ok" and not above_chance(*facts)
 
 
-def _sheet(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) -> Table:
-    at = {(line["model"], line["task"]): line for line in lines}
-    models, columns = distinct(rows, "model"), distinct(lines, "task")
-    several = len({line["n_seeds"] for line in lines}) > 1
-    table = [Row(m, [_entry(at.get((m, column)), several) for column in columns]) for m in models]
-
+def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) -> Table:
+    models, seeds = distinct(rows, "model"), distinct(rows, "seed")
+    columns = distinct(lines, "task")
+    several = len(distinct(lines, "n_seeds")) > 1
+    table = models_by("task", lines, models, lambda line: _entry(line, several))
     protocol = rows[0]["protocol"]
-    sure = {r["task"]: r for r in rows} | {r["task"]: r for r in rows if r["status"] == "ok"}
-    facts = [f"{t} {r['chance']:.1f} %, n = {r['n_test']:,}" for t, r in sure.items()]
+    over = (
+        f"mean ± standard deviation over seeds {listed(seeds)}, and in brackets the 95 % interval "
+        "of the mean (Student's t, cut at 0 and 100 %)"
+        if len(seeds) > 1
+        else f"seed {seeds[0]} only, hence no standard deviation and no interval"
+    )
+    known = {r["task"]: r for r in rows} | {r["task"]: r for r in rows if r["status"] == "ok"}
+    tests = [f"{t} {r['chance']:.1f} %, n = {r['n_test']:,}" for t, r in known.items()]
     caption = (
         f"Experiment {rows[0]['experiment']}, protocol {protocol}; test accuracy in percent, "
-        f"{_seed_words(rows)}. Chance (the majority class) and test examples: {'; '.join(facts)}."
+        f"{over}. Chance (the majority class) and test examples: {'; '.join(tests)}."
     )
     if AVERAGE in columns:
         caption += f" Average: over {listed(averaged(distinct(rows, 'task')))}, seed by seed."
     if any(line["published"] is not None for line in lines):
         caption += f" Last line: {whose}"
         caption += (
-            ", not comparable: the figures here are of small models on small data."
+            ", not comparable: this experiment trains small models on small data."
             if protocol == "quick"
             else ", and in parentheses ours minus that."
         )
     elif protocol == "quick":
-        caption += " Small models on small data: not comparable with the paper's figures."
+        caption += " Small models on small data: not comparable with the paper's values."
     caption += " Best in bold, second underlined." if len(models) > 1 else ""
     return Table(caption, columns, table, notes)
 
@@ -173,50 +169,51 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
     if any(line["verdict"] == "FAIL" for line in lines):
         notes.append("FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
     notes += _against_published(lines)
-    for task in distinct(rows, "task"):
-        own = [line for line in lines if line["task"] == task]
-        stuck = [f"{x['model']} {x['n_stuck']}/{x['n_ok']}" for x in own if x["n_stuck"]]
+    for (task,), own in grouped(rows, "task").items():
+        of_task = [line for line in lines if line["task"] == task]
+        stuck = [f"{x['model']} {x['n_stuck']}/{x['n_ok']}" for x in of_task if x["n_stuck"]]
         if stuck:
-            notes.append(f"{task}: seeds that stayed at chance, of those ok: {', '.join(stuck)}.")
-        of_task = [row for row in rows if row["task"] == task]
-        if any(row["validation"] == "test set" for row in of_task):
+            notes.append(f"{task}: seeds that stayed at chance, of those ok: {listed(stuck)}.")
+        if any(row["validation"] == "test set" for row in own):
             notes.append(f"{task}: validated on the test set itself, as the official code does.")
-        sizes = {row["model"]: row["params"] for row in of_task}
+        sizes = {row["model"]: row["params"] for row in own}
         if off_size := _off_size(sizes):
             notes.append(
                 f"{task}: parameters more than 10 % from the transformer's "
-                f"{sizes['transformer']:,}, which LRA's rules do not allow: {', '.join(off_size)}."
+                f"{sizes['transformer']:,}, which LRA's rules do not allow: {listed(off_size)}."
             )
-    averages = [line for line in lines if line["task"] == AVERAGE]
+    averages = {x["model"]: x["verdict"] for x in lines if x["task"] == AVERAGE}
     over = averaged(distinct(rows, "task"))
-    failed: dict[str, list[str]] = {x["model"]: [] for x in averages if x["verdict"] == "ok"}
-    for x in lines:
-        if x["verdict"] == "FAIL" and x["model"] in failed and x["task"] in over:
-            failed[x["model"]].append(x["task"])
-    cells = [f"{model} ({listed(tasks)})" for model, tasks in failed.items() if tasks]
+    failed = (x for x in lines if x["verdict"] == "FAIL" and x["task"] in over)
+    failed = {model: distinct(own, "task") for (model,), own in grouped(failed, "model").items()}
+    cells = [
+        f"{model} ({listed(failed[model])})"
+        for model, verdict in averages.items()
+        if verdict == "ok" and model in failed
+    ]
     if cells:
         notes.append(f"average: FAIL counts with the accuracy measured: {listed(cells)}.")
-    if any(line["verdict"] == "incomplete" for line in averages):
+    if "incomplete" in averages.values():
         notes.append("No average (-) where a seed of one of its tasks is missing or not ok.")
     return notes
 
 
 def _against_published(lines: list[dict]) -> list[str]:
     notes = []
-    met = [line for line in lines if line["replication"] not in (None, "not comparable")]
-    if met:
-        by = Counter(x["replication"] for x in met) + Counter(x["replication_why"] for x in met)
-        wide = [x["high"] - x["low"] for x in met if x["replication_why"] == WITHIN]
+    compared = [line for line in lines if line["replication"] not in (None, "not comparable")]
+    if compared:
+        by = Counter(x[key] for x in compared for key in ("replication", "replication_why"))
+        wide = [x["high"] - x["low"] for x in compared if x["replication_why"] == WITHIN]
         notes.append(
-            f"Reproduced, of {len(met)} published figures: ≈ {NEAR} of our mean ({by[NEAR]}) or "
-            f"{CHANCE} ({by[CHANCE]}); ∼ only {WITHIN} ({by[WITHIN]}"
+            f"Reproduced, of {len(compared)} published values: ≈ {NEAR} of our mean ({by[NEAR]}) "
+            f"or {CHANCE} ({by[CHANCE]}); ∼ only {WITHIN} ({by[WITHIN]}"
             + (f", up to {max(wide):.1f} points wide" if wide else "")
             + f"). Not: ↑ ours is above ({by['above']}), ↓ below ({by['below']})."
         )
-    lost = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
-    lost = [x for x in lost if x["verdict"] != "incomplete"]
-    own = distinct((x for x in lost if x["replication_why"] == OWN), "task")
-    whys = {f"{x['model']} on {x['task']}": x["replication_why"] for x in lost}
+    odd = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
+    odd = [x for x in odd if x["verdict"] != "incomplete"]
+    own = distinct((x for x in odd if x["replication_why"] == OWN), "task")
+    whys = {f"{x['model']} on {x['task']}": x["replication_why"] for x in odd}
     cells = [f"{listed(own)} ({OWN})"] if own else []
     cells += [f"{cell} ({why})" for cell, why in whys.items() if why != OWN]
     if cells:
@@ -226,46 +223,23 @@ def _against_published(lines: list[dict]) -> list[str]:
 
 def _off_size(sizes: dict[str, int]) -> list[str]:
     """`linear (+12 %)` of those that break LRA's rule: within 10 % of the Transformer's size."""
-    if "transformer" not in sizes:
-        return []
-    base = sizes["transformer"]
-    shares = {model: 100 * (size - base) / base for model, size in sizes.items()}
+    base = sizes.get("transformer")
+    shares = {model: 100 * (size - base) / base for model, size in sizes.items()} if base else {}
     return [f"{model} ({share:+.0f} %)" for model, share in shares.items() if abs(share) > 10]
 
 
-def _entry(line: dict | None, say_seeds: bool) -> Entry:
-    if line is None:
-        return Entry("-")
-    text, under = "-" if line["verdict"] == "incomplete" else line["verdict"], []
+def _entry(line: dict, say_seeds: bool) -> Entry:
+    text, below = "-" if line["verdict"] == "incomplete" else line["verdict"], []
     if text == "ok":
         text = f"{line['mean']:.2f}"
         text += f" ± {line['std']:.2f}" if line["std"] is not None else ""
         text += f" (n = {line['n_seeds']})" if say_seeds else ""
-        # An accuracy ends at 0 and 100 %; the csv has the interval as it comes.
-        ends = line["low"] is not None and (max(line["low"], 0), min(line["high"], 100))
-        under += ["[{:.1f}, {:.1f}]".format(*ends)] if ends else []
-    theirs = _published_text(line["published"], line["difference"])
+        if line["low"] is not None:
+            # An accuracy ends at 0 and 100 %; the csv has the interval as it comes.
+            below.append(f"[{max(line['low'], 0):.1f}, {min(line['high'], 100):.1f}]")
+    theirs, gap = line["published"], line["difference"]
     sign = Replication(line["replication"], line["replication_why"]).sign
-    under.append(f"{theirs} {sign}".strip())
-    return Entry(text, "\n".join(filter(None, under)), line["rank"])
-
-
-def _published_text(theirs: float | str | None, difference: float | None) -> str:
-    if theirs is None:
-        return ""
-    text = theirs if isinstance(theirs, str) else f"{theirs:.2f}"
-    return text + ("" if difference is None else f" ({signed(difference)})")
-
-
-def _minus(ours: float | None, theirs: float | str | None) -> float | None:
-    return None if ours is None or not isinstance(theirs, float) else ours - theirs
-
-
-def _seed_words(rows: list[dict]) -> str:
-    seeds = distinct(rows, "seed")
-    if len(seeds) == 1:
-        return f"seed {seeds[0]} only, hence no standard deviation and no interval"
-    return (
-        f"mean ± standard deviation over seeds {listed(seeds)}, and in brackets the 95 % interval "
-        "of the mean (Student's t, cut at 0 and 100 %)"
-    )
+    parts = [f"{theirs:.2f}" if isinstance(theirs, float) else theirs]
+    parts += ["" if gap is None else f"({signed(gap)})", sign]
+    below.append(" ".join(filter(None, parts)))
+    return Entry(text, "\n".join(filter(None, below)), line["rank"])

@@ -1,4 +1,4 @@
-"""A table as people read it, and its forms: Markdown, LaTeX (booktabs) and HTML (great-tables)."""
+"""A table as people read it, as Markdown, LaTeX (booktabs) and HTML (great-tables)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIGNS = {
 }
 LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}"}
 LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-LETTERS = set(map(chr, range(0xC0, 0x100))) - set("×÷ÐðÞþ")  # LaTeX has é as it is
+LETTERS = set(map(chr, range(0xC0, 0x100))) - set("×÷ÐðÞþ")  # LaTeX takes é as it is
 HTML = {"": "{}", "best": "<strong>{}</strong>", "second": "<u>{}</u>"}
 VIEW = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 MARKDOWN = {"": "{}", "best": "**{}**", "second": "<u>{}</u>"}
@@ -74,7 +74,7 @@ class Table:
 
 
 def markdown(table: Table, item: Item) -> str:
-    """For GitHub and Pandoc: pipe table, smaller lines after a `<br>`."""
+    """A pipe table for GitHub and Pandoc, with smaller lines after a `<br>`."""
     lines = []
     for group, rows in table.grouped:
         if group:
@@ -105,15 +105,13 @@ def latex(table: Table, item: Item) -> str:
         for row in rows:
             entries = [TEX[e.mark].format(_tex(e.text)) for e in row.entries]
             lines.append(" & ".join([_tex(row.name), *entries]) + r" \\")
-            under = list(zip_longest(*(e.under.split("\n") for e in row.entries), fillvalue=""))
-            for place, texts in enumerate(under if any(map(any, under)) else ()):
+            for texts in zip_longest(*(e.under.splitlines() for e in row.entries), fillvalue=""):
                 small = [rf"{{\scriptsize {_tex(text)}}}" if text else "" for text in texts]
-                space = "[2pt]" if place == len(under) - 1 else ""
-                lines.append(" & ".join(["", *small]) + rf" \\{space}")
-    headings = [["", *c.split("\n")][-2:] for c in [table.stub, *table.columns]]
-    head = "\n".join(
-        " & ".join(map(_tex, line)) + r" \\" for line in zip(*headings, strict=True) if any(line)
-    )
+                lines.append(" & ".join(["", *small]) + r" \\")
+            if any(e.under for e in row.entries):
+                lines[-1] += "[2pt]"
+    headings = zip(*(["", *c.split("\n")][-2:] for c in [table.stub, *table.columns]), strict=True)
+    head = "\n".join(" & ".join(map(_tex, line)) + r" \\" for line in headings if any(line))
     notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in table.notes)
     body = "\n".join(lines)
     return rf"""% \usepackage{{booktabs,graphicx}}
@@ -140,18 +138,13 @@ def page(table: Table, item: Item) -> str:
     # Columns by number, so that two of the same name do no harm.
     columns = [f"c{i}" for i in range(len(table.columns))]
     headings = [raw(html.escape(c).strip().replace("\n", "<br>")) for c in table.columns]
-    frame = pd.DataFrame(
-        [[row.group, row.name, *map(_html_entry, row.entries)] for row in table.rows],
-        columns=["group", "model", *columns],
-    )
-    shown = GT(
-        frame if any(row.group for row in table.rows) else frame.drop(columns="group"),
-        id=item.name,
-        rowname_col="model",
-        groupname_col="group" if any(row.group for row in table.rows) else None,
-    )
+    rows = [[row.group, row.name, *map(_html_entry, row.entries)] for row in table.rows]
+    frame = pd.DataFrame(rows, columns=["group", "model", *columns])
+    group = "group" if any(frame["group"]) else None
+    frame = frame if group else frame.drop(columns="group")
     shown = (
-        shown.tab_header(item.title, raw(_wrapped(table.caption)))
+        GT(frame, id=item.name, rowname_col="model", groupname_col=group)
+        .tab_header(item.title, raw(_wrapped(table.caption)))
         .tab_stubhead(table.stub)
         .fmt(str, columns=columns)  # as they are: the entries are HTML
         .cols_align("right", columns=columns)
@@ -173,23 +166,18 @@ def page(table: Table, item: Item) -> str:
 
 def _markdown_entry(entry: Entry) -> str:
     text = MARKDOWN[entry.mark].format(_pipes(entry.text))
-    return text + "".join(f"<br><sub>{_pipes(line)}</sub>" for line in _lines(entry.under))
+    return text + "".join(f"<br><sub>{_pipes(line)}</sub>" for line in entry.under.splitlines())
 
 
 def _html_entry(entry: Entry) -> str:
     text = HTML[entry.mark].format(html.escape(entry.text))
-    small = "font-size: 80%; color: #595959"
-    lines = _lines(entry.under)
-    under = "".join(f'<br><span style="{small}">{html.escape(line)}</span>' for line in lines)
+    small = '<br><span style="font-size: 80%; color: #595959">{}</span>'
+    under = "".join(small.format(html.escape(line)) for line in entry.under.splitlines())
     return f'<span style="white-space: nowrap">{text}{under}</span>'
 
 
-def _lines(under: str) -> list[str]:
-    return under.split("\n") if under else []
-
-
 def _wrapped(text: str) -> str:
-    """As wide as the screen, and in sight, where the table is wider."""
+    """Text that wraps at the screen's width and stays in sight where the table is wider."""
     return f'<span class="wrap">{html.escape(text)}</span>'
 
 
@@ -200,7 +188,5 @@ def _pipes(text: str) -> str:
 def _tex(text: str) -> str:
     for character in text:
         if not (character.isascii() or character in LATEX or character in LETTERS):
-            raise ValueError(
-                f"{character!r} in {text!r}: no form in LaTeX; add one to render.SIGNS"
-            )
+            raise ValueError(f"{character!r} in {text!r}: no form in LaTeX; add it to render.SIGNS")
     return "".join(LATEX.get(character, character) for character in text)

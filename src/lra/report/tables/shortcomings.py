@@ -1,16 +1,19 @@
-"""What each family of mechanisms falls short of, as measured here, by family.
+"""The shortcomings of each family of mechanisms, as measured here.
 
 The complaints are those of Tay et al. 2020, Efficient Transformers: A Survey (arXiv:2009.06732), in
-our words; beside them what bears on all: causal versions, quality, gain and growth with length.
+our words. Beside them stand causal versions, accuracy, and speed and memory by length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from lra.attention import info
+from lra.core.formats import signed, times
+from lra.core.unique import distinct, grouped, unique
 from lra.report.tables.render import Entry, Row, Table
-from lra.report.tables.write import nothing, one_value, signed, times
+from lra.report.tables.write import NOTHING, one_value
 from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
 from lra.stats.published import MATERIALISED
 from lra.stats.summary import Outcome, fitted_exponent, outcomes
@@ -27,51 +30,47 @@ COMPLAINTS = {
     "kernel": "only near to softmax;\nsequential where causal",
     "recurrence": "no gradient reaches\nearlier segments",
 }
+Curves = dict[str, dict[int, float]]  # by model and length
 
 
 def shortcomings(scores: Path, speed: Path, memory: Path) -> tuple[Table, list[dict]]:
     """One row a family of the experiment's models.
 
-    Differences and factors are to the model
-    `transformer`, factors at the shortest and longest length that it and every profiled model of
-    the family have; without it, or without a profile, they are `-`. Raises LRAError where the
-    tables mix experiments.
+    Differences and factors are to the model `transformer`, factors at the shortest and longest
+    length that it and every profiled model of the family have; without it, or without a profile,
+    they are `-`. Raises LRAError where the tables mix experiments.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
-        return nothing(), []
+        return NOTHING
     speeds = read_table(speed, SpeedRow).to_pylist()
     memories = read_table(memory, MemoryRow).to_pylist()
     one_value(scores, rows + speeds + memories, "experiment")
-    mechanisms = {row["model"]: row["mechanism"] for row in rows}
-    families: dict[str, list[str]] = {}
-    for model in mechanisms:
-        families.setdefault(info(mechanisms[model]).family, []).append(model)
-    base = MATERIALISED if any(r["model"] == MATERIALISED for r in speeds) else "transformer"
-    fast = _figures(speeds, "train_steps_per_s")
-    large = _figures(memories, "peak_bytes")
+    infos = {row["model"]: info(row["mechanism"]) for row in rows}
+    base = MATERIALISED if MATERIALISED in distinct(speeds, "model") else "transformer"
+    fast, large = _curves(speeds, "train_steps_per_s"), _curves(memories, "peak_bytes")
     cells, lines = outcomes(rows), []
-    for family, models in families.items():
+    for family in unique(each.family for each in infos.values()):
+        models = [model for model, each in infos.items() if each.family == family]
         line = {"experiment": rows[0]["experiment"], "family": family}
         line |= {"complaint": COMPLAINTS.get(family, "-").replace("\n", " "), "over": base}
         line |= {"models": " ".join(models)}
-        line |= {"causal": " ".join(m for m in models if info(mechanisms[m]).causal)}
+        line |= {"causal": " ".join(m for m in models if infos[m].causal)}
         line |= _scored(cells, models)
         line |= _profiled(fast, large, models, base)
         profiled = [r for r in speeds + memories if r["model"] in models]
         line |= {"points_not_ok": sum(r["status"] != "ok" for r in profiled)}
         lines.append(line)
-    return _sheet(lines, len({r["length"] for r in speeds})), lines
+    return _table(lines, len(distinct(speeds, "length"))), lines
 
 
-def _figures(rows: list[dict], column: str) -> dict[str, dict[int, float]]:
-    """By model and length, where there is a figure."""
-    found: dict[str, dict[int, float]] = {}
-    for row in rows:
-        own = found.setdefault(row["model"], {})
-        if row["status"] == "ok" and row[column]:
-            own[row["length"]] = row[column]
-    return found
+def _curves(rows: list[dict], column: str) -> Curves:
+    """The values measured."""
+    measured = [row for row in rows if row["status"] == "ok" and row[column]]
+    return {
+        model: {row["length"]: row[column] for row in own}
+        for (model,), own in grouped(measured, "model").items()
+    }
 
 
 def _scored(cells: dict[tuple[str, str], Outcome], models: list[str]) -> dict:
@@ -95,30 +94,29 @@ def _finished(cell: Outcome) -> bool:
     return cell.verdict in ("ok", "FAIL")
 
 
-def _profiled(fast: dict, large: dict, models: list[str], base: str) -> dict:
+def _profiled(fast: Curves, large: Curves, models: list[str], base: str) -> dict:
     """Lowest and highest over the family's models, of factors and of fitted exponents."""
-    measured = [m for m in models if fast.get(m) and large.get(m)]
-    tables = [table.get(m, {}) for table in (fast, large) for m in [base, *measured]]
-    lengths = sorted(set.intersection(*map(set, tables))) if measured else []
+    measured = [m for m in models if m in fast and m in large]
+    curves = [each.get(m, {}) for each in (fast, large) for m in [base, *measured]]
+    lengths = sorted(set.intersection(*map(set, curves))) if measured else []
     ends = {"shortest": lengths[:1], "longest": lengths[-1:]}
     line = {end: length[0] if length else None for end, length in ends.items()}
     for end, length in ends.items():
-        for name, table in (("speed", fast), ("memory", large)):
-            own = [table[m][n] / table[base][n] for n in length for m in measured]
-            line |= _range(f"{end}_{name}", own)
-    for name, table, sign in (("time", fast, -1), ("memory", large, 1)):
-        curves = [table[m] for m in models if len(table.get(m, ())) >= 3]
-        fitted = [sign * fitted_exponent(list(c), list(c.values())) for c in curves]
-        line |= _range(f"{name}_exponent", fitted)
+        for name, each in (("speed", fast), ("memory", large)):
+            factors = [each[m][n] / each[base][n] for n in length for m in measured]
+            line |= _range(f"{end}_{name}", factors)
+    for name, each, sign in (("time", fast, -1), ("memory", large, 1)):
+        fits = [each[m] for m in models if len(each.get(m, ())) >= 3]
+        exponents = [sign * fitted_exponent(list(c), list(c.values())) for c in fits]
+        line |= _range(f"{name}_exponent", exponents)
     return line
 
 
 def _range(name: str, values: list[float]) -> dict[str, float | None]:
-    ends = (min(values), max(values)) if values else (None, None)
-    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+    return {f"{name}_low": min(values, default=None), f"{name}_high": max(values, default=None)}
 
 
-def _sheet(lines: list[dict], profiled: int) -> Table:
+def _table(lines: list[dict], profiled: int) -> Table:
     """`profiled`: at how many lengths."""
     base = lines[0]["over"]
     ends = {
@@ -146,14 +144,14 @@ def _sheet(lines: list[dict], profiled: int) -> Table:
     if any(line["time_exponent_low"] is not None for line in lines):
         notes.append(
             "exponent: of length, in seconds a step and in bytes of tensors, by least squares over "
-            "all lengths; 1 is linear, 2 quadratic. Short sequences pull it down."
+            "all lengths; 1 is linear, 2 quadratic. Short sequences make it smaller."
         )
     if profiled < 3:
         notes.append(f"No exponents: {profiled} lengths were profiled, and a fit takes three.")
     notes += [
         "causal: how many of the family's models have a version that sees no later token.",
         "FAIL, not ok: cells (model, task) at chance, or not finished for some seed; in brackets "
-        "profile points that could not be had.",
+        "the profile points that failed.",
     ]
     if any(line["n_fail"] for line in lines):
         notes.append("accuracy counts what is at chance (FAIL) as measured.")
@@ -170,30 +168,29 @@ def _sheet(lines: list[dict], profiled: int) -> Table:
 
 
 def _entries(line: dict, ends: dict[str, int | None]) -> list[Entry]:
-    """`ends`: the lengths that need not be said."""
+    """`ends`: the lengths in the caption, which a cell need not repeat."""
     models, causal = line["models"].split(), line["causal"].split()
-    entries = [_stacked(models), _stacked(COMPLAINTS.get(line["family"], "-").split("\n"))]
-    entries.append(Entry(f"{len(causal)}/{len(models)}"))
+    complaint = COMPLAINTS.get(line["family"], "-").split("\n")
+    entries = [Entry(first, "\n".join(rest)) for first, *rest in (models, complaint)]
     gap, n, cells = (line[key] for key in ("difference", "n_compared", "n_cells"))
     some = f" ({n}/{cells})" if n < cells else ""
+    entries.append(Entry(f"{len(causal)}/{len(models)}"))
     entries.append(Entry("-" if gap is None else signed(gap) + some))
     for end, what in (("shortest", "speed"), ("longest", "speed"), ("longest", "memory")):
         other = line[end] not in (None, ends[end])
         text = _between(line, f"{end}_{what}", times)
         entries.append(Entry(text, f"at {line[end]:,}" if other else ""))
-    fitted = ("time_exponent", "memory_exponent")
-    entries += [Entry(_between(line, key, "{:.2f}".format)) for key in fitted]
+    exponents = ("time_exponent", "memory_exponent")
+    entries += [Entry(_between(line, key, "{:.2f}".format)) for key in exponents]
     lost = f" [{line['points_not_ok']}]" if line["points_not_ok"] else ""
-    entries.append(Entry(f"{line['n_fail']}/{cells}"))
-    entries.append(Entry(f"{line['n_not_ok']}/{cells}{lost}"))
-    return entries
+    return [
+        *entries,
+        Entry(f"{line['n_fail']}/{cells}"),
+        Entry(f"{line['n_not_ok']}/{cells}{lost}"),
+    ]
 
 
-def _stacked(texts: list[str]) -> Entry:
-    return Entry(texts[0], "\n".join(texts[1:]))
-
-
-def _between(line: dict, key: str, text) -> str:
+def _between(line: dict, key: str, text: Callable[[float], str]) -> str:
     low, high = line[f"{key}_low"], line[f"{key}_high"]
     if low is None:
         return "-"

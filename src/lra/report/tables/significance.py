@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lra.core.errors import LRAError
-from lra.core.unique import distinct
+from lra.core.formats import p_value, signed
+from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
-from lra.report.tables.write import nothing, one_value, signed
+from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import PredictionRow, ScoreRow, read_table
 from lra.stats import paired
 from lra.stats.summary import outcome
@@ -25,21 +26,22 @@ def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
     Raises LRAError where two cells of a task were not scored on the same examples.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
-    models = distinct(rows, "model")
     if not rows:
-        return nothing(), []
+        return NOTHING
     one_value(scores, rows, "experiment")
+    models = distinct(rows, "model")
     base = "transformer" if "transformer" in models else models[0]
     lines = []
-    for task in distinct(rows, "task"):
-        own = {m: [r for r in rows if (r["task"], r["model"]) == (task, m)] for m in models}
-        lines += _lines(cells, task, {m: seeds for m, seeds in own.items() if seeds}, base)
+    for (task,), own in grouped(rows, "task").items():
+        lines += _lines(
+            cells, task, {m: seeds for (m,), seeds in grouped(own, "model").items()}, base
+        )
     for test in ("examples", "seeds"):
         tested = [line for line in lines if line[f"p_{test}"] is not None]
         corrected = paired.holm([line[f"p_{test}"] for line in tested])
         for line, p in zip(tested, corrected, strict=True):
             line[f"holm_{test}"] = p
-    return _sheet(lines, rows, base), lines
+    return _table(lines, models, base), lines
 
 
 def right(folder: Path, task: str, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +65,8 @@ def right(folder: Path, task: str, rows: list[dict]) -> tuple[np.ndarray, np.nda
 
 def _lines(folder: Path, task: str, own: dict[str, list[dict]], base: str) -> list[dict]:
     lines = []
-    known = {m: right(folder, task, seeds) for m, seeds in own.items() if _complete(seeds)}
+    whole = [m for m, seeds in own.items() if all(row["status"] == "ok" for row in seeds)]
+    known = {model: right(folder, task, own[model]) for model in whole}
     for model, seeds in own.items():
         line = {"experiment": seeds[0]["experiment"], "task": task, "model": model, "over": base}
         line |= {"verdict": outcome(seeds).verdict, "n_seeds": len(seeds)}
@@ -93,65 +96,52 @@ def _against(ours: tuple, theirs: tuple, names: str) -> dict[str, float]:
     return difference | {"p_examples": found.p}
 
 
-def _complete(seeds: list[dict]) -> bool:
-    return all(row["status"] == "ok" for row in seeds)
-
-
-def _sheet(lines: list[dict], rows: list[dict], base: str) -> Table:
-    tasks, at = distinct(rows, "task"), {(x["model"], x["task"]): x for x in lines}
-    others = [model for model in distinct(rows, "model") if model != base]
+def _table(lines: list[dict], models: list[str], base: str) -> Table:
     table = [
-        Row(model, [_entry(at.get((model, task)), base) for task in tasks], group)
-        for group, models in (("accuracy in percent", [base]), (f"points above {base}", others))
-        for model in models
+        Row(
+            row.name,
+            row.entries,
+            "accuracy in percent" if row.name == base else f"points above {base}",
+        )
+        for row in models_by("task", lines, sorted(models, key=lambda m: m != base), _entry)
     ]
-    several = any(line["p_seeds"] is not None for line in lines)
+    counts = {
+        test: sum(line[f"p_{test}"] is not None for line in lines) for test in ("examples", "seeds")
+    }
     caption = (
-        f"Experiment {rows[0]['experiment']}. Accuracy of {base}, and percentage points of each "
+        f"Experiment {lines[0]['experiment']}. Accuracy of {base}, and percentage points of each "
         "other model above it. In brackets: 95 % interval over test examples, for these trained "
         "models (exact for one seed, else bootstrap). "
-        f"p: {'over test examples; over seeds' if several else 'over test examples'}, uncorrected."
+        f"p: over test examples{'; over seeds' if counts['seeds'] else ''}, uncorrected."
     )
     notes = [
         f"† differs over test examples, p < {ALPHA} after Holm's correction for "
-        f"{_count(lines, 'examples')} comparisons: the exact test that swaps the two at each "
-        "example (McNemar's for one seed), an example counted once with its mean over seeds."
+        f"{counts['examples']} comparisons: the exact test that swaps the two at each "
+        "example (McNemar's for one seed). An example counts once, with its mean over seeds."
     ]
-    if several:
+    if counts["seeds"]:
         notes.append(
             f"‡ differs over seeds, p < {ALPHA} after Holm's correction for "
-            f"{_count(lines, 'seeds')} comparisons: paired t test. Few seeds can hardly tell."
+            f"{counts['seeds']} comparisons: paired t test. With few seeds it rarely finds a "
+            "difference."
         )
     else:
-        notes.append("One seed: whether another training would differ, it cannot tell.")
+        notes.append("One seed: it does not show whether another training would differ.")
     if any(line["accuracy"] is None for line in lines):
         notes.append("- where not every seed of both models is ok.")
-    return Table(caption, tasks, table, notes)
+    return Table(caption, distinct(lines, "task"), table, notes)
 
 
-def _count(lines: list[dict], test: str) -> int:
-    return sum(line[f"p_{test}"] is not None for line in lines)
-
-
-def _entry(line: dict | None, base: str) -> Entry:
-    if line is None or line["accuracy"] is None:
-        return Entry("-" if line is None else line["verdict"])
-    if line["model"] == base:
-        return Entry(
-            f"{line['accuracy']:.2f}", f"[{line['test_low']:.1f}, {line['test_high']:.1f}]"
-        )
+def _entry(line: dict) -> Entry:
+    if line["accuracy"] is None:
+        return Entry(line["verdict"])
+    if line["model"] == line["over"]:
+        ends = f"[{line['test_low']:.1f}, {line['test_high']:.1f}]"
+        return Entry(f"{line['accuracy']:.2f}", ends)
     if line["difference"] is None:
         return Entry("-")
     marks = {"†": line["holm_examples"], "‡": line["holm_seeds"]}
     found = "".join(mark for mark, p in marks.items() if p is not None and p < ALPHA)
-    ps = [p_text(line[f"p_{test}"]) for test in ("examples", "seeds")]
-    interval = f"[{signed(line['low'], 1)}, {signed(line['high'], 1)}]"
-    under = f"{interval}\np {'; '.join(p for p in ps if p != '-')}"
-    return Entry(f"{signed(line['difference'])} {found}".strip(), under)
-
-
-def p_text(p: float | None) -> str:
-    """To two digits; a p below 0.001 is only said to be that."""
-    if p is None:
-        return "-"
-    return "< 0.001" if p < 0.001 else f"{p:#.2g}" if p < 0.995 else "1.0"
+    ps = [p_value(line[key]) for key in ("p_examples", "p_seeds") if line[key] is not None]
+    below = f"[{signed(line['low'], 1)}, {signed(line['high'], 1)}]\np {'; '.join(ps)}"
+    return Entry(f"{signed(line['difference'])} {found}".strip(), below)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lra.core.unique import distinct
+from lra.core.formats import listed, number
+from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
-from lra.report.tables.write import listed, nothing, number, one_value, status
+from lra.report.tables.write import NOTHING, one_value, status
 from lra.results.records import SpanRow, read_table
 from lra.stats.summary import summary
 
@@ -14,22 +15,16 @@ MEAN = -1  # the layer that stands for all
 
 
 def span(span: Path) -> tuple[Table, list[dict]]:
-    """Write the spans of span.parquet: mean over layers and over seeds, in tokens.
+    """The spans of span.parquet in tokens: means over layers and over seeds.
 
     A mean counts only where every seed is ok. Raises LRAError where experiments are mixed.
     """
     rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == MEAN]
     if not rows:
-        return nothing(), []
+        return NOTHING
     one_value(span, rows, "experiment")
-    lines = []
-    for task in distinct(rows, "task"):
-        for model in distinct(rows, "model"):
-            for method in distinct(rows, "method"):
-                key = (task, model, method)
-                own = [r for r in rows if (r["task"], r["model"], r["method"]) == key]
-                lines += [_line(own)] if own else []
-    return _sheet(lines, rows), lines
+    lines = [_line(own) for own in grouped(rows, "task", "model", "method").values()]
+    return _table(lines, rows), lines
 
 
 def _line(rows: list[dict]) -> dict:
@@ -37,7 +32,7 @@ def _line(rows: list[dict]) -> dict:
     line = {key: rows[0][key] for key in ("experiment", "task", "model", "method")}
     line |= {"status": status(rows)}
     line |= dict.fromkeys(("span", "std", "low", "high", "relative"))
-    if ok and len(ok) == len(rows):
+    if len(ok) == len(rows):
         spans = summary([r["span"] for r in ok])
         line |= {"span": spans.mean, "std": spans.std, "low": spans.low, "high": spans.high}
         shares = [r["relative"] for r in ok]
@@ -46,24 +41,20 @@ def _line(rows: list[dict]) -> dict:
     return line | {"samples": rows[0]["samples"], "n_ok": len(ok), "n_seeds": len(rows)}
 
 
-def _sheet(lines: list[dict], rows: list[dict]) -> Table:
-    tasks, models = distinct(rows, "task"), distinct(rows, "model")
-    methods = sorted(distinct(rows, "method"), reverse=True)
+def _table(lines: list[dict], rows: list[dict]) -> Table:
+    tasks, seeds = distinct(rows, "task"), distinct(rows, "seed")
+    uniform = {x["task"]: x["uniform"] for x in reversed(lines)}
     at = {(x["method"], x["model"], x["task"]): x for x in lines}
     table = []
-    for method in methods:
-        even = [next((x["uniform"] for x in lines if x["task"] == t), None) for t in tasks]
-        table.append(Row("uniform attention", [Entry(number(x)) for x in even], f"by {method}"))
-        for model in models:
+    for method in sorted(distinct(rows, "method"), reverse=True):
+        even = [Entry(number(uniform[task])) for task in tasks]
+        table.append(Row("uniform attention", even, f"by {method}"))
+        for model in distinct(rows, "model"):
             own = [at.get((method, model, task)) for task in tasks]
             if any(own):
                 table.append(Row(model, [_entry(x) for x in own], f"by {method}"))
-    seeds = distinct(rows, "seed")
-    over = (
-        f"seed {seeds[0]}"
-        if len(seeds) == 1
-        else f"mean ± standard deviation over seeds {listed(seeds)}"
-    )
+    over = f"mean ± standard deviation over seeds {listed(seeds)}"
+    over = over if len(seeds) > 1 else f"seed {seeds[0]}"
     caption = (
         f"Experiment {lines[0]['experiment']}. Tokens between a query and what it reads, mean over "
         f"layers and {listed(distinct(rows, 'samples'))} validation examples, {over}; below, in "

@@ -1,18 +1,21 @@
-"""The four files of a table, and what every table says in the same words."""
+"""Writes the four files of a table; what several tables share."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lra.core.errors import LRAError
 from lra.core.files import write_beside
+from lra.core.formats import listed
 from lra.core.unique import distinct
 from lra.report.item import Item
 from lra.report.tables import render
-from lra.report.tables.render import Table
+from lra.report.tables.render import Entry, Row, Table
+
+NOTHING = (Table("Nothing was measured.", [], [], []), [])  # what a table without rows returns
 
 
 def write(item: Item, root: Path, stem: Path, reference: Path) -> None:
@@ -21,54 +24,40 @@ def write(item: Item, root: Path, stem: Path, reference: Path) -> None:
     reference: csv of published accuracies.
     """
     table, lines = item.make(root, reference)
-    numbers = io.StringIO()
-    writer = csv.DictWriter(numbers, list(lines[0]) if lines else [], lineterminator="\n")
+    values = io.StringIO()
+    writer = csv.DictWriter(values, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    forms = {
-        "csv": numbers.getvalue(),
+    texts = {
+        "csv": values.getvalue(),
         "md": render.markdown(table, item),
         "tex": render.latex(table, item),
         "html": render.page(table, item),
     }
-    for suffix, text in forms.items():
+    for suffix, text in texts.items():
         write_beside(stem.with_name(f"{stem.name}.{suffix}"), text.encode())
 
 
-def nothing() -> Table:
-    """The table of an experiment that has nothing for it."""
-    return Table("Nothing was measured.", [], [], [])
-
-
-def one_value(path: Path, rows: list[dict], column: str) -> None:
+def one_value(path: Path, rows: list[dict], *columns: str) -> None:
     """Raises LRAError naming the file and the column where rows do not belong together."""
-    values = distinct(rows, column)
-    if len(values) != 1:
-        raise LRAError(f"{path}: more than one {column} in one table: {listed(values)}")
+    for column in columns:
+        values = distinct(rows, column)
+        if len(values) > 1:
+            raise LRAError(f"{path}: more than one {column} in one table: {listed(values)}")
+
+
+def models_by(
+    column: str, lines: list[dict], models: Iterable[str], entry: Callable[[dict], Entry]
+) -> list[Row]:
+    """One row a model, with an entry for each value of `column` in `lines`; `-` without a line."""
+    at = {(line["model"], line[column]): line for line in lines}
+    columns = distinct(lines, column)
+    return [
+        Row(m, [entry(at[m, c]) if (m, c) in at else Entry("-") for c in columns]) for m in models
+    ]
 
 
 def status(rows: list[dict]) -> str:
     """The status that all seeds have, or e.g. 2/3 ok."""
     found = [row["status"] for row in rows]
     return found[0] if len(set(found)) == 1 else f"{found.count('ok')}/{len(found)} ok"
-
-
-def listed(values: Iterable) -> str:
-    return ", ".join(map(str, values))
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """With a sign, and a minus as long as the plus; what rounds to nothing has none."""
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-def number(value: float | None, unit: float = 1.0) -> str:
-    """With three digits at least, `-` where there is none."""
-    if value is None:
-        return "-"
-    return f"{value / unit:,.0f}" if value / unit >= 100 else f"{value / unit:#.3g}"
-
-
-def times(factor: float | None) -> str:
-    return "" if factor is None else f"{factor:.{1 if factor >= 1 else 2}f}×"

@@ -9,18 +9,16 @@ import subprocess
 
 import numpy as np
 import pytest
-from fabricated import MODELS, REFERENCE, experiment, predictions
+from fabricated import MODELS, REFERENCE, experiment, predictions, table
 
+from lra.report import registry
+from lra.report.item import Item
 from lra.report.tables import render
-from lra.report.tables.accuracy import accuracy
-from lra.report.tables.efficiency import costs, efficiency
-from lra.report.tables.render import Entry, Row, Sheet
-from lra.report.tables.shortcomings import shortcomings
-from lra.report.tables.significance import significance
-from lra.report.tables.span import span
-from lra.report.tables.training import training
+from lra.report.tables.render import Entry, Row, Table
+from lra.results.records import ScoreRow, read_table, write_rows
 from tiny import ROOT
 
+NAMES = [item.name for item in registry.TABLES]
 BAD = {("text", "local", 1): "diverged", ("local", 4096): "oom"}
 BAD |= {("image", "linear", seed): "oom" for seed in (0, 1, 2)}
 
@@ -30,21 +28,22 @@ def written(tmp_path_factory):
     """Every table, of an experiment with all that notes are about."""
     root = tmp_path_factory.mktemp("tables")
     experiment(root, bad=BAD, joules=2e5)
-    scores, profile = root / "scores.parquet", (root / "speed.parquet", root / "memory.parquet")
-    accuracy(scores, REFERENCE / "scores.csv", root / "accuracy", ["retrieval"])
-    efficiency(*profile, REFERENCE / "efficiency.csv", root / "efficiency")
-    costs(*profile, REFERENCE / "efficiency.csv", root / "costs")
-    training(scores, root / "training")
-    span(root / "span.parquet", root / "span")
-    shortcomings(root, {m: m.partition("-")[0] for m in MODELS}, root / "shortcomings")
+    rows = read_table(root / "scores.parquet", ScoreRow).to_pylist()
+    for row in rows:
+        row["mechanism"] = row["model"].partition("-")[0]
+        row["dataset"] = "retrieval-own" if row["task"] == "retrieval" else row["dataset"]
+    write_rows(root / "scores.parquet", rows, ScoreRow)
+    for name in sorted(set(NAMES) - {"significance"}):
+        table(name, root)
     random = np.random.default_rng(1)
     answers = {m: [random.random(300) < 0.7 for _ in range(2)] for m in MODELS[:3]}
     predictions(root, answers, random.integers(0, 2, 300))
-    significance(scores, root / "significance")
+    table("significance", root)
     return root
 
 
-NAMES = ["accuracy", "significance", "efficiency", "costs", "training", "span", "shortcomings"]
+def titled(title: str) -> Item:
+    return Item("t", title, "tables.t", ())
 
 
 def of_markdown(text: str) -> list[list[str]]:
@@ -112,38 +111,42 @@ def test_what_is_shown_are_the_numbers_of_the_csv(written):
 
 
 def test_names_with_signs_survive_every_form():
-    page = Sheet("t", "A & B", "50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
-    assert "a\\|b<br>c" in render.markdown(page)
-    assert r"m\_1 & $<$1$>$ \\" in render.latex(page) and r"A \& B" in render.latex(page)
-    assert render.latex(page).startswith("% \\usepackage{booktabs,graphicx}\n")
-    text = render.page(page)
+    item = titled("A & B")
+    page = Table("50 % < x_1", ["a|b\nc"], [Row("m_1", [Entry("<1>", "2 ± 1")])], [])
+    latex = render.latex(page, item)
+    assert "a\\|b<br>c" in render.markdown(page, item)
+    assert r"m\_1 & $<$1$>$ \\" in latex and r"A \& B" in latex
+    assert latex.startswith("% \\usepackage{booktabs,graphicx}\n")
+    text = render.page(page, item)
     assert "&lt;1&gt;" in text and "A &amp; B" in text and "a|b<br>c" in text
 
 
 def test_latex_has_a_form_for_every_sign_or_names_it():
-    page = Sheet("t", "x^2 ~ Nyströmformer", "≥ → é", ["c"], [], [])
-    assert r"x\textasciicircum{}2 \textasciitilde{} Nyströmformer" in render.latex(page)
-    assert r"$\geq$ $\rightarrow$ é" in render.latex(page)
+    latex = render.latex(Table("≥ → é", ["c"], [], []), titled("x^2 ~ Nyströmformer"))
+    assert r"x\textasciicircum{}2 \textasciitilde{} Nyströmformer" in latex
+    assert r"$\geq$ $\rightarrow$ é" in latex
     with pytest.raises(ValueError, match=r"'⊕' in 'a ⊕ b': no form in LaTeX"):
-        render.latex(Sheet("t", "a ⊕ b", "", [], [], []))
+        render.latex(Table("", [], [], []), titled("a ⊕ b"))
 
 
 def test_every_text_that_a_table_may_show_has_a_form_in_latex():
     texts = [line["note"] for line in csv.DictReader((REFERENCE / "remarks.csv").open())]
-    others = [ROOT / f"src/lra/{name}.py" for name in ("published", "replication")]
-    for path in [*ROOT.glob("src/lra/tables/*.py"), *others]:
+    report = ROOT / "src/lra/report"
+    others = [report / "registry.py", ROOT / "src/lra/stats/published.py"]
+    for path in [*set(report.glob("tables/*.py")) - {report / "tables/render.py"}, *others]:
         nodes = ast.walk(ast.parse(path.read_text()))
         texts += [
             n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)
         ]
     assert len(texts) > 300
-    render.latex(Sheet("t", "", "", [], [], texts))
+    render.latex(Table("", [], [], texts), titled(""))
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="there is no pdflatex")
 def test_latex_compiles_every_table(written, tmp_path):
     letters = "".join(sorted(render.LETTERS)) + "".join(render.LATEX)
-    every = render.latex(Sheet("letters", "Letters", "", ["c"], [Row("m", [Entry(letters)])], []))
+    page = Table("", ["c"], [Row("m", [Entry(letters)])], [])
+    every = render.latex(page, titled("Letters"))
     tables = "\n".join([every, *((written / f"{name}.tex").read_text() for name in NAMES)])
     head = "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
     (tmp_path / "all.tex").write_text(f"{head}{tables}\n\\end{{document}}\n")

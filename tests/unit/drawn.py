@@ -1,0 +1,20 @@
+"""Figures of the registry, made from what lies in a folder."""
+
+from pathlib import Path
+
+import matplotlib
+from fabricated import PAPER
+from matplotlib.figure import Figure
+
+from lra.report import registry
+from lra.report.figures import draw, style
+
+
+def figure(name: str, root: Path) -> Figure:
+    with matplotlib.rc_context(style.STYLE):
+        return registry.figure(name).make(root, PAPER)
+
+
+def files(name: str, root: Path, out: Path | None = None) -> None:
+    """Write a figure's files to `out`, or to `root`."""
+    draw.draw(registry.figure(name), root, (out or root) / name, PAPER)
