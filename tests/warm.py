@@ -52,7 +52,7 @@ def python() -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
         [sys.executable, "-P", __file__, f"{folder}/socket", f"{folder}/python"], env=environment,
-        start_new_session=True, stdout=subprocess.PIPE, text=True,
+        start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     atexit.register(server.wait)
     atexit.register(server.terminate)
@@ -61,7 +61,7 @@ def python() -> str:
 
 
 def serve(path: str) -> None:
-    """Fork a process for each client, until terminated."""
+    """Fork a process for each client, until stdin ends: with the process that started this one."""
     for name in IMPORTED:
         importlib.import_module(name)
     gc.collect()
@@ -70,7 +70,7 @@ def serve(path: str) -> None:
         server.bind(path)
         server.listen()
         print("ready", flush=True)
-        while True:
+        while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
             client, _ = server.accept()
             if fork() == 0:
                 server.close()
