@@ -25,8 +25,8 @@ from attention_peers import ENTRIES
 from torch import Tensor, nn
 
 from lra import attention
-from lra.hardware.device import choose_device, synchronise
 from lra.evaluation.profile import high_water_mark
+from lra.hardware.device import choose_device, synchronise
 
 DIM, HEADS, BATCH = 512, 8, 2
 ROUNDS = 5

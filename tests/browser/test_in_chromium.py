@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 import chromium
 from chromium import FETCHED, press, rows, shoot
-from lra.report.figures import draw
-from lra.report import page
-from lra.report.tables import render
 from lra.cli.__main__ import app
+from lra.report import page
+from lra.report.figures import draw
+from lra.report.tables import render
 from tiny import ROOT
 
 pytestmark = chromium.wanted

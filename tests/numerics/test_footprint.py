@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from lra import attention
-from lra.evaluation import profile
 from lra.config.cell import Encoder, ProfilePoint
+from lra.evaluation import profile
 from lra.planning.estimate import Load
 from lra.planning.footprint import footprint
 

@@ -79,8 +79,8 @@ def test_scores_do_not_depend_on_padding(name, pooling):
         pytest.skip(f"{name}: its docstring says why padding may matter")
     config = Encoder(**{**ENCODER, "attention": name, "layers": 2, "pooling": pooling})
     model = Classifier(config).double().eval()
-    tokens = torch.randint(1, 17, (3, 40))
-    padded = torch.cat([tokens, torch.zeros(3, 24, dtype=torch.long)], dim=1)
+    tokens = torch.randint(1, 17, (3, 1, 40))
+    padded = torch.cat([tokens, torch.zeros(3, 1, 24, dtype=torch.long)], dim=2)
     assert_close(model(padded, padded > 0), model(tokens, tokens > 0))
 
 
@@ -88,10 +88,10 @@ def test_two_towers_share_one_encoder():
     torch.manual_seed(0)
     config = Encoder(**{**ENCODER, "towers": 2, "classes": 2, "interaction": "NLI"})
     model = Classifier(config).eval()
-    one, two = torch.randint(1, 17, (2, 3, 40))
-    a, b = model.encode(one, None), model.encode(two, None)
+    tokens = torch.randint(1, 17, (3, 2, 40))
+    a, b = model.encode(tokens[:, 0], None), model.encode(tokens[:, 1], None)
     features = torch.cat([a, b, a * b, a - b], dim=-1)
-    assert_close(model((one, two)), model.head(features))
+    assert_close(model(tokens), model.head(features))
 
 
 def test_layerwise_linformer_has_one_projection_and_survives_its_file(tmp_path):
@@ -104,7 +104,7 @@ def test_layerwise_linformer_has_one_projection_and_survives_its_file(tmp_path):
     save_file({k: v.clone() for k, v in model.state_dict().items()}, tmp_path / "c.safetensors")
     again = Classifier(config).eval()
     again.load_state_dict(load_file(tmp_path / "c.safetensors"))
-    tokens = torch.randint(1, 17, (2, 40))
+    tokens = torch.randint(1, 17, (2, 1, 40))
     assert_close(again(tokens), model(tokens), rtol=0, atol=0)
 
 
@@ -112,7 +112,7 @@ def test_a_mechanisms_own_loss_joins_the_tasks_in_training_only():
     options = {"segment": 8, "rate": 4}
     config = Encoder(**{**ENCODER, "attention": "compressive", "layers": 2, "options": options})
     model = Classifier(config)
-    tokens = torch.randint(1, 17, (2, 40))
+    tokens = torch.randint(1, 17, (2, 1, 40))
     model(tokens)
     assert len(model.auxiliary) == 2
     own = sum(block.attention.auxiliary for block in model.blocks)
@@ -128,7 +128,7 @@ def test_reversible_layers_give_the_plain_sums_gradients():
     options = {"bucket_size": 8, "hashes": 2, "reversible": True}
     config = Encoder(**{**ENCODER, "attention": "reformer", "layers": 3, "options": options})
     model = Classifier(config).double()
-    tokens = torch.randint(1, 17, (2, 40))
+    tokens = torch.randint(1, 17, (2, 1, 40))
 
     def grads(scores):
         return torch.autograd.grad(scores.square().sum(), list(model.parameters()))
@@ -136,7 +136,7 @@ def test_reversible_layers_give_the_plain_sums_gradients():
     torch.manual_seed(1)
     reverse = model(tokens)
     torch.manual_seed(1)
-    one = two = model.dropout(model.embedding(tokens) + model.positions[:40])
+    one = two = model.dropout(model.embedding(tokens[:, 0]) + model.positions[:40])
     for block in model.blocks:
         one = one + block.residual_attention(two, None)
         two = two + block.residual_mlp(one)
@@ -162,7 +162,7 @@ def test_sinusoids_are_the_official_ones():
 def test_bfloat16_autocast_is_close_to_float32(name):
     torch.manual_seed(0)
     model = Classifier(Encoder(**{**ENCODER, "attention": name})).eval()
-    tokens = torch.randint(1, 17, (4, 50))
+    tokens = torch.randint(1, 17, (4, 1, 50))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = model(tokens).float()
     assert half.isfinite().all()
@@ -180,5 +180,6 @@ def test_a_document_is_encoded_once_for_all_its_pairs(name, pooling):
     documents[:, 30:] *= torch.tensor([0, 1, 1, 0, 1])[:, None]  # of two lengths
     once = model.encode(documents, documents > 0)
     one, two = torch.triu_indices(5, 5)
-    pairs = documents[one], documents[two]
-    assert_close(model(pairs, tuple(t > 0 for t in pairs)), model.compare(once[one], once[two]))
+    pairs = torch.stack([documents[one], documents[two]], dim=1)
+    encoded = torch.stack([once[one], once[two]], dim=1)
+    assert_close(model(pairs, pairs > 0), model.classify(encoded))

@@ -13,13 +13,13 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from lra import attention
-from lra.evaluation import attention_span
-from lra.config.cell import to_yaml
 from lra.cli.__main__ import app
-from lra.data.split import Info, write_split
+from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
+from lra.data.split import Info, write_split
+from lra.evaluation import attention_span
 from lra.models.classifier import Classifier
-from lra.results.records import SpanRecord, TrainRecord, read_record, write_record
+from lra.results.records import SpanRecord, TrainRecord, named, read_record, write_record
 from oracles import layer, tokens
 from tiny import make_cell
 
@@ -248,7 +248,7 @@ def save(cell, folder: Path) -> Path:
 def record(folder: Path, status: str = "ok") -> None:
     trained = {"status": status, "reason": None if status == "ok" else "a reason", "params": 1,
                "steps": 1, "chosen_step": 1, "train_seconds": 1.0, "val_accuracy": None}  # fmt: skip
-    write_record(folder / "train.json", TrainRecord(**trained, **PROVENANCE))
+    write_record(folder / "train.json", TrainRecord(**trained, **named(make_cell()), **PROVENANCE))
 
 
 def measure(folder: Path, data: Path, *arguments: str) -> SpanRecord:
@@ -338,7 +338,7 @@ def test_too_little_memory_is_a_status(tiny_listops, tmp_path, monkeypatch):
     def too_large(*arguments):
         torch.empty(2**60)
 
-    monkeypatch.setattr(span, "by_gradient", too_large)
+    monkeypatch.setattr(attention_span, "by_gradient", too_large)
     result = measure(save(make_cell(), tmp_path), tiny_listops, "--samples", "20")
     assert [m.status for m in result.measures] == ["ok", "ok", "oom"]
     assert result.measures[-1].span is None and "memory" in result.reason
@@ -351,8 +351,8 @@ def test_attention_weights_are_asked_for_where_there_are_none(tiny_listops, tmp_
 
 
 def test_the_examples_are_the_same_in_every_cell_and_all_where_there_are_fewer(tiny_listops):
-    from lra.training.batches import Batches
     from lra.data.split import read_split
+    from lra.training.batches import Batches
 
     split = read_split(tiny_listops / "val.arrow")
     few, other = (

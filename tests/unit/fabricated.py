@@ -1,10 +1,13 @@
 """Plausible results of an experiment that was never run."""
 
+import csv
 import math
 from pathlib import Path
 
 import numpy as np
 
+from lra.report import registry
+from lra.report.tables.write import write
 from lra.results.records import (
     HistoryRow,
     MemoryRow,
@@ -26,6 +29,7 @@ QUADRATIC = {"transformer", "synthesizer", "transformer-materialised"}
 
 def score_row(task="text", model="linear", seed=0, **changes) -> dict:
     row = {"experiment": "demo", "protocol": "official", "task": task, "model": model, "seed": seed}
+    row |= {"mechanism": model, "dataset": task}
     row |= {"status": "ok", "accuracy": 60.0, "val_accuracy": 61.0, "loss": 0.7, "n_test": 2000}
     row |= {"chance": TASKS.get(task, 50.0), "params": 100_000, "steps": 500, "train_seconds": 60.0}
     row |= {
@@ -146,3 +150,11 @@ def answers(folder: Path) -> None:
         pairs = [{"label": i % 2, "prediction": (i + wrong) % 2} for i, wrong in enumerate(~right)]
         cell = folder / "cells" / row["task"] / row["model"] / f"seed{row['seed']}"
         write_rows(cell / "predictions.parquet", pairs, PredictionRow)
+
+
+def table(name: str, root: Path) -> tuple[list[dict], str]:
+    """Write a table of the experiment in `root`: the lines of its csv, and its Markdown."""
+    stem = root / name
+    write(registry.table(name), root, stem, REFERENCE / "scores.csv")
+    with stem.with_suffix(".csv").open() as file:
+        return list(csv.DictReader(file)), stem.with_suffix(".md").read_text()

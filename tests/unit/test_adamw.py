@@ -65,7 +65,7 @@ def test_a_training_imports_no_compiler():
     code = """
 import sys, torch
 from lra.training.optimizer import AdamW
-import lra.train
+import lra.training.loop
 p = torch.nn.Parameter(torch.ones(3)); p.grad = torch.ones(3)
 AdamW([p]).step(0.1)
 assert "torch._dynamo" not in sys.modules

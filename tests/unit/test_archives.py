@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra.data.archives import members
 from lra.core.errors import LRAError
+from lra.data.archives import members
 
 FILES = {
     f"aclImdb/train/{label}/{i}_7.txt": random.Random(i).randbytes(3000) + b"A fine film.\n" * 40

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.training.batches import Batches, training_order
-from lra.data.split import Info, Sequences, Split, read_split, table_of, write_split
 from lra.core.errors import LRAError
+from lra.data.split import Info, Sequences, Split, read_split, table_of, write_split
+from lra.training.batches import Batches, training_order
 from tiny import make_cell
 
 CPU = torch.device("cpu")
@@ -29,16 +29,16 @@ def split_of(lengths, pads=True, dtype=np.uint8, towers=1):
 def test_a_batch_is_padded_to_its_longest_member_rounded_up(dtype):
     split = split_of([3, 20, 7, 40], dtype=dtype)
     batch = Batches(split, make_cell(), CPU).at(np.array([0, 2, 1]))
-    assert batch.tokens.shape == (3, 32)  # longest 20, rounded up to pad_to 16
-    assert batch.mask.sum(1).tolist() == [3, 7, 20]
-    assert batch.tokens[0, :3].tolist() == split.towers[0].values[:3].tolist()
-    assert batch.tokens[1, :7].tolist() == split.towers[0].values[23:30].tolist()
+    assert batch.tokens.shape == (3, 1, 32)  # longest 20, rounded up to pad_to 16
+    assert batch.mask.sum(2).tolist() == [[3], [7], [20]]
+    assert batch.tokens[0, 0, :3].tolist() == split.towers[0].values[:3].tolist()
+    assert batch.tokens[1, 0, :7].tolist() == split.towers[0].values[23:30].tolist()
     assert batch.tokens[~batch.mask].eq(0).all()
 
 
 def test_longer_examples_lose_their_tail():
     batch = Batches(split_of([100, 5]), make_cell(), CPU).at(np.array([0, 1]))
-    assert batch.tokens.shape == (2, 64)
+    assert batch.tokens.shape == (2, 1, 64)
     assert batch.mask[0].all()
 
 
@@ -50,7 +50,7 @@ def test_images_are_not_masked():
 def test_two_towers_make_pairs():
     cell = make_cell(encoder={"towers": 2})
     batch = Batches(split_of([5, 9], towers=2), cell, CPU).at(np.array([0, 1]))
-    assert [t.shape for t in batch.tokens] == [(2, 16), (2, 16)]
+    assert batch.tokens.shape == batch.mask.shape == (2, 2, 16)
 
 
 def test_a_data_set_that_does_not_fit_the_cell_is_named():

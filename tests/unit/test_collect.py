@@ -5,8 +5,8 @@ import json
 import pytest
 from fabricated import memory_row, score_row, span_row, speed_row
 
-from lra.results import collect
 from lra.core.errors import LRAError
+from lra.results.collect import collect
 from lra.results.records import (
     CurveRow,
     HistoryRow,
@@ -29,7 +29,13 @@ PROVENANCE |= {"git_commit": None}
 POINT = {"threads": 1, "precision": "float32", "params": 9, "reason": None} | PROVENANCE
 
 
+def named(task="text", model="linear", seed=0):
+    own = {"experiment": "demo", "protocol": "quick", "task": task, "model": model, "seed": seed}
+    return own | {"mechanism": "linear", "dataset": "text-small"}
+
+
 def write_cell(root, task="text", model="linear", seed=0, train=None, score=None):
+    own = named(task, model, seed)
     folder = root / "cells" / task / model / f"seed{seed}"
     trained = {"status": "ok", "reason": None, "params": 9, "steps": 5, "chosen_step": 5}
     trained |= {"train_seconds": 1.0, "val_accuracy": 61.0} | PROVENANCE | (train or {})
@@ -40,8 +46,8 @@ def write_cell(root, task="text", model="linear", seed=0, train=None, score=None
         | {"fingerprint": "another"}
         | (score or {})
     )
-    write_record(folder / "train.json", TrainRecord(**trained))
-    write_record(folder / "score.json", ScoreRecord(**scored))
+    write_record(folder / "train.json", TrainRecord(**own | trained))
+    write_record(folder / "score.json", ScoreRecord(**own | scored))
     curve = {"step": 5, "split": "val", "loss": 0.7, "accuracy": 61.0}
     write_rows(
         folder / "history.parquet", [curve | {"learning_rate": 1e-3, "seconds": 1.0}], CurveRow
@@ -51,14 +57,14 @@ def write_cell(root, task="text", model="linear", seed=0, train=None, score=None
 
 def write_point(root, kind, model="linear", length=64, **changes):
     row, record = (speed_row, SpeedRecord) if kind == "speed" else (memory_row, MemoryRecord)
-    fields = {k: v for k, v in row(model, length, **changes).items() if k != "experiment"}
+    fields = row(model, length, **changes) | {"mechanism": "linear"}
     path = root / "profile" / kind / model / f"{length}.json"
     write_record(path, record(**(POINT | fields)))
     return path
 
 
 def collect_scores(root, seeds=(0,), tasks=("text",)):
-    collect.scores(root, tasks, ["linear"], seeds, "demo", "quick", root / "scores.parquet")
+    collect("scores", root, root / "scores.parquet", tasks, ["linear"], seeds, [])
     return read_table(root / "scores.parquet", ScoreRow).to_pylist()
 
 
@@ -92,6 +98,18 @@ def test_a_missing_score_is_an_error_that_names_the_file(tmp_path):
     assert not (tmp_path / "scores.parquet").exists()
 
 
+def test_a_row_names_its_mechanism_and_data_set(tmp_path):
+    write_cell(tmp_path)
+    (row,) = collect_scores(tmp_path)
+    assert (row["mechanism"], row["dataset"]) == ("linear", "text-small")
+
+
+def test_a_record_of_another_cell_is_an_error_that_names_the_file(tmp_path):
+    write_cell(tmp_path, seed=1).rename(tmp_path / "cells/text/linear/seed0")
+    with pytest.raises(LRAError, match=r"seed0/train\.json: is of text/linear/seed1; delete it"):
+        collect_scores(tmp_path)
+
+
 def test_ok_without_an_accuracy_is_an_error(tmp_path):
     write_cell(tmp_path, score={"accuracy": None})
     with pytest.raises(LRAError, match=r"score\.json: accuracy is None though status is ok"):
@@ -105,10 +123,14 @@ def test_a_broken_record_is_an_error_that_names_file_and_key(tmp_path):
         collect_scores(tmp_path)
 
 
+def collect_history(root, seeds):
+    collect("history", root, root / "history.parquet", ["text"], ["linear"], seeds, [])
+
+
 def test_history_has_its_cells_name(tmp_path):
     for seed in (0, 1):
         write_cell(tmp_path, seed=seed)
-    collect.history(tmp_path, ["text"], ["linear"], [1, 0], tmp_path / "history.parquet")
+    collect_history(tmp_path, [1, 0])
     rows = read_table(tmp_path / "history.parquet", HistoryRow).to_pylist()
     assert [(r["task"], r["model"], r["seed"], r["step"]) for r in rows] == [
         ("text", "linear", 1, 5),
@@ -119,11 +141,11 @@ def test_history_has_its_cells_name(tmp_path):
 def test_a_broken_history_is_an_error_that_names_the_file(tmp_path):
     (write_cell(tmp_path) / "history.parquet").write_bytes(b"nonsense")
     with pytest.raises(LRAError, match=r"seed0/history\.parquet"):
-        collect.history(tmp_path, ["text"], ["linear"], [0], tmp_path / "history.parquet")
+        collect_history(tmp_path, [0])
 
 
 def test_no_cells_make_an_empty_history(tmp_path):
-    collect.history(tmp_path, [], [], [], tmp_path / "history.parquet")
+    collect("history", tmp_path, tmp_path / "history.parquet", [], [], [], [])
     assert read_table(tmp_path / "history.parquet", HistoryRow).num_rows == 0
 
 
@@ -133,12 +155,12 @@ def test_profile_points_become_rows(tmp_path):
         write_point(tmp_path, kind, **(known if kind == "speed" else {}))
         write_point(tmp_path, kind, length=128, status="timeout")
     out = tmp_path / "out.parquet"
-    collect.speed(tmp_path, ["linear"], [64, 128], "demo", out)
+    collect("speed", tmp_path, out, [], ["linear"], [], [64, 128])
     rows = read_table(out, SpeedRow).to_pylist()
     assert [(r["length"], r["status"]) for r in rows] == [(64, "ok"), (128, "timeout")]
     assert rows[1]["train_steps_per_s"] is None
     assert {key: rows[0][key] for key in known} == known
-    collect.memory(tmp_path, ["linear"], [64, 128], "demo", out)
+    collect("memory", tmp_path, out, [], ["linear"], [], [64, 128])
     rows = read_table(out, MemoryRow).to_pylist()
     assert [r["peak_bytes"] for r in rows] == [400_000_000, None]
 
@@ -147,18 +169,18 @@ def test_a_point_under_another_ones_name_is_an_error(tmp_path):
     path = write_point(tmp_path, "speed")
     path.rename(path.with_name("128.json"))
     with pytest.raises(LRAError, match=r"128\.json: is of linear at 64"):
-        collect.speed(tmp_path, ["linear"], [128], "demo", tmp_path / "out.parquet")
+        collect("speed", tmp_path, tmp_path / "out.parquet", [], ["linear"], [], [128])
 
 
 def write_span(root, measures, seed=0):
     own = ("experiment", "task", "model", "seed")
     kept = [{k: v for k, v in m.items() if k not in own} | {"heads": None} for m in measures]
     path = root / "span" / "text" / "linear" / f"seed{seed}.json"
-    write_record(path, SpanRecord(**PROVENANCE, reason=None, measures=kept))
+    write_record(path, SpanRecord(**named(seed=seed), **PROVENANCE, reason=None, measures=kept))
 
 
 def collect_spans(root, seeds, models=("linear",)):
-    collect.span(root, ["text"], models, seeds, "demo", root / "span.parquet")
+    collect("span", root, root / "span.parquet", ["text"], models, seeds, [])
     return read_table(root / "span.parquet", SpanRow).to_pylist()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -17,15 +15,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from checkout import commit_all, git
-from lra.compare import text
-from lra.results import fingerprint
-from lra.config.cell import to_yaml
 from lra.cli.__main__ import app
+from lra.compare import text
 from lra.compare.differences import compare
+from lra.compare.experiment import opened
+from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
-from lra.compare.experiment import finished
 from lra.core.files import write_beside
+from lra.results import fingerprint
 from lra.results.records import (
     MemoryRow,
     PredictionRow,
@@ -85,12 +82,13 @@ class Made:
         for (task, model, seed), made in self.cells.items():
             folder = self.root / "cells" / task / model / f"seed{seed}"
             right = 100 * float((made["predictions"] == made["labels"]).mean())
-            row = score_row(task, model, seed, experiment=self.root.name, accuracy=right,
-                            n_test=len(made["labels"]), protocol=self.protocol, **made["row"])  # fmt: skip
-            rows.append(row)
             cell = make_cell(
                 task=task, model=model, seed=seed, protocol=self.protocol, **made["cell"]
             )
+            row = score_row(task, model, seed, experiment=self.root.name, accuracy=right,
+                            n_test=len(made["labels"]), protocol=self.protocol,
+                            mechanism=cell.encoder.attention, dataset=cell.dataset, **made["row"])  # fmt: skip
+            rows.append(row)
             write_beside(folder / "config.yaml", to_yaml(cell).encode())
             write_beside(folder / "checkpoint.safetensors", made["weights"])
             known = {k: v for k, v in row.items() if k in ScoreRecord.model_fields}
@@ -121,7 +119,7 @@ def b(tmp_path) -> Made:
 
 def compared(a: Made | Path, b: Made | Path):
     paths = [side.write() if isinstance(side, Made) else side for side in (a, b)]
-    with finished(paths[0]) as ours, finished(paths[1]) as theirs:
+    with opened(paths[0]) as ours, opened(paths[1]) as theirs:
         found = compare(ours, theirs)
         return found, text.text(found)
 
@@ -196,7 +194,7 @@ def test_a_changed_status_comes_first_and_its_cell_is_in_no_mean(a, b):
     assert [(c.status_a, c.status_b, c.b, c.difference) for c in change.cells] == [
         ("ok", "oom", None, None), ("ok", "ok", change.cells[1].a, 0), ("ok", "ok", change.cells[2].a, 0),
     ]  # fmt: skip
-    assert "image/linear  seed 1 ok -> oom, seed 2 same, seed 3 same" in text
+    assert "image/linear  seed 1: ok -> oom, seed 2: same, seed 3: same" in text
     assert text.index("ok -> oom") < text.index("Accuracy") and " 2/3 " in text
 
 
@@ -211,7 +209,7 @@ def test_each_seed_that_changed_is_said_with_its_difference(a, b):
     assert (change.cells[1].a, change.cells[1].b) == pytest.approx(tuple(right))
     moved = right[1] - right[0]
     assert change.cells[1].difference == pytest.approx(moved) and moved > 0
-    assert f"image/linear  seed 1 same, seed 2 {moved:+.2f}, seed 3 +0.00" in text
+    assert f"image/linear  seed 1: same, seed 2: {moved:+.2f}, seed 3: 0.00" in text
     assert "listops/linear  seed" not in text  # the others are the same
 
 
@@ -222,11 +220,14 @@ def test_cells_and_seeds_of_one_side_are_named_and_not_averaged(tmp_path, a):
     assert [change.difference for change in found.changes] == [0, 0]
     assert found.changes[0].only_a == [1] and found.changes[0].only_b == [4]
     assert len(found.only_a) == 8 and len(found.only_b) == 8
-    head = text.split("\n\n")[0]
-    for words in ("Different protocols: quick in A, standard in B", "Only A has task image.",
-                  "Only B has task text.", "Only A has seed 1.", "Only B has seed 4."):  # fmt: skip
+    head = " ".join(text.split("\n\n")[0].split())
+    seed = "listops/linear (seed {0}), listops/local (seed {0})".format
+    for words in (
+        "Different protocols: quick in A, standard in B",
+        f"Only in A, and not compared: {seed(1)}, image/linear, image/local.",
+        f"Only in B, and not compared: {seed(4)}, text/linear, text/local.",
+    ):
         assert words in head
-    assert "Only in B, and not compared: listops/linear (seed 4)" in " ".join(head.split())
 
 
 def test_another_test_set_is_a_cause_and_is_not_paired_by_its_examples(a, b):
@@ -234,7 +235,7 @@ def test_another_test_set_is_a_cause_and_is_not_paired_by_its_examples(a, b):
     found, text = compared(a, b)
     tests = {change.name: change.test for change in found.changes}
     assert tests["listops/local"] == "examples" and tests["image/local"] == "seeds"
-    assert reasons(found) == [("data", "tiny: other test examples, by their labels")]
+    assert reasons(found) == [("data", "tiny: different test examples, by their labels")]
     assert found.causes[0].cells == [key for key in found.shared if key[0] == "image"]
 
 
@@ -250,7 +251,7 @@ def test_other_checksums_of_the_data_are_a_cause(a, b):
         splits = {"train": {"rows": 1, "sha256": train}, "test": {"rows": 1, "sha256": "0"}}
         path = side.root.parent / "data/tiny/dataset.json"
         write_beside(path, json.dumps({"splits": splits}).encode())
-    assert reasons(compared(a, b)[0]) == [("data", "tiny: other bytes in train")]
+    assert reasons(compared(a, b)[0]) == [("data", "tiny: different bytes in train")]
 
 
 def test_hardware_and_library_are_causes(a, b):
@@ -266,7 +267,8 @@ def test_hardware_and_library_are_causes(a, b):
 
 
 def code_of(source: Path, model: str) -> str:
-    return fingerprint.fingerprint("lra.train", f"lra.attention.{model}", source=source)
+    roots = fingerprint.STAGES["train"], f"lra.attention.{model}"
+    return fingerprint.fingerprint(*roots, source=source)
 
 
 def with_code(side: Made, source: Path, commit: str | None) -> None:
@@ -289,38 +291,28 @@ def test_the_files_whose_code_differs_are_named(a, b):
         shutil.copytree(ROOT / "src", source)
         if side is b:
             edit(source, "attention/linear.py")
-            edit(source, "batches.py")
-            edit(source, "adamw.py", "# a comment")
+            edit(source, "training/batches.py")
+            edit(source, "training/optimizer.py", "# a comment")
         with_code(side, source, None)
     found, text = compared(a, b)
     assert {cause.what: len(cause.cells) for cause in found.causes} == {
-        "src/lra/batches.py": 12,
+        "src/lra/training/batches.py": 12,
         "src/lra/attention/linear.py": 6,
     }
 
 
-def test_code_is_found_at_its_commit_and_only_if_it_is_what_ran(tmp_path, a, b, monkeypatch):
-    repository = tmp_path / "repository"
-    source = repository / "src"
-    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def commit() -> str:
-        commit_all(repository)
-        return git(repository, "rev-parse", "HEAD").strip()
-
-    monkeypatch.setattr(fingerprint, "SOURCE", source)
-    with_code(a, source, commit())
-    edit(source, "attention/local.py")
-    with_code(b, source, commit())
-    edit(source, "attention/local.py", "NEWER = 2")  # what is checked out now is neither
-    found, _ = compared(a, b)
-    assert reasons(found) == [("code", "src/lra/attention/local.py")]
-    assert {key[1] for key in found.causes[0].cells} == {"local"}
-
+def test_code_that_is_not_at_hand_is_named_by_fingerprint_and_commit(a, b):
+    """B's checkout has been edited since."""
+    for side, commit in ((a, "1" * 40 + "-dirty"), (b, None)):
+        source = side.root.parent.parent / "src"
+        shutil.copytree(ROOT / "src", source)
+        with_code(side, source, commit)
     b.change("row", {"fingerprint": "0" * 16}, model="local")
-    b.change("row", {"git_commit": "--output=x"}, model="local", seed=1)
-    found, _ = compared(a, b)
-    assert {what.split(":")[0] for _, what in reasons(found)} == {"of train, files unknown"}
+    found, text = compared(a, b)
+    codes = f"{code_of(ROOT / 'src', 'local')} (1111111111-dirty) -> {'0' * 16} (no commit)"
+    assert reasons(found) == [("code", f"of train: {codes}")]
+    assert {key[1] for key in found.causes[0].cells} == {"local"}
+    assert f"of train: {codes}, in all 6 of local" in " ".join(text.split())
 
 
 def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
@@ -328,17 +320,17 @@ def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
     b.speeds[1] = speed_row("linear", 1024, batch_size=8)
     b.memories[3] = memory_row("local", 1024, status="oom")
     found, text = compared(a, b)
-    ratios = {(r.model, r.length, r.figure): r.ratio for r in found.ratios}
+    ratios = {(r.model, r.length, r.column): r.ratio for r in found.ratios}
     assert ratios["linear", 256, "infer_steps_per_s"] == 0.5
     assert ("linear", 1024, "train_steps_per_s") not in ratios
-    assert "1 of 9 figures" in text and "linear at 256" in text and "batches of 32 in A" in text
+    assert "1 of 9 values" in text and "linear at 256" in text and "batch size 32 in A" in text
     assert [s.where for s in found.statuses] == ["memory of local at 1024 tokens"]
 
 
 def test_figures_of_other_devices_are_compared_and_it_is_said(a, b):
     b.speeds = [row | {"device": "cuda: H100", "train_steps_per_s": 40.0} for row in b.speeds]
     found, text = compared(a, b)
-    assert {r.ratio for r in found.ratios if r.figure == "train_steps_per_s"} == {10.0}
+    assert {r.ratio for r in found.ratios if r.column == "train_steps_per_s"} == {10.0}
     said = "speed: measured on cpu: demo in A, on cuda: H100 in B; the ratios compare these, too."
     assert found.notes == [said] and said in " ".join(text.split())
 
@@ -367,17 +359,11 @@ def test_an_archive_is_read_like_its_folder_and_a_script_can_tell_the_outcome(tm
     status, said, _ = run(archive, b.write(), "--json")
     known = json.loads(said)
     assert status == 1 and not known["agree"]
-    status, said, _ = run(archive, b.root, "--csv")
-    rows = list(csv.DictReader(io.StringIO(said)))
-    assert [row["task"] for row in rows] == [change["task"] for change in known["changes"]]
-    assert [float(row["p"]) for row in rows] == [change["p"] for change in known["changes"]]
-    assert rows[0]["seeds"] == "1 2 3" and rows[0]["significant"] == "True"
-    cells = known["changes"][0]["cells"]
-    assert [cell["seed"] for cell in cells] == [1, 2, 3]
-    for column in ("a", "b", "difference"):
-        assert [*map(float, rows[0][f"cells_{column}"].split())] == [c[column] for c in cells]
-    assert rows[0]["cells_same"] == "no no no" and rows[-1]["cells_same"] == "bits bits bits"
-    assert rows[0]["cells_status_b"] == "ok ok ok"
+    first, last = known["changes"][0], known["changes"][-1]
+    assert first["seeds"] == [cell["seed"] for cell in first["cells"]] == [1, 2, 3]
+    assert first["significant"] and first["p"] < 0.05
+    assert {cell["same"] for cell in first["cells"]} == {"no"}
+    assert {cell["same"] for cell in last["cells"]} == {"bits"}
 
 
 def test_the_code_in_an_archive_is_read(tmp_path, a, b):
@@ -386,10 +372,10 @@ def test_the_code_in_an_archive_is_read(tmp_path, a, b):
         source = side.root.parent.parent / "code"
         shutil.copytree(ROOT / "src", source)
         if side is b:
-            edit(source, "pooling.py")
+            edit(source, "models/pooling.py")
         with_code(side, source, "0" * 40)
         packed.append(pack(side.write(), side.root.with_suffix(".zip"), source=source))
-    assert reasons(compared(*packed)[0]) == [("code", "src/lra/pooling.py")]
+    assert reasons(compared(*packed)[0]) == [("code", "src/lra/models/pooling.py")]
 
 
 def test_mistakes_and_damage_are_one_line_and_status_2(tmp_path, a, b):
@@ -406,7 +392,7 @@ def test_mistakes_and_damage_are_one_line_and_status_2(tmp_path, a, b):
         (tmp_path / "nowhere", "nowhere: no such folder or archive"),
         (tmp_path / "empty", "scores.parquet: no such file"),
         (torn, "torn.zip: not a whole zip archive"),
-        (empty, "none.zip: not one experiment below results/ but: none"),
+        (empty, "none.zip: one experiment below results/ is needed, found none"),
         (b.root, f"{broken}: not a Parquet file"),
         (archived, "broken.zip/results/b/cells/image/linear/seed1/predictions.parquet: not a Pa"),
         (strange, "no cell is in both (listops/linear/seed1, text/linear/seed1 ...)"),

@@ -1,19 +1,17 @@
 """Verdicts against published figures, significance and shortcomings."""
 
-import csv
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
-from fabricated import experiment, predictions, score_row
+from fabricated import experiment, predictions, score_row, table
 
 from lra.attention import Info
 from lra.core.errors import LRAError
+from lra.report.tables.shortcomings import COMPLAINTS
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.published import replication
 from lra.stats.summary import outcome
-from lra.report.tables.shortcomings import COMPLAINTS, shortcomings
-from lra.report.tables.significance import significance
 
 
 @pytest.mark.parametrize(
@@ -46,21 +44,20 @@ def test_a_difference_is_found_and_none_is_not(tmp_path):
     levels = {"transformer": 0.7, "local": 0.7, "linear": 0.5}
     models = {m: [random.random(600) < p for _ in range(3)] for m, p in levels.items()}
     predictions(tmp_path, models, labels)
-    significance(tmp_path / "scores.parquet", tmp_path / "s")
-    found = {x["model"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
+    lines, text = table("significance", tmp_path)
+    found = {x["model"]: x for x in lines}
     assert float(found["linear"]["holm_examples"]) < 1e-6 < 0.05 < float(found["local"]["p_seeds"])
     gap = 100 * (np.mean(models["linear"]) - np.mean(models["transformer"]))
     assert float(found["linear"]["difference"]) == pytest.approx(gap)
     assert float(found["linear"]["low"]) < gap < float(found["linear"]["high"])
     assert found["transformer"]["p_examples"] == ""
-    text = (tmp_path / "s.md").read_text()
     order = ["**accuracy in percent**", "| transformer", "**points above transformer**", "| local"]
     assert sorted(order, key=text.index) == order
     predictions(tmp_path, {"local": models["local"]}, 1 - labels)
     cells_of_all = [score_row(model=m, seed=i) for m in models for i in range(3)]
     write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)
     with pytest.raises(LRAError, match="not of the same test examples"):
-        significance(tmp_path / "scores.parquet", tmp_path / "s")
+        table("significance", tmp_path)
 
 
 def test_shortcomings_by_family(tmp_path):
@@ -68,15 +65,14 @@ def test_shortcomings_by_family(tmp_path):
     experiment(
         tmp_path, models, ["text"], bad={("text", "local", 0): "oom", ("local", 4096): "oom"}
     )
-    shortcomings(tmp_path, {m: m for m in models}, tmp_path / "s")
-    found = {x["family"]: x for x in csv.DictReader((tmp_path / "s.csv").open())}
+    lines, text = table("shortcomings", tmp_path)
+    found = {x["family"]: x for x in lines}
     kernel, fixed = found["kernel"], found["fixed pattern"]
     assert kernel["models"] == "linear performer" == kernel["causal"]
     assert float(kernel["time_exponent_high"]) == pytest.approx(1.05)
     assert float(found["full"]["time_exponent_low"]) == pytest.approx(2)
     assert kernel["longest"] == "4096" and kernel["difference"] != ""
     assert fixed["difference"] == "" and (fixed["n_not_ok"], fixed["points_not_ok"]) == ("1", "2")
-    text = (tmp_path / "s.md").read_text()
     (line,) = (x for x in text.splitlines() if x.startswith("| fixed pattern "))
     assert fixed["longest"] == "3072" and line.count("<br><sub>at 3,072</sub>") == 2
     assert text.count("<sub>at ") == 2 and "reaches no further<br><sub>than its pattern" in line
@@ -97,9 +93,7 @@ def test_a_cell_that_was_not_finished_takes_no_other_away(tmp_path):
         for model, accuracy in zip(models, accuracies, strict=True)
     ]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
-    shortcomings(tmp_path, {m: m for m in models}, tmp_path / "s")
-    _, kernel = csv.DictReader((tmp_path / "s.csv").open())
-    text = (tmp_path / "s.md").read_text()
+    (_, kernel), text = table("shortcomings", tmp_path)
     assert float(kernel["difference"]) == pytest.approx((2 + 3 - 23) / 3)
     assert (kernel["n_compared"], kernel["n_cells"], kernel["n_fail"]) == ("3", "6", "1")
     assert "−6.00 (3/6)" in text and "(n/m): accuracy over n of the family's m cells" in text

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from lra import attention
-from lra.config.schema import SCHEMAS, schema
-from lra.core.errors import LRAError
 from lra.cli.docs import page
 from lra.config.resolve import Arena, annotated
+from lra.config.schema import SCHEMAS, schema
+from lra.core.errors import LRAError
 from tiny import ROOT
 
 
@@ -121,8 +121,7 @@ def test_mistakes_in_the_experiment(given, said):
         ("protocols/quick.yaml", lambda c: c["tasks"]["pathfinder"]["models"].update(lcoal={}),
          "config/protocols/quick.yaml: tasks.pathfinder.models: 'lcoal' is unknown; did you mean 'local'?"),
         ("models/local.yaml", lambda c: c["options"].update(block_sise=4),
-         "config/models/local.yaml: options.block_sise: attention 'local' has no such option; "
-         "did you mean 'block_size'?"),
+         "config/models/local.yaml: options.block_sise: unknown key; did you mean 'block_size'?"),
         ("models/local.yaml", lambda c: c["options"].update(qkv_dim=4),
          "config/models/local.yaml: options.qkv_dim: set encoder.qkv_dim instead"),
         ("models/transformer.yaml", lambda c: c["options"].update(kernel="fussed"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lra.core.errors import LRAError
 from lra.data import listops, pathfinder
 from lra.data.distributions import compared, facts
 from lra.data.split import Info, grid_table, read_split, table_of, write_split
-from lra.core.errors import LRAError
 
 
 def test_facts_of_expressions_are_counted_by_hand(tmp_path):

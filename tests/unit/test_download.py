@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from lra.data.recipe import Archive
+from lra.core.errors import LRAError
 from lra.data import download as module
 from lra.data.download import download
-from lra.core.errors import LRAError
+from lra.data.recipe import Archive
 from tiny import ROOT, tmpfs
 
 CONTENT = gzip.compress(random.Random(0).randbytes(3 * 2**20), compresslevel=1)

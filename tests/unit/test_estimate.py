@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from lra.planning import estimate
+from lra.config.resolve import Arena
 from lra.core.errors import LRAError
+from lra.planning import estimate
 from lra.planning.estimate import CACHE, Estimates, Footprint, Load
 from lra.planning.footprint import footprint
 from lra.results.records import SpeedRow, write_rows
-from lra.config.resolve import Arena
 from tiny import ROOT, make_cell
 
 FIGURES = Footprint(1000, 10**13, 10**9, 100, 10**9, 3 * 10**12, 10**9, 30, 5 * 10**8)

@@ -27,8 +27,8 @@ from PIL import Image
 from scipy.stats import friedmanchisquare
 
 from lra import attention
-from lra.report.figures import style, draw, ranks, performance
 from lra.core.errors import LRAError
+from lra.report.figures import draw, performance, ranks, style
 from lra.results.records import (
     HistoryRow,
     MemoryRow,

@@ -21,11 +21,11 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
+from lra.core.errors import LRAError
 from lra.data import generate, listops
 from lra.data.generate import generate_dataset
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, Info, read_split, table_of
-from lra.core.errors import LRAError
 
 SMALL = {"min_length": 8, "max_length": 64, "max_depth": 4, "max_args": 5}
 TINY = {"min_length": 3, "max_length": 6, "max_depth": 2, "max_args": 3}  # 4,400 expressions
@@ -134,8 +134,8 @@ def test_examples_are_counted_on_stderr(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "sizes", "seed", "message"),
     [
-        ({"max_dept": 4}, SIZES, 0, r"listops\.max_dept: no such key; did you mean 'max_depth'\?"),
-        ({"min_length": 70, "max_length": 64}, SIZES, 0, "listops: no length lies between"),
+        ({"max_dept": 4}, SIZES, 0, r"listops: options\.max_dept: unknown key; did you mean 'max_depth'\?"),
+        ({"min_length": 70, "max_length": 64}, SIZES, 0, "listops: options: no length lies between"),
         ({"p_operator": 0.0}, SIZES, 0, "listops: fewer than 1 in 10,000"),
         (SMALL, {"train": 1, "val": 1}, 0, "listops: sizes needs train, val, test"),
         (SMALL, SIZES, -1, "listops: seed -1 is below 0"),
@@ -293,7 +293,7 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
 )
 def test_a_killed_run_leaves_no_worker_and_nothing_half_written(tmp_path, number, status):
     script = (  # a slow writer, so that the workers are idle when the signal comes
-        "import sys, time; from pathlib import Path; from lra import progress;"
+        "import sys, time; from pathlib import Path; from lra.core import progress;"
         "from lra.data import generate; progress.tqdm.update = lambda *_: time.sleep(1);"
         "sizes = {'train': 10**9, 'val': 1, 'test': 1};"
         "generate.generate_dataset('listops', {}, sizes, 0, Path(sys.argv[1]), workers=2)"

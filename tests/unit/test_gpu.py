@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from lra.hardware import gpu_lock
 from lra.core.errors import LRAError
+from lra.hardware import gpu_lock
 from tiny import ROOT
 
 # Takes a device, says which it and CUDA would see, holds it until its input closes.
 HOLDER = """
 import os, sys
 from lra.hardware.gpu_lock import held
-with held(sys.argv[1], int(sys.argv[2]), print) as device:
+with held(sys.argv[1], print) as device:
     print(device, os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
     sys.stdin.read()
 """
@@ -36,7 +36,7 @@ def machine(monkeypatch) -> list[str]:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield names
     for lock in gpu_lock.lock_folder().glob("test-*"):
-        if lock.name.split(".")[0] in names:
+        if lock.name in names:
             lock.unlink()
 
 
@@ -45,9 +45,9 @@ def start():
     """Starts a job that takes a device, and ends it after the test."""
     jobs = []
 
-    def job(device: str = "auto", share: int = 1) -> subprocess.Popen:
+    def job(device: str = "auto") -> subprocess.Popen:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        command = [sys.executable, "-c", HOLDER, device, str(share)]
+        command = [sys.executable, "-c", HOLDER, device]
         jobs.append(
             subprocess.Popen(
                 command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -99,31 +99,10 @@ def test_a_killed_holder_frees_its_device(machine, start):
     assert device_of(waiting) == machine[1]
 
 
-def test_jobs_share_a_device_where_they_may_and_spread_first(machine, start):
-    taken = [device_of(start(share=2)) for _ in range(4)]
-    assert sorted(taken[:2]) == sorted(machine)
-    assert sorted(taken) == sorted(2 * machine)
-    assert waits(start(share=2))
-
-
-def test_a_profile_waits_until_no_one_holds_a_share(machine, start, monkeypatch):
+def test_a_job_takes_no_device_that_is_hidden_from_it(machine, start, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    sharers = [start(share=2), start(share=2)]
-    assert {device_of(job) for job in sharers} == {machine[1]}
-    profile = start(share=1)
-    end(sharers[0])
-    assert waits(profile)
-    end(sharers[1])
-    assert device_of(profile) == machine[1]
-    assert waits(start(share=12))  # and then it is alone
-
-
-def test_jobs_of_other_shares_never_make_more_than_one_device(machine, start, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert device_of(start(share=2)) == machine[0]
-    assert device_of(start(share=3)) == machine[0]
-    assert device_of(start(share=6)) == machine[0]
-    assert waits(start(share=6))
+    assert device_of(start()) == machine[1]
+    assert waits(start())
 
 
 def test_a_job_on_the_cpu_takes_none(machine, start):
@@ -135,7 +114,7 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
     monkeypatch.delenv("LRA_PRETEND_GPUS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert gpu_lock.devices() == []
-    with gpu_lock.held("auto", 1, print) as device:
+    with gpu_lock.held("auto", print) as device:
         assert device is None
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     assert capfd.readouterr() == ("", "")
@@ -145,7 +124,7 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
 def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
     path = f"{ROOT / 'tests/standins'}:{ROOT / 'src'}"
     environment = {**os.environ, "PYTHONPATH": path, "LRA_STANDIN_NVML": forbidden}
-    program = [sys.executable, "-c", "from lra import gpu; print(len(gpu_lock.devices()))"]
+    program = [sys.executable, "-c", "from lra.hardware import gpu_lock; print(len(gpu_lock.devices()))"]
     assert int(subprocess.check_output(program, env=environment)) == seen
 
 
@@ -158,15 +137,6 @@ def test_cuda_visible_devices_is_read_as_cuda_does(monkeypatch, visible, seen):
     monkeypatch.setenv("LRA_PRETEND_GPUS", "GPU-aa,GPU-bb")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpu_lock.devices() == seen
-
-
-@pytest.mark.parametrize("share", [0, 5, 24])
-def test_a_share_that_slots_do_not_divide_is_refused(machine, share):
-    with (
-        pytest.raises(LRAError, match=f"gpu_share: {share} is not possible; choose from 1, 2, 3"),
-        gpu_lock.held("auto", share, print),
-    ):
-        pass
 
 
 def test_the_lock_folder_of_someone_else_is_refused(monkeypatch):

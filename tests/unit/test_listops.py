@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import chisquare
 
+from lra.core.errors import LRAError
 from lra.data import listops, listops_kernel
 from lra.data.listops import ListOpsConfig
-from lra.core.errors import LRAError
 
 PAPER = ListOpsConfig()
 SMALL = ListOpsConfig(min_length=8, max_length=64, max_depth=4, max_args=5)

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
-from lra.hardware import gpu_meter
 from lra.config.cell import ProfilePoint
+from lra.hardware import gpu_meter
 from lra.hardware.gpu_meter import Meter, integral
 from lra.results.records import (
     SpeedRow,
@@ -39,8 +39,8 @@ def driver(monkeypatch):
     spec = importlib.util.spec_from_file_location("standin", STANDIN / "pynvml.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(meter, "pynvml", module)
-    monkeypatch.setattr(meter, "SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(gpu_meter, "pynvml", module)
+    monkeypatch.setattr(gpu_meter, "SAMPLE_SECONDS", 0.01)
     monkeypatch.delenv("LRA_STANDIN_NVML", raising=False)
     return module
 
@@ -93,12 +93,6 @@ def test_what_a_device_does_not_say_is_null(driver, monkeypatch):
         assert running.joules() is None
         use = running.use()
     assert [use[key] for key in ("memory_bytes", "utilisation", "watts")] == [None] * 3
-
-
-def test_the_energy_of_a_shared_device_is_nobodys(driver):
-    with Meter(driver.UUID, shared=True) as running:
-        assert running.joules() is None
-        assert running.use()["watts"] == 200
 
 
 @pytest.mark.parametrize("device", [None, "GPU-of-no-machine"])

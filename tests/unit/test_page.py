@@ -6,12 +6,12 @@ import shutil
 import pytest
 from fabricated import REFERENCE, experiment, score_row
 
-from lra.report.figures import draw
-from lra.report import page
-from lra.report.tables import render
 from lra.core.errors import LRAError
-from lra.results.records import ScoreRow, write_rows
+from lra.report import page
+from lra.report.figures import draw
+from lra.report.tables import render
 from lra.report.tables.accuracy import accuracy
+from lra.results.records import ScoreRow, write_rows
 from tiny import ROOT
 
 TEXTS = ROOT / "workflow/report"

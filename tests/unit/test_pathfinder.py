@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from lra.core.errors import LRAError
 from lra.data.contact_sheet import contact_sheet
 from lra.data.pathfinder import (
     CHUNK,
@@ -24,7 +25,6 @@ from lra.data.pathfinder import (
     info,
 )
 from lra.data.split import Info, table_of, write_split
-from lra.core.errors import LRAError
 
 COUNTS = {16: 40, 32: 200, 64: 15, 128: 30, 256: 50}  # stimuli looked at; 64 px are slow to make
 

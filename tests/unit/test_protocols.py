@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from lra.config.schema import Experiment
 from lra.config.resolve import Arena, datasets
+from lra.config.schema import Experiment
 from lra.training.loop import learning_rate
 from tiny import ROOT
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archives
-from lra.data.recipe import Archive, Recipe
+from lra.core.errors import LRAError
 from lra.data import image, listops, lra_release
 from lra.core.files import sha256
 from lra.data.manifest import verify
 from lra.data.prepare import prepare_dataset
-from lra.data.split import read_split
-from lra.core.errors import LRAError
+from lra.data.recipe import Archive, Recipe
 from lra.data.sources import READERS
+from lra.data.split import read_split
 
 
 def recipe(source, sizes, pinned=None, **fields):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lra.planning import resources
+from lra.config.resolve import Arena
 from lra.config.schema import Site, load
 from lra.core.errors import LRAError
+from lra.planning import resources
 from lra.planning.estimate import CACHE, Estimates, read_cache
-from lra.config.resolve import Arena
 from tiny import ROOT
 
 

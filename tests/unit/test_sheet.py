@@ -12,9 +12,9 @@ import pytest
 from fabricated import MODELS, REFERENCE, experiment, predictions
 
 from lra.report.tables import render
-from lra.report.tables.render import Entry, Row, Sheet
 from lra.report.tables.accuracy import accuracy
 from lra.report.tables.efficiency import costs, efficiency
+from lra.report.tables.render import Entry, Row, Sheet
 from lra.report.tables.shortcomings import shortcomings
 from lra.report.tables.significance import significance
 from lra.report.tables.span import span

@@ -8,8 +8,8 @@ import pytest
 from fabricated import span_row
 
 from lra.core.errors import LRAError
-from lra.results.records import SpanRow, write_rows
 from lra.report.tables.span import span
+from lra.results.records import SpanRow, write_rows
 
 
 @pytest.fixture

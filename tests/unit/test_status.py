@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lra.planning import status
-from lra.core.schema import Strict
-from lra.results.records import CurveRow, TrainRecord, write_record, write_rows
 from lra.config.resolve import Arena
+from lra.core.schema import Strict
+from lra.planning import status
+from lra.results.records import CurveRow, TrainRecord, write_record, write_rows
 from tiny import ROOT
 
 CONFIG = ROOT / "config/paper.yaml"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lra.planning import status
 from lra.config.schema import Experiment
+from lra.planning import status
 from lra.results.records import ScoreRecord, TrainRecord, write_record
 
 MADE = {"fingerprint": "f", "device": "cpu: x", "torch_version": "2", "git_commit": None}

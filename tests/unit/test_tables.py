@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lra.core.errors import LRAError
-from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
 from lra.report.tables.accuracy import accuracy as accuracy_table
 from lra.report.tables.accuracy import rank
 from lra.report.tables.efficiency import costs
 from lra.report.tables.efficiency import efficiency as efficiency_table
 from lra.report.tables.training import training
+from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
 
 FIVE = [task for task in TASKS if task != "pathx"]
 

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra.hardware import device
-from lra.evaluation import profile
 from lra.config.cell import Cell, ProfilePoint, Training, read, to_yaml
 from lra.core.errors import LRAError
+from lra.evaluation import profile
+from lra.hardware import device
 from lra.training.checkpoint import Work
 from lra.training.loop import learning_rate, train
 from tiny import make_cell
@@ -196,4 +196,4 @@ def test_a_gpu_that_is_not_there_is_said_so():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(LRAError, match="torch sees no GPU"):
-        device.choose("cuda")
+        device.choose_device("cuda")

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from lra.hardware import device
 from lra.core.errors import LRAError
+from lra.hardware import device
 from lra.training.checkpoint import Work
 from tiny import ROOT, make_cell, tmpfs
 

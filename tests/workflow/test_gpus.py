@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 
-import pytest
-
 from conftest import Checkout
 
 
-@pytest.mark.parametrize(("settings", "at_once"), [([], 1), (["gpu_share=2"], 2)])
-def test_trainings_wait_for_the_only_gpu_unless_they_may_share_it(tmp_path, settings, at_once):
+def test_trainings_wait_for_the_only_gpu(tmp_path):
     checkout = Checkout(tmp_path)
     cells = [f"results/tiny/cells/listops/linear/seed{seed}/train.json" for seed in (1, 2)]
     done = checkout.snakemake(
         *cells, "--configfile", "config/tiny.yaml", "--cores", "4", "--config", "device=auto",
-        *settings, env={"LRA_PRETEND_GPUS": f"test-{uuid.uuid4().hex}"},
+        env={"LRA_PRETEND_GPUS": f"test-{uuid.uuid4().hex}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     running, most = set(), 0
@@ -25,4 +22,4 @@ def test_trainings_wait_for_the_only_gpu_unless_they_may_share_it(tmp_path, sett
     ):
         running = running | {started} if started else running - {ended}
         most = max(most, len(running))
-    assert most == at_once
+    assert most == 1

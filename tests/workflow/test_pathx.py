@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lra.config.cell import Cell
-from lra.planning.estimate import CACHE, Load, read_cache
 from lra.config.resolve import Arena
+from lra.planning.estimate import CACHE, Load, read_cache
 from tiny import ROOT
 
 ROOM = 2 * 2**30  # bytes beyond what the process needs to start

@@ -22,8 +22,8 @@ from test_kill import finish, results, same, start
 
 from lra.training import attempts
 from lra.training.checkpoint import Work
-from lra.training.signals import Stop
 from lra.training.loop import train
+from lra.training.signals import Stop
 from tiny import ROOT, make_cell
 
 SEED = random.SystemRandom().randrange(10**6)
@@ -242,8 +242,8 @@ def test_a_kill_of_the_kernel_for_lack_of_memory(tiny_listops, tmp_path, last):
 )
 def test_the_kernels_count_is_read(tmp_path, monkeypatch, own, file):
     (tmp_path / "self").write_text(own)
-    monkeypatch.setattr(cgroup, "SELF", tmp_path / "self")
-    monkeypatch.setattr(cgroup, "MOUNT", tmp_path / "mount")
+    monkeypatch.setattr(attempts, "OWN_CGROUP", tmp_path / "self")
+    monkeypatch.setattr(attempts, "CGROUPS", tmp_path / "mount")
     assert attempts.oom_kills() is None
     (tmp_path / "mount" / file).parent.mkdir(parents=True)
     (tmp_path / "mount" / file).write_text("low 0\noom 4\noom_kill 3\n")

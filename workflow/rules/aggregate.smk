@@ -38,9 +38,7 @@ rule collect:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        **CPU_NODE,
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        **SMALL_JOB,
     params:
         code=fingerprint.stage("collect"),
         root=subpath(output.table, parent=True),
@@ -59,7 +57,7 @@ rule collect:
 rule table:
     """One table, as csv, Markdown, LaTeX and HTML."""
     input:
-        table_inputs,
+        inputs_of(registry.table),
     output:
         multiext(written(layout.TABLE), ".csv", ".md", ".tex"),
         html=report(
@@ -78,12 +76,9 @@ rule table:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        **CPU_NODE,
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        **SMALL_JOB,
     params:
-        code=table_code,
-        item=table_item,
+        code=code_of_item("table", registry.table),
         root=subpath(output.html, ancestor=2),
         stem=subpath(output.html, strip_suffix=".html"),
         reference=REFERENCE,
@@ -97,7 +92,7 @@ rule table:
 rule figure:
     """One figure, as SVG, PNG and PDF."""
     input:
-        figure_inputs,
+        inputs_of(registry.figure),
     output:
         report(
             written(f"{layout.FIGURE}.png"),
@@ -116,12 +111,9 @@ rule figure:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        **CPU_NODE,
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        **SMALL_JOB,
     params:
-        code=figure_code,
-        item=figure_item,
+        code=code_of_item("figure", registry.figure),
         root=subpath(output[0], ancestor=2),
         stem=subpath(output[0], strip_suffix=".png"),
         reference=REFERENCE,

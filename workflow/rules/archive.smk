@@ -9,7 +9,7 @@ ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
 
 
 rule archive:
-    """A zip of source, records, tables, figures and of how each was made; not part of `all`."""
+    """One zip of source, records, tables, figures and how each was made; not part of `all`."""
     input:
         in_results(layout.ARCHIVE),
 

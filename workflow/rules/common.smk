@@ -1,4 +1,4 @@
-# The experiment, checked, and what rules ask of it.
+# The experiment, checked, and what the rules need of it.
 import functools
 import os
 import re
@@ -54,11 +54,10 @@ def every_core(wildcards):
 
 
 def is_last_attempt(wildcards, attempt):
-    """A resource and no param: another attempt is no reason to run again. 1 or 0.
+    """1 or 0. A resource and not a param, so that another attempt is no reason to run again.
 
-    Slurm fails a job in which the kernel has killed something for lack of memory, even where the
-    job then ends well. So the last attempt to train is the last but one of all: what it has found,
-    the last takes.
+    Slurm marks a job as failed after any OOM kill inside it, even where the job then ends well. So
+    the last attempt but one is the last that trains; the last attempt collects its result.
     """
     if workflow.is_main_process:
         retries = workflow.execution_settings.retries
@@ -71,8 +70,8 @@ def data_folder(wildcards):
 
 
 def splits_of(*names):
-    """Large files are compared by time, so a data set's checksums stand for its splits: making the
-    same bytes again trains nothing again, other bytes do."""
+    """The splits and their checksums. Only the checksums trigger reruns, so that making the same
+    bytes again retrains nothing."""
 
     def paths(wildcards):
         folder = data_folder(wildcards)
@@ -96,16 +95,13 @@ def point_json(wildcards):
     return arena.profile_point(wildcards.model, int(wildcards.length)).model_dump_json()
 
 
-def train_code(wildcards):
-    return stage_code("train", mechanism_of(wildcards.model))
+def code_of(stage):
+    """The code of a stage with the cell's mechanism."""
 
+    def code(wildcards):
+        return stage_code(stage, mechanism_of(wildcards.model))
 
-def evaluate_code(wildcards):
-    return stage_code("evaluate", mechanism_of(wildcards.model))
-
-
-def span_code(wildcards):
-    return stage_code("span", mechanism_of(wildcards.model))
+    return code
 
 
 def profile_code(wildcards):
@@ -114,7 +110,7 @@ def profile_code(wildcards):
 
 
 def what_ran(wildcards):
-    """The commit and its changes: with others it is another archive."""
+    """The commit and its changes, so that a change makes a new archive."""
     try:
         return commit_and_changes(ROOT)
     except LRAError as error:
@@ -128,7 +124,9 @@ def one_of_names(names):
 
 def archive_of(wildcards):
     """Kept when it is older or newer than the data set: its checksum is a param."""
-    return ancient(f"{layout.DOWNLOADS}/{arena.dataset(wildcards.dataset).archive.file}")
+    return ancient(
+        f"{layout.DOWNLOADS}/{arena.dataset(wildcards.dataset).archive.file}"
+    )
 
 
 def archive_json(wildcards):
@@ -169,9 +167,7 @@ def every_cell(pattern, models=MODELS):
 
 
 def every_point(what):
-    return in_results(
-        layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS
-    )
+    return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
 
 
 def records_of(wildcards):
@@ -190,42 +186,33 @@ def collected_models(wildcards):
     return ",".join(by_what.get(wildcards.what, MODELS))
 
 
-def item_inputs(item):
-    """The files behind what a table or figure reads."""
-    files = {
-        "reference": [REFERENCE, str(PUBLISHED / "remarks.csv")],
-        "efficiency": [str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")],
-    }
-    for what in PARQUET:
-        files[what] = in_results(layout.PARQUET, what=what)
-    if "cells" in item.reads:
-        files["cells"] = every_cell(layout.PREDICTIONS)
-    return [file for name in item.reads for file in files[name]]
+def inputs_of(find):
+    """The files behind what a table or figure of the registry reads."""
+
+    def files(wildcards):
+        _, name = wildcards  # the experiment, and the table or figure
+        item = find(name)
+        known = {what: in_results(layout.PARQUET, what=what) for what in PARQUET}
+        known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv")]
+        known["efficiency"] = [
+            str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")
+        ]
+        if "cells" in item.reads:
+            known["cells"] = every_cell(layout.PREDICTIONS)
+        return [file for name in item.reads for file in known[name]]
+
+    return files
 
 
-def table_inputs(wildcards):
-    return item_inputs(registry.table(wildcards.table))
+def code_of_item(stage, find):
+    """The code behind a table or figure, and its line of the registry: a title is shown, too."""
 
+    def code(wildcards):
+        _, name = wildcards  # the experiment, and the table or figure
+        item = find(name)
+        return f"{stage_code(stage, item.module)} {item}"
 
-def table_code(wildcards):
-    return stage_code("table", registry.table(wildcards.table).module)
-
-
-def table_item(wildcards):
-    """Its line of the registry: another title is another table."""
-    return str(registry.table(wildcards.table))
-
-
-def figure_inputs(wildcards):
-    return item_inputs(registry.figure(wildcards.figure))
-
-
-def figure_code(wildcards):
-    return stage_code("figure", registry.figure(wildcards.figure).module)
-
-
-def figure_item(wildcards):
-    return str(registry.figure(wildcards.figure))
+    return code
 
 
 def same_configuration():
@@ -236,4 +223,3 @@ def same_configuration():
         (["--configfile", *files] if files else [])
         + (["--config", *values] if values else [])
     )
-

@@ -1,6 +1,11 @@
 # Data sets, shared by all experiments: results/data/<dataset>/
-# Outputs are marked `update`, for Snakemake removes others before a job: another folder that shares the
-# data may have made them since this one's plan. The verbs keep what is whole and by the same recipe.
+# Snakemake deletes ordinary outputs before a job. Another folder that shares the data may have made
+# them since this plan, so they are `update` outputs. The verbs keep what the same recipe made.
+
+SPLITS = {
+    split: update(f"results/data/{{dataset}}/{split}.arrow")
+    for split in ("train", "val", "test")
+}
 
 
 rule data:
@@ -15,7 +20,7 @@ rule data:
 
 
 rule download:
-    """An archive, verified; it stays, for it may be gigabytes and serve several data sets."""
+    """A verified download. It is kept, because several data sets may need it."""
     output:
         archive=update("results/data/downloads/{file}"),
     log:
@@ -38,13 +43,11 @@ rule download:
 
 
 rule prepare:
-    """A data set of an archive; it is never unpacked to disk."""
+    """A data set from a download, which is never unpacked to disk."""
     input:
         archive=archive_of,
     output:
-        train=update("results/data/{dataset}/train.arrow"),
-        val=update("results/data/{dataset}/val.arrow"),
-        test=update("results/data/{dataset}/test.arrow"),
+        **SPLITS,
         manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/prepare.log",
@@ -73,9 +76,7 @@ rule prepare:
 rule generate:
     """A generated data set; the same bytes whatever the number of workers."""
     output:
-        train=update("results/data/{dataset}/train.arrow"),
-        val=update("results/data/{dataset}/val.arrow"),
-        test=update("results/data/{dataset}/test.arrow"),
+        **SPLITS,
         manifest=update("results/data/{dataset}/dataset.json"),
     log:
         "results/data/{dataset}/generate.log",

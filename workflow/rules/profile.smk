@@ -24,7 +24,6 @@ rule profile:
     threads: every_core
     resources:
         **GPU_NODE,
-        gpu=gpus,
         mem_mb=megabytes(16000),
         runtime=profile_runtime,
         cpus_per_task=EXPERIMENT.profile.threads,

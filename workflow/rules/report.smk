@@ -27,9 +27,7 @@ rule page:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        **CPU_NODE,
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        **SMALL_JOB,
     params:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),

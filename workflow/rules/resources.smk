@@ -28,7 +28,7 @@ def gres(wildcards):
 
 
 def profile_extra(wildcards):
-    """A GPU is nobody else's; without one, the node is."""
+    """A profile needs its device alone: the GPU by its lock, or on a CPU the whole node."""
     return "--exclusive" if EXPERIMENT.device == "cpu" else ""
 
 
@@ -49,7 +49,9 @@ def one_seed(share):
 
 
 def train_runtime(wildcards, attempt):
-    return resources.train_minutes(cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8))
+    return resources.train_minutes(
+        cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8)
+    )
 
 
 def evaluate_runtime(wildcards, attempt):
@@ -60,13 +62,17 @@ def evaluate_runtime(wildcards, attempt):
 
 def span_runtime(wildcards, attempt):
     passes = EXPERIMENT.span.samples * (1 + EXPERIMENT.span.queries)
-    return resources.scoring_minutes(cell_of(wildcards), ESTIMATES, attempt, SITE, passes)
+    return resources.scoring_minutes(
+        cell_of(wildcards), ESTIMATES, attempt, SITE, passes
+    )
 
 
 def profile_runtime(wildcards, attempt):
     """All points of a model are one job, whose limit is their sum."""
     points = 2 * len(LENGTHS)
-    return resources.capped_minutes(min(30 * attempt, 60 * SITE.max_hours / points), SITE)
+    return resources.capped_minutes(
+        min(30 * attempt, 60 * SITE.max_hours / points), SITE
+    )
 
 
 def minutes(wanted):
@@ -94,6 +100,9 @@ if EXPERIMENT.device != "cpu":
     if SITE.gpu_type and SITE.gpu == "gpus":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
+GPU_NODE["gpu"] = gpus
+CELL_JOB = {**GPU_NODE, "mem_mb": cell_memory, "cpus_per_task": EXPERIMENT.threads}
+SMALL_JOB = {**CPU_NODE, "mem_mb": megabytes(1000), "runtime": minutes(10)}
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
 EARLY = f"--signal=USR1@{SITE.early_seconds}" if SITE.early_seconds else ""

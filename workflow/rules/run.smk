@@ -14,7 +14,7 @@ def hold():
 
 
 def end():
-    """No job runs any more, so none can lose what it has made."""
+    """No job runs any more, so none can lose its outputs."""
     finished_cell.forget_taken(Path("results", EXPERIMENT.experiment))
     print(summary(Path("results"), EXPERIMENT, sys.argv[1:]), file=sys.stderr)
 

@@ -5,7 +5,9 @@ rule span:
     """The span of every listed cell, and their figure."""
     input:
         in_results(layout.PARQUET, what=["span"]),
-        in_results(f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]),
+        in_results(
+            f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]
+        ),
 
 
 rule measure_span:
@@ -23,13 +25,10 @@ rule measure_span:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
-        **GPU_NODE,
-        gpu=gpus,
-        mem_mb=cell_memory,
+        **CELL_JOB,
         runtime=span_runtime,
-        cpus_per_task=EXPERIMENT.threads,
     params:
-        code=span_code,
+        code=code_of("span"),
         data=data_folder,
         folder=subpath(input.record, parent=True),
         samples=EXPERIMENT.span.samples,

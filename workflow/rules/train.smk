@@ -26,16 +26,13 @@ rule train:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
-        **GPU_NODE,
-        gpu=gpus,
-        mem_mb=cell_memory,
+        **CELL_JOB,
         runtime=train_runtime,
-        cpus_per_task=EXPERIMENT.threads,
         slurm_extra=EARLY,
         last_attempt=is_last_attempt,
     params:
         cell=cell_json,
-        code=train_code,
+        code=code_of("train"),
         data=data_folder,
         out=subpath(output.record, parent=True),
         work=written(layout.WORK),
@@ -68,14 +65,11 @@ rule evaluate:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
     resources:
-        **GPU_NODE,
-        gpu=gpus,
-        mem_mb=cell_memory,
+        **CELL_JOB,
         runtime=evaluate_runtime,
-        cpus_per_task=EXPERIMENT.threads,
         slurm_extra=EARLY_TOGETHER,
     params:
-        code=evaluate_code,
+        code=code_of("evaluate"),
         data=data_folder,
         folder=subpath(input.record, parent=True),
         work=written(layout.WORK),

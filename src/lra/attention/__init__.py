@@ -1,8 +1,8 @@
-"""The arena's contestants: one mechanism per file, found by its file's name.
+"""Registry of attention mechanisms, one per file, found by the file's name.
 
 A mechanism's file defines `INFO` (an `Info`) and a class `Attention` whose keyword-only arguments
-are its options. Options are read from the source, so that a configuration is checked without
-importing torch, and a mechanism is imported only when it is built.
+are its options. Options are read from the source code, so that a configuration is checked without
+importing torch. A mechanism is imported only when it is built.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, create_model
+from pydantic import ConfigDict, PositiveInt, create_model
 
-from lra.core.errors import LRAError, nearest
+from lra.core.errors import LRAError, one_of
+from lra.core.schema import Strict, checked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,26 +33,19 @@ class Info:
         "full", "fixed pattern", "learnable pattern", "memory", "low rank", "kernel", "recurrence"
     ]
     paper: str
-    complexity: str  # in sequence length N
+    complexity: str  # in the sequence's length N
     causal: bool  # whether it can be causal
 
 
 @functools.cache
 def names() -> list[str]:
-    """Every mechanism there is."""
     files = Path(__file__).parent.glob("*.py")
     return sorted(file.stem for file in files if file.stem not in NOT_MECHANISMS)
 
 
-def known(name: str) -> str:
-    """`name`, or ValueError naming the nearest mechanism."""
-    if name not in names():
-        raise LRAError(f"attention '{name}' is unknown; {nearest(name, names())}")
-    return name
-
-
 def info(name: str) -> Info:
-    return importlib.import_module(f"lra.attention.{known(name)}").INFO
+    """Raises LRAError naming the nearest mechanism where there is none of this name."""
+    return importlib.import_module(f"lra.attention.{one_of('attention', name, names())}").INFO
 
 
 def build(
@@ -59,7 +53,7 @@ def build(
 ) -> nn.Module:
     """The mechanism `name` as a module: forward(x (B, N, dim), mask (B, N) bool or None).
 
-    Raises ValueError naming the nearest valid mechanism or option.
+    Raises LRAError naming the nearest valid mechanism or option.
     """
     options = resolve_options(name, options)
     module = importlib.import_module(f"lra.attention.{name}")
@@ -69,43 +63,38 @@ def build(
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`options` checked and completed by the mechanism's defaults.
+    """`options`, checked, and the mechanism's defaults for the others.
 
-    Raises ValueError naming the option, what is wrong with it and the nearest valid one.
+    Raises LRAError naming the option, what is wrong with it and the nearest valid one.
     """
-    model = option_model(known(name))
-    for key in options:
-        if key not in model.model_fields:
-            raise LRAError(
-                f"options.{key}: attention '{name}' has no such option; "
-                f"{nearest(key, model.model_fields)}"
-            )
-    try:
-        return model.model_validate(options).model_dump()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise LRAError(f"options.{first['loc'][0]}: {first['msg']}") from None
+    return checked(option_model(name), options, f"attention '{name}': options").model_dump()
+
+
+class Options(Strict):
+    """Base of every mechanism's options: 64.0 or "64" is no integer."""
+
+    model_config = ConfigDict(strict=True)
 
 
 @functools.cache
-def option_model(name: str) -> type[BaseModel]:
+def option_model(name: str) -> type[Options]:
     """The keyword-only arguments of a mechanism's `Attention`, as a schema read from its source."""
-    path = Path(__file__).with_name(f"{name}.py")
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Attention":
-            init = next(f for f in node.body if getattr(f, "name", "") == "__init__")
-            pairs = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
-            # an annotation is a type of Python's own, so it needs no import of the module
-            fields = {
-                arg.arg: (_option_type(arg.annotation), ast.literal_eval(default))
-                for arg, default in pairs
-                if arg.arg != "causal"
-            }
-            strict = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-            return create_model(f"{name}_options", __config__=strict, **fields)
-    raise LRAError(f"{path.name}: defines no class Attention")
+    path = Path(__file__).with_name(f"{one_of('attention', name, names())}.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if "Attention" not in classes:
+        raise LRAError(f"{path.name}: defines no class Attention")
+    init = next(f for f in classes["Attention"].body if getattr(f, "name", "") == "__init__")
+    pairs = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
+    # an annotation is a type of Python's own, so it needs no import of the module
+    fields = {
+        arg.arg: (_option_type(arg.annotation), ast.literal_eval(default))
+        for arg, default in pairs
+        if arg.arg != "causal"
+    }
+    return create_model(f"{name}_options", __base__=Options, **fields)
 
 
 def _option_type(annotation: ast.expr) -> Any:
-    names = {"int": PositiveInt, "float": float, "bool": bool, "str": str, "Literal": Literal}
-    return eval(compile(ast.Expression(annotation), "<option>", "eval"), {}, names)
+    known = {"int": PositiveInt, "float": float, "bool": bool, "str": str, "Literal": Literal}
+    return eval(compile(ast.Expression(annotation), "<option>", "eval"), {}, known)

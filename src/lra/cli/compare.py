@@ -20,28 +20,21 @@ def compare(
     a: Annotated[Path, Side],
     b: Annotated[Path, Side],
     as_json: Annotated[bool, typer.Option("--json", help="everything, for machines")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="one row a (task, model)")] = False,
 ) -> None:
     """Say which cells of two experiments differ, by how much, whether significantly, and why.
 
-    Exit status 0 where they agree, 1 where a status changed or an accuracy differs significantly
-    or cannot be tested, 2 where they could not be compared.
+    Exit status: 0 where they agree; 1 where a status changed, or an accuracy differs significantly
+    or cannot be tested; 2 where they cannot be compared.
     """
     from lra.compare import text
     from lra.compare.differences import compare as compared
-    from lra.compare.experiment import finished
+    from lra.compare.experiment import opened
 
     try:
-        if as_json and as_csv:
-            raise LRAError("--json, --csv: choose one")
-        with finished(a) as ours, finished(b) as theirs:
+        with opened(a) as ours, opened(b) as theirs:
             found = compared(ours, theirs)
-            if as_json:
-                print(text.machine_json(found))
-            elif as_csv:
-                print(text.machine_csv(found), end="")
-            else:
-                print(text.text(found, shutil.get_terminal_size().columns))
+            width = shutil.get_terminal_size().columns
+            print(text.as_json(found) if as_json else text.text(found, width))
     except LRAError as error:
         say(f"lra: {error}")
         raise typer.Exit(2) from None

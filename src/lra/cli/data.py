@@ -25,7 +25,7 @@ def _recipe(dataset: str):
     from lra.data.recipe import Recipe
 
     if dataset.startswith("{"):
-        return Recipe.model_validate_json(dataset)
+        return read(Recipe, dataset)
     known = datasets(Path.cwd())
     return known[one_of("--dataset", dataset, known)]
 

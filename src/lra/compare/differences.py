@@ -1,4 +1,4 @@
-"""Two experiments cell by cell: what changed, by how much, and whether the test examples show it.
+"""Two experiments cell by cell: what differs, by how much, and whether it is significant.
 
 Differences are B minus A, over what both have: the same cells, seeds and test examples.
 """
@@ -11,19 +11,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lra.compare.causes import Cause, causes
-from lra.compare.experiment import Finished, Key
+from lra.compare.experiment import Key, Results
 from lra.core.errors import LRAError
+from lra.core.unique import unique
 from lra.results.records import MemoryRow, SpeedRow, read_table
 from lra.stats import paired
 
 ALPHA = 0.05
-RATIO = 1.1  # speed and memory that differ by less are not named
-FIGURES = ("train_steps_per_s", "infer_steps_per_s", "peak_bytes")
+LEVELS = ("no", "values", "predictions", "bits")  # how far two results are the same
+PROFILES = {  # table: its rows, the columns that are compared
+    "speed": (SpeedRow, ("train_steps_per_s", "infer_steps_per_s")),
+    "memory": (MemoryRow, ("peak_bytes",)),
+}
 
 
 @dataclass(frozen=True)
 class StatusChange:
-    where: str  # listops/linear/seed1, or linear at 1024, speed
+    where: str  # listops/linear/seed1, or speed of linear at 1024 tokens
     a: str
     b: str
 
@@ -38,7 +42,7 @@ class Cell:
     a: float | None
     b: float | None
     difference: float | None  # points
-    same: str  # "bits", "predictions", "figures" (nothing else was kept), or "no"
+    same: str  # one of LEVELS; "values": nothing but status, accuracy and loss was kept
 
 
 @dataclass
@@ -50,19 +54,19 @@ class Change:
     cells: list[Cell]
     only_a: list[int]
     only_b: list[int]
-    n: int  # seeds that are ok in both: the figures are over these
+    n: int  # seeds that are ok in both: the values below are over these
     a: float | None = None
     b: float | None = None
     difference: float | None = None
     low: float | None = None  # ends of its 95 % interval
     high: float | None = None
-    test: str | None = None  # "examples", "seeds", or none was possible
+    test: str | None = None  # "examples" or "seeds"; None where no test is possible
     p: float | None = None
-    p_holm: float | None = None  # over all cells that were tested
+    p_holm: float | None = None  # Holm's correction over all (task, model) that were tested
     significant: bool | None = None  # p_holm below ALPHA
     p_seeds: float | None = None  # over seeds, whatever `test` is: would training again differ?
     p_seeds_holm: float | None = None
-    same: str = "no"  # the least of its cells
+    same: str = "no"  # the lowest of its cells
 
     @property
     def seeds(self) -> list[int]:
@@ -76,11 +80,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A profile point that both have."""
+    """One value of a profile point that both have."""
 
     model: str
     length: int
-    figure: str  # one of FIGURES
+    column: str  # of speed.parquet or memory.parquet
     a: float
     b: float
     ratio: float  # b / a
@@ -88,15 +92,15 @@ class Ratio:
 
 @dataclass
 class Comparison:
-    a: Finished
-    b: Finished
-    notes: list[str]  # what must be known before the figures
-    statuses: list[StatusChange]
+    a: Results
+    b: Results
     changes: list[Change]
     only_a: list[Key]
     only_b: list[Key]
     causes: list[Cause]
-    uncaused: list[Key] = field(default_factory=list)  # changed, and nothing recorded says why
+    uncaused: list[Key]  # cells that differ without a recorded cause
+    notes: list[str] = field(default_factory=list)  # what limits the comparison
+    statuses: list[StatusChange] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
 
     @property
@@ -105,7 +109,7 @@ class Comparison:
 
     @property
     def untested(self) -> list[Change]:
-        """Accuracies that differ where no test was possible: one seed, other test examples."""
+        """Different accuracies that no test is possible for: one seed, other test examples."""
         return [c for c in self.changes if c.difference and c.test is None]
 
     @property
@@ -115,49 +119,48 @@ class Comparison:
         return not (self.statuses or significant or self.untested)
 
 
-def compare(a: Finished, b: Finished) -> Comparison:
+def compare(a: Results, b: Results) -> Comparison:
     """Raises LRAError where no cell is in both, or naming the file where one is damaged."""
     shared = [key for key in a.rows if key in b.rows]
     if not shared:
-        some = ["/".join(key[:2]) + f"/seed{key[2]}" for side in (a, b) for key in [*side.rows][:1]]
+        some = [cell_name(key) for side in (a, b) for key in [*side.rows][:1]]
         raise LRAError(f"{a.name}, {b.name}: no cell is in both ({', '.join(some)} ...)")
     same = {key: _same(a, b, key) for key in shared}
-    changes = []
-    for task, model in dict.fromkeys(key[:2] for key in shared):
-        changes.append(_change(a, b, task, model, same))
-    _judge(changes)
-    statuses = [
-        StatusChange("/".join(key[:2]) + f"/seed{key[2]}", was, now)
-        for key in shared
-        if (was := a.rows[key]["status"]) != (now := b.rows[key]["status"])
-    ]
+    changes = [_change(a, b, *pair, same) for pair in unique(key[:2] for key in shared)]
+    _correct_p(changes)
     found = causes(a, b, shared)
     explained = {key for cause in found for key in cause.cells}
-    points, lost, odd = _profiles(a, b)
-    return Comparison(
+    comparison = Comparison(
         a,
         b,
-        notes=[*_notes(a, b), *odd],
-        statuses=statuses + lost,
-        changes=changes,
+        changes,
         only_a=[key for key in a.rows if key not in b.rows],
         only_b=[key for key in b.rows if key not in a.rows],
         causes=found,
         uncaused=[key for key in shared if same[key] == "no" and key not in explained],
-        ratios=points,
     )
+    ours, theirs = (", ".join(side.distinct("protocol")) for side in (a, b))
+    if ours != theirs:
+        comparison.notes.append(f"Different protocols: {ours} in A, {theirs} in B.")
+    for key in shared:
+        _add_status(comparison, cell_name(key), a.rows[key], b.rows[key])
+    for what in PROFILES:
+        _add_profiles(comparison, what)
+    return comparison
 
 
-def _same(a: Finished, b: Finished, key: Key) -> str:
-    """How far a cell's two results are the same, see Cell.same."""
+def cell_name(key: Key) -> str:
+    return "{}/{}/seed{}".format(*key)
+
+
+def _same(a: Results, b: Results, key: Key) -> str:
+    """How far a cell's two results are the same: one of LEVELS."""
     ours, theirs = a.rows[key], b.rows[key]
     if any(ours[column] != theirs[column] for column in ("status", "accuracy", "loss")):
         return "no"
-    if ours["status"] != "ok":
-        return "figures"
     answers = a.answers(key), b.answers(key)
-    if None in answers:
-        return "figures"
+    if ours["status"] != "ok" or None in answers:
+        return "values"
     if not all(np.array_equal(x, y) for x, y in zip(*answers, strict=True)):
         return "no"
     weights = a.checkpoint(key), b.checkpoint(key)
@@ -166,11 +169,10 @@ def _same(a: Finished, b: Finished, key: Key) -> str:
     return "bits" if weights[0] == weights[1] else "no"
 
 
-def _change(a: Finished, b: Finished, task: str, model: str, same: dict[Key, str]) -> Change:
+def _change(a: Results, b: Results, task: str, model: str, same: dict[Key, str]) -> Change:
     of_a, of_b = ([s for t, m, s in side.rows if (t, m) == (task, model)] for side in (a, b))
     keys = [(task, model, seed) for seed in sorted(set(of_a) & set(of_b))]
     ok = [key for key in keys if a.rows[key]["status"] == b.rows[key]["status"] == "ok"]
-    levels = ("no", "figures", "predictions", "bits")
     change = Change(
         task,
         model,
@@ -178,15 +180,16 @@ def _change(a: Finished, b: Finished, task: str, model: str, same: dict[Key, str
         only_a=[seed for seed in of_a if seed not in of_b],
         only_b=[seed for seed in of_b if seed not in of_a],
         n=len(ok),
-        same=min((same[key] for key in keys), key=levels.index),
+        same=min((same[key] for key in keys), key=LEVELS.index),
     )
     if not ok:
         return change
-    accuracy = [np.array([side.rows[key]["accuracy"] for key in ok]) for side in (a, b)]
-    change.a, change.b = (float(values.mean()) for values in accuracy)
+    ours, theirs = ([side.rows[key]["accuracy"] for key in ok] for side in (a, b))
+    change.a, change.b = float(np.mean(ours)), float(np.mean(theirs))
     change.difference = change.b - change.a
-    right, over_seeds = _correct(a, b, ok), paired.seeds(accuracy[1], accuracy[0])
+    over_seeds = paired.seeds(theirs, ours)
     change.p_seeds = over_seeds and over_seeds.p
+    right = _right(a, b, ok)
     found = paired.examples(right[1], right[0]) if right else over_seeds
     if found:
         change.test = "examples" if right else "seeds"
@@ -194,15 +197,18 @@ def _change(a: Finished, b: Finished, task: str, model: str, same: dict[Key, str
     return change
 
 
-def _cell(a: Finished, b: Finished, key: Key, same: str) -> Cell:
+def _cell(a: Results, b: Results, key: Key, same: str) -> Cell:
     statuses = [side.rows[key]["status"] for side in (a, b)]
     ours, theirs = (side.rows[key]["accuracy"] for side in (a, b))
     difference = theirs - ours if statuses == ["ok", "ok"] else None
     return Cell(key[2], *statuses, ours, theirs, difference, same)
 
 
-def _correct(a: Finished, b: Finished, keys: list[Key]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Which answers are right, (seeds, examples) of A and of B; None where the examples differ."""
+def _right(a: Results, b: Results, keys: list[Key]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Which answers are right, (seeds, n_test) bool of A and of B.
+
+    None where the test examples of A and B differ or were not kept.
+    """
     right: tuple[list, list] = ([], [])
     for key in keys:
         answers = a.answers(key), b.answers(key)
@@ -213,70 +219,51 @@ def _correct(a: Finished, b: Finished, keys: list[Key]) -> tuple[np.ndarray, np.
     return np.array(right[0]), np.array(right[1])
 
 
-def _judge(changes: Iterable[Change]) -> None:
-    """Holm's correction over all cells that were tested, of each of the two p."""
-    tested = [change for change in changes if change.p is not None]
-    for change, p in zip(tested, paired.holm([c.p for c in tested]), strict=True):
-        change.p_holm, change.significant = p, p < ALPHA
-    tested = [change for change in changes if change.p_seeds is not None]
-    for change, p in zip(tested, paired.holm([c.p_seeds for c in tested]), strict=True):
-        change.p_seeds_holm = p
+def _correct_p(changes: Iterable[Change]) -> None:
+    """Holm's correction of each of the two p, over all changes that have it."""
+    for name in ("p", "p_seeds"):
+        tested = [change for change in changes if getattr(change, name) is not None]
+        corrected = paired.holm([getattr(change, name) for change in tested])
+        for change, p in zip(tested, corrected, strict=True):
+            setattr(change, f"{name}_holm", p)
+    for change in changes:
+        change.significant = None if change.p_holm is None else change.p_holm < ALPHA
 
 
-def _notes(a: Finished, b: Finished) -> list[str]:
-    """Why the two may not be comparable at all."""
-    notes = []
-    protocols = [", ".join(side.every("protocol")) for side in (a, b)]
-    if protocols[0] != protocols[1]:
-        notes.append(f"Different protocols: {protocols[0]} in A, {protocols[1]} in B.")
-    for column in ("task", "model", "seed"):
-        ours, theirs = a.every(column), b.every(column)
-        for side, extra in (
-            ("A", [each for each in ours if each not in theirs]),
-            ("B", [each for each in theirs if each not in ours]),
-        ):
-            if extra:
-                plural = "s" if len(extra) > 1 else ""
-                notes.append(f"Only {side} has {column}{plural} {', '.join(map(str, extra))}.")
-    return notes
+def _add_status(found: Comparison, where: str, was: dict, now: dict) -> None:
+    if was["status"] != now["status"]:
+        found.statuses.append(StatusChange(where, was["status"], now["status"]))
 
 
-def _profiles(a: Finished, b: Finished) -> tuple[list[Ratio], list[StatusChange], list[str]]:
-    """Figures of the points that both have, statuses that changed, and what cannot be compared."""
-    ratios, statuses, notes = [], [], []
-    for what, kind in (("speed", SpeedRow), ("memory", MemoryRow)):
-        paths = [side.root / f"{what}.parquet" for side in (a, b)]
-        there = [path.exists() for path in paths]
-        if there[0] != there[1]:
-            notes.append(f"Only {'A' if there[0] else 'B'} has {what}.parquet.")
-        if not all(there):
+def _add_profiles(found: Comparison, what: str) -> None:
+    """Add the ratios of the points that both have, changed statuses, and what limits them."""
+    kind, columns = PROFILES[what]
+    paths = [side.root / f"{what}.parquet" for side in (found.a, found.b)]
+    there = [path.exists() for path in paths]
+    if not all(there):
+        if any(there):
+            found.notes.append(f"Only {'A' if there[0] else 'B'} has {what}.parquet.")
+        return
+    ours, theirs = (
+        {(row["model"], row["length"]): row for row in read_table(path, kind).to_pylist()}
+        for path in paths
+    )
+    devices = []
+    for point in (point for point in ours if point in theirs):
+        was, now = ours[point], theirs[point]
+        where = f"{what} of {point[0]} at {point[1]} tokens"
+        _add_status(found, where, was, now)
+        if was["batch_size"] != now["batch_size"]:
+            sizes = f"batch size {was['batch_size']} in A, {now['batch_size']} in B"
+            found.notes.append(f"{where}: {sizes}, not compared.")
             continue
-        ours, theirs = (
-            {(row["model"], row["length"]): row for row in read_table(path, kind).to_pylist()}
-            for path in paths
-        )
-        moved: dict[tuple[str, str], None] = {}
-        for point in ours:
-            if point not in theirs:
-                continue
-            was, now = ours[point], theirs[point]
-            where = f"{point[0]} at {point[1]} tokens"
-            if was["status"] != now["status"]:
-                statuses.append(StatusChange(f"{what} of {where}", was["status"], now["status"]))
-            if was["batch_size"] != now["batch_size"]:
-                notes.append(
-                    f"{what} of {where}: batches of {was['batch_size']} in A, {now['batch_size']} "
-                    "in B, not compared."
-                )
-                continue
-            for figure in FIGURES:
-                if was.get(figure) and now.get(figure):
-                    pair = float(was[figure]), float(now[figure])
-                    ratios.append(Ratio(*point, figure, *pair, pair[1] / pair[0]))
-                    moved[was["device"], now["device"]] = None
-        notes += [
-            f"{what}: measured on {was} in A, on {now} in B; the ratios compare these, too."
-            for was, now in moved
-            if was != now
-        ]
-    return ratios, statuses, notes
+        for column in columns:
+            if was[column] and now[column]:
+                x, y = float(was[column]), float(now[column])
+                found.ratios.append(Ratio(*point, column, x, y, y / x))
+                devices.append((was["device"], now["device"]))
+    found.notes += [
+        f"{what}: measured on {was} in A, on {now} in B; the ratios compare these, too."
+        for was, now in unique(devices)
+        if was != now
+    ]

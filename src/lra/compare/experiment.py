@@ -1,4 +1,4 @@
-"""A finished experiment, read back: from its folder, or from an archive of it."""
+"""The results of one experiment, read from its folder or from an archive of it."""
 
 from __future__ import annotations
 
@@ -15,40 +15,44 @@ import yaml
 
 from lra.core.errors import LRAError
 from lra.core.schema import leaves
+from lra.core.unique import distinct
+from lra.results import layout
 from lra.results.records import PredictionRow, ScoreRecord, ScoreRow, read_record, read_table
 
 Key = tuple[str, str, int]  # task, model, seed
 
 
 @dataclass(frozen=True)
-class Finished:
-    """The files of one experiment, as results/README.md has them."""
+class Results:
+    """The files of one experiment, by the paths of layout.py."""
 
-    name: str  # what the user called it
+    name: str  # as the user wrote it
     root: Path
     rows: dict[Key, dict]  # of scores.parquet
 
-    def cell(self, key: Key) -> Path:
+    def file(self, pattern: str, key: Key) -> Path | None:
+        """A cell's file; None where it was not kept."""
         task, model, seed = key
-        return self.root / "cells" / task / model / f"seed{seed}"
+        path = self.root / pattern.format(task=task, model=model, seed=seed)
+        return path if path.exists() else None
 
     def dataset(self, name: str) -> Path:
-        """What says which bytes the data set has now; it may have been made anew since."""
+        """The checksums of the data set as it is now, which may be newer than the results."""
         return self.root.parent / "data" / name / "dataset.json"
 
     @property
     def source(self) -> Path:
-        """The code in the checkout or archive that the results lie in, if they lie in one."""
+        """The code of the checkout or archive that the results lie in, if there is one."""
         top = self.root.parent.parent
         return top / "source/src" if (top / "source").is_dir() else top / "src"
 
     def config(self, key: Key) -> dict[str, object] | None:
-        """`encoder.dim` -> value; None where the cell has no config.yaml.
+        """`encoder.dim` -> value; None where config.yaml was not kept.
 
-        It is not read as a `Cell`, for other versions of this code have other keys.
+        It is not read as a `Cell`: other versions of this code have other keys.
         """
-        path = self.cell(key) / "config.yaml"
-        if not path.exists():
+        path = self.file(layout.CONFIG, key)
+        if path is None:
             return None
         try:
             return dict(leaves(yaml.safe_load(path.read_text())))
@@ -56,13 +60,13 @@ class Finished:
             raise LRAError(f"{path}: no configuration: {' '.join(str(error).split())}") from None
 
     def score(self, key: Key) -> ScoreRecord | None:
-        path = self.cell(key) / "score.json"
-        return read_record(path, ScoreRecord) if path.exists() else None
+        path = self.file(layout.SCORE_RECORD, key)
+        return path and read_record(path, ScoreRecord)
 
     def answers(self, key: Key) -> tuple[np.ndarray, np.ndarray] | None:
-        """Labels and predictions of the test examples; None where they were not kept."""
-        path = self.cell(key) / "predictions.parquet"
-        if not path.exists():
+        """Labels and predictions (n_test) of the test examples; None where they were not kept."""
+        path = self.file(layout.PREDICTIONS, key)
+        if path is None:
             return None
         table = read_table(path, PredictionRow)
         row = self.rows[key]
@@ -71,20 +75,20 @@ class Finished:
         return table["label"].to_numpy(), table["prediction"].to_numpy()
 
     def checkpoint(self, key: Key) -> bytes | None:
-        path = self.cell(key) / "checkpoint.safetensors"
-        return path.read_bytes() if path.exists() else None
+        path = self.file(layout.CHECKPOINT, key)
+        return path and path.read_bytes()
 
-    def every(self, column: str) -> list:
-        """The distinct values of a column of scores.parquet, in its order."""
-        return list(dict.fromkeys(row[column] for row in self.rows.values()))
+    def distinct(self, column: str) -> list:
+        """The distinct values of a column of scores.parquet."""
+        return distinct(self.rows.values(), column)
 
 
 @contextmanager
-def finished(path: Path) -> Iterator[Finished]:
+def opened(path: Path) -> Iterator[Results]:
     """Read a folder like results/quick, or a zip with one such folder below results/.
 
-    What a zip holds is unpacked for as long as the context lasts. Raises LRAError naming the file
-    where it is neither, or is damaged.
+    A zip is unpacked for as long as the context lasts. Raises LRAError naming the file where `path`
+    is neither, or is damaged.
     """
     if path.is_dir():
         yield _read(path.resolve(), str(path))
@@ -98,16 +102,16 @@ def finished(path: Path) -> Iterator[Finished]:
             raise LRAError(str(error).replace(folder, str(path))) from None
 
 
-def _read(root: Path, name: str) -> Finished:
+def _read(root: Path, name: str) -> Results:
     path = root / "scores.parquet"
     if not path.exists():
-        raise LRAError(f"{path}: no such file; {name} is no finished experiment")
+        raise LRAError(f"{path}: no such file; {name} is not a finished experiment")
     rows = read_table(path, ScoreRow).to_pylist()
-    return Finished(name, root, {(row["task"], row["model"], row["seed"]): row for row in rows})
+    return Results(name, root, {(row["task"], row["model"], row["seed"]): row for row in rows})
 
 
 def _unpack(path: Path, folder: Path) -> Path:
-    """Unpack what is read here; return the experiment's folder."""
+    """Unpack what `Results` reads; return the experiment's folder."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -115,10 +119,9 @@ def _unpack(path: Path, folder: Path) -> Path:
             roots = [table.parent for table in tables if table.parent.parent.name == "results"]
             if len(roots) != 1:
                 found = ", ".join(map(str, roots)) or "none"
-                raise LRAError(f"{path}: not one experiment below results/ but: {found}")
+                raise LRAError(f"{path}: one experiment below results/ is needed, found {found}")
             root = roots[0]
-            top = root.parent.parent
-            parts = (root, root.parent / "data", top / "source/src")
+            parts = (root, root.parent / "data", root.parent.parent / "source/src")
             folders = tuple(f"{part.as_posix()}/" for part in parts)
             wanted = [n for n in names if n.startswith(folders) and not n.endswith((".arrow", "/"))]
             archive.extractall(folder, wanted)

@@ -1,8 +1,8 @@
-"""The resolved configuration of one unit of work: a cell (one training) or a profile point.
+"""The resolved configuration of a cell (one training) or of a profile point.
 
-Everything a training's result depends on, besides its data and code, is a field here. The file
+A cell holds everything that a training's result depends on, besides its data and code. The file
 `config.yaml` beside every result is a `Cell`; so is the JSON that Snakemake compares to decide what
-reruns. Nothing here imports torch, so that planning stays fast.
+reruns. Planning reads this, so nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.config.yaml_file import parse_yaml, read_yaml
+from lra.core.schema import Strict, checked
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
@@ -113,17 +113,8 @@ class ProfilePoint(Strict):
 def read(kind: type[Strict], text_or_path: str):
     """A `Cell` or `ProfilePoint` from JSON text (as rules pass it) or from a YAML file."""
     if text_or_path.lstrip().startswith("{"):
-        where, text = "command line", text_or_path
-    else:
-        where = text_or_path
-        try:
-            text = Path(text_or_path).read_text()
-        except OSError as error:
-            raise LRAError(f"{where}: {error.strerror}") from None
-    try:
-        return kind.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
-        raise LRAError(f"{where}: not a {kind.__name__}: {' '.join(str(error).split())}") from None
+        return checked(kind, parse_yaml(text_or_path, "command line"), "command line")
+    return checked(kind, read_yaml(Path(text_or_path)), text_or_path)
 
 
 def to_yaml(resolved: Strict) -> str:

@@ -1,4 +1,4 @@
-"""The layers of a value: what each file says of a cell, joined, checked, traced to its place."""
+"""Joins what each file says of a cell, checks it, and notes in which file each value stands."""
 
 from __future__ import annotations
 
@@ -43,15 +43,16 @@ def complete_options(
     """A mechanism's options with its defaults, but for those that the encoder's own keys set."""
     where = f"config/models/{model}.yaml"
     one_of(f"{where}: attention", mechanism, attention.names())
+    schema = attention.option_model(mechanism)
     for key in GIVEN_BY_ENCODER & options.keys():
         source = sources[f"encoder.options.{key}"]
         instead = "attention_dropout" if key == "dropout" else key
         raise LRAError(f"{source}: options.{key}: set encoder.{instead} instead")
     try:
-        resolved = attention.resolve_options(mechanism, options)
-    except LRAError as error:
-        key = str(error).split(":", 1)[0]
-        raise LRAError(f"{sources.get(f'encoder.{key}', where)}: {error}") from None
+        resolved = schema.model_validate(options).model_dump()
+    except ValidationError as error:
+        source = sources.get(f"encoder.options.{error.errors()[0]['loc'][0]}", where)
+        raise complain(f"{source}: options", error, schema) from None
     return {key: value for key, value in resolved.items() if key not in GIVEN_BY_ENCODER}
 
 

@@ -1,4 +1,4 @@
-"""From the files in config/ to cells: layers joined, checked, and traced to where a value stands.
+"""From the files in config/ to cells: layers are joined and checked, values keep their source.
 
 A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
 model's file, the protocol (its defaults, its task, its task's model), the experiment's overrides.
@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, Task, load
+from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError, nearest, one_of
-from lra.core.schema import complain, leaves
+from lra.core.schema import checked, complain, leaves
 from lra.data.recipe import Archive, Dataset
 from lra.data.sources import check_source
 
@@ -37,7 +37,7 @@ class Arena:
     ) -> Arena:
         """Check `given`, Snakemake's merged config, which came from `files` or the command line.
 
-        sources: check data sets by the modules that make them, too; their imports take a second.
+        sources: also check the options of data sets, which takes a second of imports.
         """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
@@ -53,14 +53,10 @@ class Arena:
     @classmethod
     def read(cls, file: Path, sources: bool = True) -> Arena:
         """The experiment of one file; config/ is the folder that it lies in."""
-        try:
-            given = yaml.safe_load(file.read_text())
-        except (OSError, yaml.YAMLError) as error:
-            raise LRAError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
-        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
+        return cls.open(read_yaml(file), [file.resolve()], file.resolve().parent.parent, sources)
 
     def check(self, sources: bool) -> None:
-        """Resolve everything once, so that a mistake stops the plan and not a job."""
+        """Resolve everything once, so that a mistake stops the plan, not a job."""
         experiment = self.experiment
         for key, values, choices in (
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
@@ -126,7 +122,7 @@ class Arena:
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
         entry = _task(self.root, task)
-        facts = _model(self.root, model)
+        file = _model(self.root, model)
         dataset = datasets(self.root)[self.dataset_name(task)]
         protocol = self.protocol
         rules = protocol.tasks[task]
@@ -134,7 +130,7 @@ class Arena:
         layers: list[Layer] = [
             (f"config/tasks/{task}.yaml", sections(entry)),
             ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
-            (f"config/models/{model}.yaml", {"encoder": {"options": facts.options}}),
+            (f"config/models/{model}.yaml", {"encoder": {"options": file.options}}),
             (f"{where}: defaults", sections(protocol.defaults)),
             (f"{where}: tasks.{task}", sections(rules)),
         ]
@@ -187,15 +183,15 @@ class Arena:
 
     def profile_point(self, name: str, length: int) -> ProfilePoint:
         model, changed = self.profile_models()[name]
-        facts = _model(self.root, model)
-        mechanism = facts.attention or model
+        file = _model(self.root, model)
+        mechanism = file.attention or model
         profile = self.experiment.profile
         values, sources = join(
             [
                 (f"{self.where}: profile", {"encoder": profile.encoder}),
                 (
                     f"config/models/{model}.yaml",
-                    {"encoder": {"options": {**facts.options, **changed}}},
+                    {"encoder": {"options": {**file.options, **changed}}},
                 ),
             ]
         )
@@ -221,13 +217,9 @@ def _stems(root: Path, folder: str) -> list[str]:
 
 @cache
 def datasets(root: Path) -> dict[str, Dataset]:
-    checked = {}
-    for name, entry in yaml.safe_load((root / "config/datasets.yaml").read_text()).items():
-        try:
-            checked[name] = Dataset.model_validate(entry)
-        except ValidationError as error:
-            raise complain(f"config/datasets.yaml: {name}", error, Dataset) from None
-    return checked
+    where = "config/datasets.yaml"
+    entries = read_yaml(root / where, where)
+    return {name: checked(Dataset, entry, f"{where}: {name}") for name, entry in entries.items()}
 
 
 @cache
@@ -248,7 +240,7 @@ def _model(root: Path, name: str) -> Model:
 def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
     """The file in which a top-level key stands, the last one winning; else the command line."""
     for file in reversed(files):
-        if key in (yaml.safe_load(file.read_text()) or {}):
+        if key in read_yaml(file):
             return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
     return "--config" if key is not None else None
 

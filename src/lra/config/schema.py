@@ -1,7 +1,6 @@
-"""The files in config/, as people write them: one class per kind of file, unknown keys forbidden.
+"""The files in config/, as people write them: one class a kind of file, unknown keys forbidden.
 
-resolve.py joins them into cells. A mistake is one line: file, key, nearest valid choice. Planning
-imports this, so it imports no torch.
+resolve.py joins them into cells. Planning reads this, so it imports no torch.
 """
 
 from __future__ import annotations
@@ -10,24 +9,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from lra.config.cell import Cell, Device, Precision, ProfilePoint
-from lra.core.errors import LRAError
-from lra.core.schema import Strict, complain
+from lra.config.yaml_file import read_yaml
+from lra.core.schema import Strict, checked
 from lra.data.recipe import Dataset
 
 
 class Part(Strict):
-    """A layer's share of a cell, checked once all layers are joined."""
+    """What one file says of a cell; it is checked once all files are joined."""
 
     encoder: dict[str, Any] = {}
     training: dict[str, Any] = {}
@@ -161,14 +158,7 @@ class Experiment(Strict):
 def load(path: Path, model: type[Strict], root: Path):
     """One file of config/ as its class."""
     where = path.relative_to(root).as_posix()
-    try:
-        return model.model_validate(yaml.safe_load(path.read_text()) or {})
-    except FileNotFoundError:
-        raise LRAError(f"{where}: no such file") from None
-    except yaml.YAMLError as error:
-        raise LRAError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        raise complain(where, error, model) from None
+    return checked(model, read_yaml(path, where), where)
 
 
 SCHEMAS: dict[str, type[Strict]] = {

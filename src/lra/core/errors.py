@@ -1,4 +1,4 @@
-"""The one exception that is a user's mistake or a broken file: shown as one line, no traceback."""
+"""The exception for a user's mistake or a damaged file: shown as one line without a traceback."""
 
 from __future__ import annotations
 

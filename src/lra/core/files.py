@@ -1,4 +1,4 @@
-"""Whole files or none: written beside, then renamed; bad ones are set aside."""
+"""Whole files or none: written beside their name, then renamed. Damaged files are set aside."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def write_beside(path: Path, content: bytes) -> None:
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one line that names the file."""
+    """Raise LRAError naming the file where the disk is full, read-only or forbidden."""
     try:
         yield
     except OSError as error:
@@ -60,7 +60,7 @@ def one_line(path: Path) -> Iterator[None]:
 
 @contextmanager
 def sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
+    """Make SIGTERM (a cancelled job) raise SystemExit, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return

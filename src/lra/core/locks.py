@@ -1,4 +1,4 @@
-"""One process at a time: locks of the kernel, which forgets them when their holder dies."""
+"""One process at a time, by locks that the kernel releases when their holder dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lra.core.files import one_line
 
 @contextmanager
 def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Make `path` (a file or folder) while no other process does, and wait until none does.
+    """Wait until no other process makes `path` (a file or folder), then be the one that does.
 
     The lock is a hidden file beside it.
     """
@@ -38,8 +38,8 @@ def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 def hold_folder(folder: Path) -> FileLock:
     """Take a folder for the rest of this process; raises LRAError where another one has it.
 
-    Snakemake's own lock is a file that a killed process leaves behind. In this one the holder's
-    number is for people to read; what counts is the kernel's lock on it.
+    A killed process leaves Snakemake's own lock behind. Here only the kernel's lock on the file
+    counts; the process number in it is for people.
     """
     place = folder / ".snakemake" / "run.lock"
     lock = FileLock(place)

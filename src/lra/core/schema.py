@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from types import NoneType
+from typing import Any, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lra.core.errors import LRAError, nearest
 
@@ -20,38 +17,52 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+def checked(model: type[Strict], values: Any, where: str) -> Any:
+    """`values` as a `model`, or LRAError in one line that begins with `where`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise complain(where, error, model) from None
+
+
 def complain(where: str, error: ValidationError, model: type[Strict]) -> LRAError:
-    """The first of pydantic's complaints as one line: file, key, nearest valid choice."""
+    """The first of pydantic's complaints in one line: file, key, nearest valid choice.
+
+    where: a file, or a file and a key in it ("config/x.yaml: tasks.listops").
+    """
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    # `where` is a file, or a file and a key within it ("config/x.yaml: tasks.listops")
     place = f"{where}{'.' if ': ' in where else ': '}{key}" if key else where
-    prefix = f"{place}: "
-    if first["type"] == "extra_forbidden":
-        owner = model
-        for part in first["loc"][:-1]:
-            owner = _nested(owner, part)
-        return LRAError(f"{prefix}unknown key; {nearest(first['loc'][-1], owner.model_fields)}")
-    if first["type"] == "literal_error":
-        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return LRAError(
-            f"{prefix}{first['input']!r} is unknown; {nearest(first['input'], choices)}"
-        )
-    if first["type"] == "missing":
-        return LRAError(f"{prefix}is missing")
-    message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "value_error" else f", not {first['input']!r}"
-    return LRAError(f"{prefix}{message}{given}")
+    return LRAError(f"{place}: {_fault(first, model)}")
+
+
+def _fault(error: Any, model: type[Strict]) -> str:
+    """What one of pydantic's errors says, without its place."""
+    given, kind = error["input"], error["type"]
+    if kind == "extra_forbidden":
+        *path, key = error["loc"]
+        for part in path:
+            model = _nested(model, part)
+        return f"unknown key; {nearest(key, model.model_fields)}"
+    if kind == "literal_error" and (words := re.findall(r"'([^']*)'", error["ctx"]["expected"])):
+        return f"{given!r} is unknown; {nearest(given, words)}"
+    if kind == "missing":
+        return "is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return message if kind == "value_error" else f"{message}, not {given!r}"
 
 
 def _nested(owner: Any, part: str | int) -> Any:
-    """The model class at key `part` of `owner`, through dict[str, X] too."""
+    """The type at key `part` of a model, dict or list; of `X | None` it is X."""
     if isinstance(owner, type) and issubclass(owner, Strict):
-        return owner.model_fields[part].annotation
-    return owner.__args__[-1]
+        owner = owner.model_fields[part].annotation
+    else:
+        owner = get_args(owner)[-1]
+    return get_args(owner)[0] if NoneType in get_args(owner) else owner
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """("a.b", value) of every value in nested dicts."""
     pairs = []
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -59,25 +70,3 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((prefix + key, value))
     return pairs
-
-
-# The options of a data set's source, checked: a mistake is one line naming the key.
-
-
-class Options(BaseModel):
-    """Of a source; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def checked(kind: type[BaseModel], source: str, given: dict[str, Any]) -> BaseModel:
-    """`given` as the source's options."""
-    try:
-        return kind(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([source, *map(str, first["loc"])])
-        if first["type"] == "extra_forbidden":
-            hint = nearest(first["loc"][-1], kind.model_fields)
-            raise LRAError(f"{key}: no such key; {hint}") from None
-        raise LRAError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,6 +1,6 @@
 """Generated data sets: many processes draw chunks, one writes them in order, without duplicates.
 
-A task module ``lra.data.<name>`` provides ``Config`` (a pydantic model), ``CHUNK`` (examples a
+A task module ``lra.data.<name>`` provides ``Config`` (a `Strict` schema), ``CHUNK`` (examples a
 chunk), ``chunk(config, seed, index) -> pa.Table`` (pure) and ``info(config) -> Info``. As chunks
 are pure and are used in the order of their index, the bytes do not depend on the number of workers.
 """
@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from lra.core.errors import LRAError
 from lra.core.files import one_line, sha256, sigterm_unwinds
 from lra.core.progress import progress
-from lra.core.schema import checked
+from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, write_split
 
@@ -97,7 +96,7 @@ def take(size: int, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables(table for _, table in chosen)
 
 
-def _draw(module_name: str, config: BaseModel, seed: int, index: int) -> Keyed:
+def _draw(module_name: str, config: Strict, seed: int, index: int) -> Keyed:
     return keyed(import_module(f"lra.data.{module_name}").chunk(config, seed, index))
 
 
@@ -112,7 +111,7 @@ def _start_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def stream(module_name: str, config: BaseModel, seed: int, workers: int) -> Iterator[Keyed]:
+def stream(module_name: str, config: Strict, seed: int, workers: int) -> Iterator[Keyed]:
     """Chunks 0, 1, 2, ... for ever; close it to stop the workers."""
     if workers == 1:
         for index in count():
@@ -154,7 +153,7 @@ def generate_dataset(
     if seed < 0 or workers < 1:
         raise LRAError(f"{module_name}: seed {seed} is below 0 or workers {workers} below 1")
     module = import_module(f"lra.data.{module_name}")
-    settings = checked(module.Config, module_name, config)
+    settings = checked(module.Config, config, f"{module_name}: options")
     info = module.info(settings)
     info = replace(info, generator={**info.generator, "seed": seed})
     total = sum(sizes.values())

@@ -11,9 +11,10 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
+from lra.core.schema import Strict
 from lra.data.generate import take
 from lra.data.listops_tokens import VOCAB
 from lra.data.split import Info, table_of
@@ -23,10 +24,8 @@ CHUNK = 1000  # examples a chunk
 MIN_ACCEPTANCE = 1e-4  # share of trees within the window below which a configuration is refused
 
 
-class ListOpsConfig(BaseModel):
+class ListOpsConfig(Strict):
     """The distribution of expressions; the defaults are the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_length: int = Field(500, ge=0, description="expressions are longer than this, in tokens")
     max_length: int = Field(

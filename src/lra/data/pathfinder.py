@@ -39,9 +39,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
+from lra.core.schema import Strict, checked
 from lra.data import pathfinder_matching
 from lra.data.split import Info, table_of
 
@@ -77,10 +78,8 @@ SIZES = {
 }
 
 
-class PathfinderConfig(BaseModel):
+class PathfinderConfig(Strict):
     """A variant of the task."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # pixels a side; 128 is Path-X, 16 a small variant of our own
     size: Literal[16, 32, 64, 128, 256] = 32
@@ -200,11 +199,7 @@ def generate(count: int, size: int, seed: int, **overrides: int) -> pa.Table:
 
     overrides: other fields of `PathfinderConfig`.
     """
-    try:
-        config = PathfinderConfig(size=size, **overrides)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise LRAError(f"pathfinder: {first['loc'][0]}: {first['msg']}") from None
+    config = checked(PathfinderConfig, {"size": size, **overrides}, "pathfinder: options")
     chunks = [chunk(config, seed, index) for index in range(-(-count // CHUNK))]
     return pa.concat_tables(chunks).slice(0, count).combine_chunks()
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from lra.core.errors import LRAError
 from lra.core.files import one_line, set_aside, sha256, sigterm_unwinds
 from lra.core.progress import progress
-from lra.core.schema import Options, checked
+from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.split import SPLITS, Info, SplitWriter
 
@@ -35,9 +35,9 @@ class Reader:
     where something is missing or malformed.
     """
 
-    options: type[Options]
-    info: Callable[[Options], Info]
-    read: Callable[[Path, Options, Sizes, int], Portions]
+    options: type[Strict]
+    info: Callable[[Strict], Info]
+    read: Callable[[Path, Strict, Sizes, int], Portions]
 
 
 def by_lot(count: int, sizes: Sizes, seed: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -55,7 +55,7 @@ def prepare_dataset(module: str, recipe: Any, archive: Path, out: Path) -> None:
     then set aside unless its SHA-256 says that it is the right one.
     """
     reader: Reader = import_module(f"lra.data.{module}").READERS[recipe.source]
-    settings = checked(reader.options, recipe.source, recipe.options)
+    settings = checked(reader.options, recipe.options, f"{recipe.source}: options")
     found = sha256(archive)
     info = replace(
         reader.info(settings),

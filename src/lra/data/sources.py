@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from pydantic import ValidationError
-
 from lra.core.errors import LRAError, one_of
-from lra.core.schema import complain
+from lra.core.schema import checked
 from lra.data.recipe import Dataset
 
 GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of src/lra/data/
@@ -33,7 +31,4 @@ def check_source(name: str, dataset: Dataset) -> None:
         raise LRAError(f"{where}.archive: source '{source}' reads none; remove it")
     module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
     options = module.READERS[source].options if source in READERS else module.Config
-    try:
-        options.model_validate(dataset.options)
-    except ValidationError as error:
-        raise complain(f"{where}.options", error, options) from None
+    checked(options, dataset.options, f"{where}.options")

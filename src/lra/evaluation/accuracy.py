@@ -52,9 +52,9 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
     )
 
 
-def facts(test: Path) -> dict[str, float | int | str]:
-    """Of a test split: `n_test` examples, `chance` (percent of the majority class), and what its
-    data set was validated on."""
+def test_set(test: Path) -> dict[str, float | int | str]:
+    """Of a test split: `n_test` examples, `chance` (percent of the majority class) and `validation`
+    (what the data set is validated on)."""
     split = read_split(test)
     counts = np.bincount(split.labels)
     majority = 100 * int(counts.max()) / len(split)

@@ -135,15 +135,15 @@ def _measure(
     distances: list[list[Tensor]] = [[] for _ in model.blocks]
     lengths: list[Tensor] = []
     for index, batch in _cut(batches, cell, chosen):
-        for call, (module, x, mask) in enumerate(inputs(model, batch, cell)):
-            layer = call % len(model.blocks)  # of the second tower, they begin anew
+        documents = np.repeat(index, cell.encoder.towers)  # rows of x are (example, tower)
+        for layer, (module, x, mask) in enumerate(inputs(model, batch, cell)):
             real = positions(x, mask, model.cls is not None)
             if layer == 0:
                 lengths.append(real.sum(1).double().cpu())
             if method == "attention":
                 found = by_attention(module, x, real)
             else:
-                at = queries_of(real, queries, index)
+                at = queries_of(real, queries, documents)
                 found = by_gradient(module, x, mask, real, at)[:, None]
             distances[layer].append(found.cpu())
     return torch.stack([torch.cat(each) for each in distances]), torch.cat(lengths)

@@ -50,7 +50,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
         trained = read_record(folder / "train.json", TrainRecord)
         test = data / "test.arrow"
         verify(test)
-        facts = accuracy.facts(test)
+        examples = accuracy.test_set(test)
         result: dict[str, Any] = {"accuracy": None, "loss": None}
         rows: list[dict[str, int]] = []
         with held(cell.device, say):
@@ -60,7 +60,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
                 result = {"accuracy": scored.accuracy, "loss": scored.loss}
                 pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
                 rows = [{"label": label, "prediction": answer} for label, answer in pairs]
-                majority = f"(majority class {facts['chance']:.2f} %)"
+                majority = f"(majority class {examples['chance']:.2f} %)"
                 say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
         write_rows(folder / "predictions.parquet", rows, PredictionRow)
         record = ScoreRecord(
@@ -68,7 +68,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
             **made_with,
             status=trained.status,
             reason=trained.reason,
-            **facts,
+            **examples,
             **result,
         )
         write_record(folder / "score.json", record)

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
 from lra.config.cell import ProfilePoint
 from lra.hardware.device import (
@@ -27,14 +26,11 @@ from lra.hardware.device import (
     unknown_energy,
 )
 from lra.models.classifier import Classifier, parameter_count
+from lra.models.flops import flops
 from lra.training.optimizer import AdamW
 
 WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
 FEWEST = 3  # timed steps, however long they take
-COUNTED = flop_registry | {  # torch knows the fused attention of GPUs only
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
-}
 
 
 @dataclass
@@ -60,9 +56,8 @@ class Workload:
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
         self.optimizer = AdamW(self.model.parameters())
-        shape = (point.batch_size, point.length)
-        tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
-        self.tokens = tokens if encoder.towers == 1 else (tokens, tokens)
+        shape = (point.batch_size, encoder.towers, point.length)
+        self.tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
         self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
         self.trained = 0  # steps
 
@@ -164,35 +159,32 @@ def seconds_per_step(
     return statistics.median(taken)
 
 
-class Operations(TorchDispatchMode):
-    """Adds up what torch's FlopCounterMode does, which would import dynamo: seconds a job."""
+class FlopCounter(TorchDispatchMode):
+    """Adds up the FLOPs of all operators. torch's FlopCounterMode imports dynamo: seconds a job."""
 
-    flops = 0
+    total = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if count := COUNTED.get(func._overloadpacket):
-            self.flops += count(*args, **(kwargs or {}), out_val=out)
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        self.total += flops(func, args, kwargs, out)
         return out
 
 
 def step_flops(load: Workload) -> int:
-    """Floating-point operations of one forward and backward pass.
+    """Floating-point operations of one forward and backward pass, see `lra.models.flops`.
 
-    Counted are matrix products, convolutions and fused attention, a multiply-add as two, with what
-    the backward pass computes again and fused attention as if no key were hidden. Not seen are
-    Fourier transforms, sorting, gathering and scattering, elementwise operators, reductions and
-    the optimiser's update.
+    What the backward pass computes again counts again; the optimiser's update does not count.
     """
-    with Operations() as counter:
+    with FlopCounter() as counter:
         load.model.train()
         load.backward()
     load.optimizer.zero_grad()
-    return counter.flops
+    return counter.total
 
 
 def high_water_mark(profiler: torch.autograd.profiler.profile) -> int:

@@ -1,4 +1,4 @@
-"""The device a job runs on: choice, name, repeatability, out-of-memory."""
+"""The device of a job: choice, name, deterministic mode, out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def make_repeatable(threads: int) -> None:
-    """The thread count changes the order of sums, hence bits, so it is the configuration's."""
+    """Deterministic kernels and a fixed number of threads, which changes the bits of sums."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     # use_deterministic_algorithms(True) is the same, but imports torch's compiler: 1.3 s
@@ -46,12 +46,11 @@ def synchronise(device: torch.device) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA's allocator raises a class of its own, what allocates beside it a RuntimeError that says
-    so, as the CPU's does."""
+    """torch's CUDA allocator raises its own class, other allocators a RuntimeError that says so."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)
     )
 
 
 def unknown_energy() -> None:
-    """The energy of a device that does not tell."""
+    """Default energy reader: None where the device reports none."""

@@ -21,7 +21,7 @@ from lra.core.errors import LRAError
 from lra.core.unique import unique
 
 LOOK_SECONDS = 0.5  # between two looks for a free device
-TELL_SECONDS = 60.0
+REPORT_SECONDS = 60.0
 
 
 def devices() -> list[str]:
@@ -103,14 +103,14 @@ def held(device: str, say: Callable[[str], None]) -> Iterator[str | None]:
 
 
 def _wait(names: list[str], say: Callable[[str], None]) -> tuple[str, FileLock]:
-    told = time.monotonic()
+    reported = time.monotonic()
     while True:
         for name in names:
             lock = FileLock(lock_folder() / name.replace("/", "_"))
             with suppress(Timeout):
                 lock.acquire(blocking=False)
                 return name, lock
-        if time.monotonic() - told > TELL_SECONDS:
+        if time.monotonic() - reported > REPORT_SECONDS:
             say(f"waiting for a free GPU among {len(names)}")
-            told = time.monotonic()
+            reported = time.monotonic()
         time.sleep(LOOK_SECONDS)

@@ -1,7 +1,7 @@
-"""What a GPU does while a job runs on it, by the NVIDIA driver: energy, power, memory.
+"""Energy, power and memory of a GPU while a job runs on it, reported by the NVIDIA driver.
 
-Everything is None where there is no driver, or where the device does not say (a MIG slice, a
-virtual GPU): that is a normal case and no warning.
+Everything is None where there is no driver, or where the device does not report it (a MIG slice, a
+virtual GPU). That is a normal case and no warning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SAMPLE_SECONDS = 1.0
 
 
 class Meter:
-    """Of one device, from entering the block to leaving it.
+    """Measures one device, from entering the block to leaving it.
 
     device: a UUID, or None on the CPU.
     """
@@ -50,7 +50,7 @@ class Meter:
             self.sampler.join()
 
     def joules(self) -> float | None:
-        """Used since the start: by the device's counter, else by its power, sampled."""
+        """Energy since the start: from the device's counter, else from sampled power."""
         if self.handle is None:
             return None
         now = self._asked(pynvml.nvmlDeviceGetTotalEnergyConsumption)
@@ -89,7 +89,7 @@ class Meter:
             self.memory = max(self.memory, memory.used)
 
     def _asked(self, question: Any) -> Any:
-        """None where the device does not answer it."""
+        """None where the device does not report it."""
         try:
             return question(self.handle)
         except pynvml.NVMLError:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from lra import attention
@@ -76,8 +77,9 @@ class Block(nn.Module):
 class Classifier(nn.Module):
     """Token ids to class scores.
 
-    forward(tokens (B, N) or, for two towers, a pair of them; masks alike, or None where nothing is
-    padding) -> (B, classes). Then `loss` is what training minimises.
+    forward(tokens (B, T, N), mask (B, T, N) or None where nothing is padding) -> (B, classes), of
+    examples of T documents (T towers), which one encoder reads. Then `loss` is what training
+    minimises.
     """
 
     def __init__(self, config: Encoder) -> None:
@@ -116,7 +118,7 @@ class Classifier(nn.Module):
             for block in self.blocks:
                 x = block(x, mask)
         losses = (block.attention.auxiliary for block in self.blocks)
-        self.auxiliary += [loss for loss in losses if loss is not None]
+        self.auxiliary = [loss for loss in losses if loss is not None]
         x = self.norm(x)
         if self.pma is not None:
             return self.pma(x, mask)
@@ -127,20 +129,20 @@ class Classifier(nn.Module):
         real = mask[:, :, None].to(x.dtype)
         return (x * real).sum(1) / real.sum(1).clamp(min=1)
 
-    def forward(self, tokens: Tensor | tuple, mask: Tensor | tuple | None = None) -> Tensor:
-        self.auxiliary = []
-        if self.config.towers == 1:
-            return self.head(self.encode(tokens, mask))
-        masks = mask if mask is not None else (None, None)
-        return self.compare(*(self.encode(t, m) for t, m in zip(tokens, masks, strict=True)))
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        documents = rearrange(tokens, "b t n -> (b t) n")
+        masks = None if mask is None else rearrange(mask, "b t n -> (b t) n")
+        pooled = self.encode(documents, masks)  # (B T, dim)
+        return self.classify(rearrange(pooled, "(b t) d -> b t d", t=self.config.towers))
 
-    def compare(self, one: Tensor, two: Tensor) -> Tensor:
-        """Class scores (B, classes) of pairs of encoded documents, each (B, dim).
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Class scores (B, classes) of encoded documents (B, T, dim).
 
         No token of one document sees the other's, so a document is encoded once for all its pairs.
         """
-        features = [one, two]
+        features = list(pooled.unbind(dim=1))
         if self.config.interaction == "NLI":
+            one, two = features
             features += [one * two, one - two]
         return self.head(torch.cat(features, dim=-1))
 

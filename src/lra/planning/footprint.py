@@ -9,7 +9,6 @@ is trained. Mechanisms that work one head at a time on a CPU do so only for `Loa
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -18,9 +17,9 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from lra.models.classifier import Classifier
+from lra.models.flops import flops
 from lra.planning.estimate import Footprint, Load
 
 
@@ -55,8 +54,7 @@ class Ledger(TorchDispatchMode):
         if (fresh or func._schema.is_mutable) and func not in (EMPTY, EMPTY_STRIDED):
             self.kernels += 1
             self.traffic += sum(map(touched, (*given, *made)))
-        if count := flop_registry.get(func._overloadpacket):
-            self.flops += count(*args, **kwargs, out_val=out)
+        self.flops += flops(func, args, kwargs, out)
         return out
 
     def meet(self, tensor: Tensor) -> None:
@@ -155,12 +153,8 @@ def footprint(load: Load) -> Footprint:
     )
 
 
-def inputs(load: Load, batch_size: int) -> Iterable:
-    """Tokens and masks as `Classifier` takes them, every sequence at full length."""
-    shape = (batch_size, load.encoder.max_len)
-    towers = load.encoder.towers
-    tokens = tuple(torch.zeros(shape, dtype=torch.int32) for _ in range(towers))
-    masks = tuple(torch.ones(shape, dtype=torch.bool) if load.pads else None for _ in tokens)
-    if towers == 1:
-        return tokens[0], masks[0]
-    return tokens, masks if load.pads else None
+def inputs(load: Load, batch_size: int) -> tuple[Tensor, Tensor | None]:
+    """Tokens and mask as `Classifier` takes them, every sequence at full length."""
+    shape = (batch_size, load.encoder.towers, load.encoder.max_len)
+    mask = torch.ones(shape, dtype=torch.bool) if load.pads else None
+    return torch.zeros(shape, dtype=torch.int32), mask

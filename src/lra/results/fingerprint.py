@@ -34,7 +34,10 @@ STAGES = {
     "generate": "lra.data.generate",
     "prepare": "lra.data.prepare",
 }
-ASSETS = (".html", ".css", ".js")  # in a package's folder: part of the package
+PAGES = (".html", ".css", ".js")  # in a package's folder: part of the package
+
+
+_own: dict[str, str] = {}  # of this process's own code, which it reads once: module -> hash
 
 
 class Import(NamedTuple):
@@ -50,7 +53,7 @@ def fingerprint(*roots: str, source: Path = SOURCE) -> str:
 
     Raises ValueError where a root is missing or modules import each other in a circle.
     """
-    known: dict[str, str] = {}
+    known = _own if source == SOURCE else {}
     for root in roots:
         if _file(root, source) is None:
             raise ValueError(f"no module {root} below {source}")
@@ -133,16 +136,17 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _assets(path: Path) -> list[Path]:
-    if path.name != "__init__.py":
-        return []
-    return sorted(file for file in path.parent.iterdir() if file.suffix in ASSETS)
+    """Files that a module reads: those of its own name, and a package's pages."""
+    if path.name == "__init__.py":
+        return sorted(file for file in path.parent.iterdir() if file.suffix in PAGES)
+    return [file for file in sorted(path.parent.glob(f"{path.stem}.*")) if file.suffix == ".csv"]
 
 
 @cache
 def _read(path: Path, stamp: tuple[int, ...]) -> tuple[tuple[Import, ...], str]:
     """Every import of this project's modules in a file, and the file's syntax without them.
 
-    A package's syntax ends with its assets.
+    It ends with the module's assets.
     """
     imports: list[Import] = []
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))

@@ -1,4 +1,4 @@
-"""What a record says of where it comes from: code, device, versions, commit."""
+"""Where a record comes from: code, device, versions, commit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every record and table that the pipeline writes, as typed schemas.
 
-A record is one JSON file of one job; a row is one line of a Parquet table. A quantity that could
-not be had is null beside a `status` that says why, never 0.
+A record is one JSON file of one job; a row is one line of a Parquet table. A missing value is null
+beside a `status` that says why, never 0.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
 from lra.core.files import write_beside
-from lra.core.schema import Strict
+from lra.core.schema import Strict, checked
 
 Status = Literal["ok", "oom", "diverged", "timeout"]
 
 
 class Provenance(Strict):
-    """What a figure was made with."""
+    """What a value was made with."""
 
     fingerprint: str  # of the code that can change the result
     device: str  # "cpu: <processor>" or "cuda: <name>"
@@ -35,7 +34,7 @@ class Provenance(Strict):
 
 
 class GpuUse(Strict):
-    """What the NVIDIA driver said of the GPU while the job ran; null where it did not say"""
+    """What the NVIDIA driver reported of the GPU during the job; null where it reported nothing"""
 
     name: str | None
     driver: str
@@ -97,7 +96,9 @@ class SpeedRecord(Provenance):
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = None  # of forward and backward: see lra.profile.step_flops
+    flops_per_step: int | None = (
+        None  # of forward and backward (lra.models.flops)
+    )
     threads: int
     precision: str
     params: int
@@ -257,16 +258,15 @@ def write_record(path: Path, record: Strict) -> None:
 
 def read_record(path: Path, kind: type[Strict]):
     """Raises LRAError naming the file and key where it is missing or not such a record."""
+    again = "delete the file to make it again"
     try:
-        return kind.model_validate(json.loads(path.read_text()))
+        return checked(kind, json.loads(path.read_text(encoding="utf-8")), str(path))
     except FileNotFoundError:
         raise LRAError(f"{path}: no such file") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise LRAError(f"{path}: {key}: {first['msg']}; delete the file to make it again") from None
+    except LRAError as error:
+        raise LRAError(f"{error}; {again}") from None
     except ValueError as error:
-        raise LRAError(f"{path}: not JSON ({error}); delete the file to make it again") from None
+        raise LRAError(f"{path}: not JSON ({error}); {again}") from None
 
 
 def write_rows(path: Path, rows: Iterable[dict], row: type[Strict]) -> None:

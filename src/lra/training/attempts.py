@@ -1,7 +1,7 @@
-"""One attempt at a training: what it notes of itself for the case that it is killed without a word.
+"""One attempt at a training, recorded so that a SIGKILL can be diagnosed afterwards.
 
-A process that gets SIGKILL cannot say why. The shell that started it can: by this note and by the
-kernel's count of processes that it killed for lack of memory (`lra killed`).
+A process that gets SIGKILL cannot say why. The shell that started it can (`lra killed`): by this
+record and by the kernel's count of processes that it killed for lack of memory.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from lra.core.files import write_beside
 
 ATTEMPTS = "LRA_ATTEMPTS"
 SIGKILLED = 128 + 9  # a shell's exit status of a command that SIGKILL ended
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """`attempt.json` in the folder of unfinished work; it is there while the training runs."""
+    """`attempt.json` in the folder of unfinished work; it exists while the training runs."""
 
     cell: str  # resolved, as JSON
     fingerprint: str
     out: str  # the cell's folder
-    oom_kills: int | None  # of this process's cgroup, when the training began
+    oom_kills: int | None  # in this process's cgroup, when the training began
 
     @staticmethod
     def file(work: Path) -> Path:
@@ -41,7 +43,7 @@ class Attempt:
     def read(cls, work: Path) -> Attempt | None:
         """The attempt that has not ended; None where there is none."""
         try:
-            return cls(**json.loads(cls.file(work).read_text()))
+            return cls(**json.loads(cls.file(work).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
 
@@ -50,9 +52,9 @@ class Attempt:
 
 
 def allow_attempts(count: int) -> None:
-    """Say how often a job is tried, also to the snakemake within a cluster's job.
+    """Set how often a job is tried, in the environment that a cluster's jobs inherit.
 
-    That one decides on resources anew and is told of no retries; it inherits the environment.
+    The snakemake within such a job decides on resources anew and knows of no retries.
     """
     os.environ[ATTEMPTS] = str(count)
 
@@ -63,7 +65,7 @@ def is_last(attempt: int) -> bool:
 
 
 def shortage(attempt: Attempt) -> str | None:
-    """Why the kernel killed it, as one line; None without evidence that lack of memory was it."""
+    """Why the kernel killed it, as one line; None without evidence that memory was short."""
     now = oom_kills()
     if attempt.oom_kills is None or now is None or now <= attempt.oom_kills:
         return None
@@ -73,24 +75,18 @@ def shortage(attempt: Attempt) -> str | None:
     )
 
 
-# What the kernel says of this process's memory cgroup, the witness of kills for lack of memory.
-
-
-MOUNT = Path("/sys/fs/cgroup")
-SELF = Path("/proc/self/cgroup")
-
-
 def oom_kills() -> int | None:
     """How many processes of this cgroup the kernel has killed for lack of memory so far.
 
     None where that cannot be read (no cgroups, or a kernel that does not count).
     """
     try:
-        lines = [line.split(":", 2) for line in SELF.read_text().splitlines()]
+        text = OWN_CGROUP.read_text(encoding="utf-8")
+        lines = [line.split(":", 2) for line in text.splitlines()]
         paths = {name: path for _, names, path in lines for name in names.split(",")}
         if "memory" in paths:  # version 1
-            return _count(MOUNT / "memory", paths["memory"], "memory.oom_control")
-        return _count(MOUNT, paths[""], "memory.events")  # version 2: one line, "0::<path>"
+            return _count(CGROUPS / "memory", paths["memory"], "memory.oom_control")
+        return _count(CGROUPS, paths[""], "memory.events")  # version 2: one line, "0::<path>"
     except (OSError, KeyError, ValueError):
         return None
 
@@ -99,5 +95,6 @@ def _count(mount: Path, path: str, file: str) -> int | None:
     folder = mount / path.lstrip("/")
     if not (folder / file).exists():
         folder = mount  # in a container the mount may be the cgroup itself
-    fields = dict(line.split() for line in (folder / file).read_text().splitlines())
+    lines = (folder / file).read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split() for line in lines)
     return int(fields["oom_kill"]) if "oom_kill" in fields else None

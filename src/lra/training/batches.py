@@ -1,4 +1,4 @@
-"""A split in memory, on the training's device, and batches cut from it by index arithmetic."""
+"""A split in the device's memory, and batches cut from it by index arithmetic."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lra.data.split import Sequences, Split
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens (B, N) int32, mask (B, N) bool or None; for two towers a pair of each; labels (B,)"""
+    """Examples of T documents each (T towers), padded to N tokens."""
 
-    tokens: Tensor | tuple[Tensor, ...]
-    mask: Tensor | tuple[Tensor, ...] | None
-    labels: Tensor
+    tokens: Tensor  # (B, T, N) int32
+    mask: Tensor | None  # (B, T, N) bool, True for a real token; None where no task pads
+    labels: Tensor  # (B,)
 
 
 class Batches:
@@ -49,12 +49,11 @@ class Batches:
     def at(self, index: np.ndarray) -> Batch:
         """The examples of `index`, padded to the longest of them, rounded up to `pad_to`."""
         where = torch.from_numpy(index).to(self.device)
-        pairs = [tower.gather(where, self.max_len, self.pad_to) for tower in self.towers]
-        tokens, masks = zip(*pairs, strict=True)
-        labels = self.labels[where]
-        if len(self.towers) == 1:
-            return Batch(tokens[0], masks[0] if self.pads else None, labels)
-        return Batch(tokens, masks if self.pads else None, labels)
+        longest = max(int(tower.lengths[where].max()) for tower in self.towers)
+        width = min(-(-longest // self.pad_to) * self.pad_to, self.max_len)
+        pairs = [tower.gather(where, width) for tower in self.towers]
+        tokens, mask = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
+        return Batch(tokens, mask if self.pads else None, self.labels[where])
 
     def by_length(self) -> np.ndarray:
         """Every index, shortest example first: evaluation batches then hold little padding."""
@@ -71,12 +70,10 @@ class _Tower:
         offsets = torch.from_numpy(sequences.offsets).to(device)
         self.starts, self.lengths = offsets[:-1], offsets.diff()
 
-    def gather(self, where: Tensor, max_len: int, pad_to: int) -> tuple[Tensor, Tensor]:
-        """tokens (B, N) int32 and mask (B, N); longer examples lose their tail."""
-        lengths = self.lengths[where]
-        width = min(-(-int(lengths.max()) // pad_to) * pad_to, max_len)
+    def gather(self, where: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """tokens (B, width) int32 and mask (B, width); longer examples lose their tail."""
         position = torch.arange(width, device=where.device)
-        mask = position < lengths[:, None]  # (B, N)
+        mask = position < self.lengths[where][:, None]  # (B, width)
         places = (self.starts[where][:, None] + position).clamp(max=len(self.values) - 1)
         return self.values[places].int() * mask, mask
 

@@ -1,4 +1,7 @@
-"""Unfinished training on disk: the newest state and the one before it, each whole or set aside."""
+"""The saved state of an unfinished training: where a training is resumed.
+
+The newest state and the one before it are kept; a damaged file is set aside.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ DIGEST = hashlib.sha256().digest_size
 class Work:
     """The folder of one unfinished cell.
 
-    key: what the state belongs to (the cell and the code's fingerprint); a state of another key is
-    not used, so that editing a mechanism never continues the old one's training. A file ends with
-    the SHA-256 of what is before: torch reads most damaged tensors without a complaint.
+    key: the cell and the code's fingerprint. A state with another key is not used, so an edited
+    mechanism never continues the training of the old one. A file ends with the SHA-256 of the bytes
+    before it, because torch loads most damaged tensors without an error.
     """
 
     def __init__(self, folder: Path, key: str, say: Callable[[str], None]) -> None:
@@ -29,7 +32,7 @@ class Work:
         self.newest, self.previous = folder / "state.pt", folder / "state.previous.pt"
 
     def save(self, state: dict[str, Any]) -> None:
-        """Raises LRAError naming the file where the disk is full; the states before it stay."""
+        """Raises LRAError naming the file where the disk is full; earlier states stay."""
         buffer = io.BytesIO()
         torch.save({"key": self.key, "state": state}, buffer)
         content = buffer.getvalue()
@@ -38,9 +41,9 @@ class Work:
         write_beside(self.newest, content + hashlib.sha256(content).digest())
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is whole and of this key; a broken one is set aside and said so.
+        """The newest undamaged state with this key; None where there is none.
 
-        None where there is none; it is said where there were some.
+        Damaged states are set aside with a message, and a message says why none could be used.
         """
         unusable = []
         for path in (self.newest, self.previous):

@@ -1,8 +1,8 @@
-"""A trained cell's files, kept a second time until snakemake has taken them.
+"""A second copy of a trained cell's files, kept until the run ends.
 
-Snakemake deletes the outputs of a job that fails after its training has ended (cancelled in that
-moment, or in one group with a job that fails), and training them again would take hours. These are
-links to the same bytes, so they take no room.
+Snakemake deletes the outputs of a job that fails after its training has ended (cancelled at that
+moment, or in one group with a job that fails). Training again would take hours. The copies are hard
+links, so they need no space.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lra.config.cell import Cell, read
 from lra.core.files import one_line
 from lra.results.records import TrainRecord, read_record
 
-RECORD = "train.json"  # the last that is written
+RECORD = "train.json"  # written last
 FILES = ("config.yaml", "checkpoint.safetensors", "history.parquet", RECORD)
 
 
@@ -30,7 +30,7 @@ def keep(out: Path, work: Path) -> None:
 
 
 def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
-    """Put what was kept into `out`; False where there is none of this very cell and code."""
+    """Put the copy into `out`; False where there is none of this cell and code."""
     kept = folder(work)
     if not (kept / RECORD).exists() or read(Cell, str(kept / "config.yaml")) != cell:
         return False
@@ -41,7 +41,7 @@ def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
 
 
 def forget_taken(experiment: Path) -> None:
-    """Of cells whose outputs are there, once no job runs that could still lose them."""
+    """Delete the copies of cells whose outputs exist; for the end of a run."""
     for kept in experiment.glob("work/*/*/seed*.finished"):
         seed = kept.name.removesuffix(".finished")
         cell = experiment / "cells" / kept.parent.relative_to(experiment / "work") / seed
@@ -50,7 +50,7 @@ def forget_taken(experiment: Path) -> None:
 
 
 def _link(old: Path, new: Path) -> None:
-    """Files of the same bytes, each beside its name, then renamed, the record last."""
+    """Link each file beside its name, then rename it; the record comes last."""
     with one_line(new):
         new.mkdir(parents=True, exist_ok=True)
         (new / RECORD).unlink(missing_ok=True)

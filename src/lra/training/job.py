@@ -131,9 +131,9 @@ def _key(cell: Cell, code: str) -> str:
 def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -> None:
     """The files of a cell; train.json is the last."""
     write_beside(out / "config.yaml", to_yaml(cell).encode())
-    # one key only: safetensors writes several in an order that changes from run to run
-    facts = {"step": str(outcome.chosen_step)}
-    write_beside(out / "checkpoint.safetensors", save(outcome.weights, facts))
+    # one key only: safetensors writes several keys in an order that changes from run to run
+    metadata = {"step": str(outcome.chosen_step)}
+    write_beside(out / "checkpoint.safetensors", save(outcome.weights, metadata))
     write_rows(out / "history.parquet", outcome.history, CurveRow)
     record = TrainRecord(
         **named(cell),

@@ -1,7 +1,7 @@
-"""One cell: optimise, evaluate on the validation split, choose a checkpoint, survive a kill.
+"""Training of one cell: optimise, validate, choose a checkpoint, resume after a kill.
 
-A batch is a function of (seed, step) and every random number comes from torch's generators, whose
-state is saved; so a run that was killed and resumed gives the bits of one that was not.
+A batch is a function of (seed, step), and every random number comes from torch's generators, whose
+state is saved. So a training that was killed and resumed has the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from lra.config.cell import Cell, Training
+from lra.config.cell import Cell
 from lra.data.split import read_split
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable, unknown_energy
 from lra.models.classifier import Classifier, parameter_count
 from lra.training.batches import Batches, training_order
 from lra.training.checkpoint import Work
-from lra.training.optimizer import AdamW
+from lra.training.optimizer import AdamW, learning_rate
 from lra.training.predict import forward, predict
 from lra.training.signals import Interrupted, Stop
 
 PROGRESS_SECONDS = 10
 
 
-def nobody(history: list[dict[str, Any]]) -> None:
-    """Watches a training."""
+def ignore(history: list[dict[str, Any]]) -> None:
+    """Default callback: does nothing."""
 
 
 @dataclass
 class Outcome:
-    """What training a cell gave; without weights where the status is not ok."""
+    """The result of a training; it has no weights where the status is not ok."""
 
     status: str  # ok, oom, diverged, or stopped: the state is saved and this is no result yet
     reason: str | None
@@ -44,27 +44,10 @@ class Outcome:
     steps: int
     chosen_step: int | None
     seconds: float
-    joules: float | None  # None where the device does not tell
+    joules: float | None  # None where the device reports none
     val_accuracy: float | None
     history: list[dict[str, Any]]
     weights: dict[str, Tensor]
-
-
-def learning_rate(training: Training, step: int) -> float:
-    """The rate of update `step`, counted from 1 (official code: utils/train_utils.py).
-
-    rsqrt:  rate min(1, step / warmup) / sqrt(max(step, warmup))
-    cosine: rate min(1, step / warmup) (1 + cos(pi t)) / 2, t = (step - warmup) / cycle mod 1
-    linear: rate min(1, step / warmup), falling to 0 at the last step (not of the official code)
-    """
-    rate = training.learning_rate * min(1.0, step / training.warmup)
-    if training.schedule == "rsqrt":
-        return rate / math.sqrt(max(step, training.warmup))
-    if training.schedule == "linear":
-        left = (training.steps - step) / max(1, training.steps - training.warmup)
-        return rate * min(1.0, max(0.0, left))
-    phase = max(0, step - training.warmup) / (training.cycle or training.steps) % 1.0
-    return rate * max(0.0, 0.5 * (1 + math.cos(math.pi * phase)))
 
 
 class Run:
@@ -202,15 +185,15 @@ def train(
     say: Callable[[str], None] = print,
     save_seconds: float = 30.0,
     joules: Callable[[], float | None] = unknown_energy,
-    watch: Callable[[list[dict[str, Any]]], None] = nobody,
+    watch: Callable[[list[dict[str, Any]]], None] = ignore,
     stop: Stop | None = None,
 ) -> Outcome:
-    """Train a cell to its end, resuming from `work`; the caller removes `work` when all is written.
+    """Train a cell to its end, resuming from `work`, which the caller removes at the end.
 
-    data: folder with train.arrow and val.arrow. save_seconds: longest time whose work a kill loses.
-    joules: used by this process so far. watch: is given the history at every evaluation.
-    stop: once it has a signal, the state is saved after the current step, or as it was before the
-    current validation, and the outcome is `stopped`.
+    data: folder with train.arrow and val.arrow. say: prints a line of progress. save_seconds: the
+    longest work that a kill can lose. joules: energy that this process has used so far. watch:
+    called with the history at every evaluation. stop: once a signal has come, the state is saved
+    after the current step, or as it was before the current validation; the outcome is `stopped`.
     """
     run = None
     try:
@@ -237,7 +220,7 @@ def _optimise(
         say(f"{cell.name}  resumed at step {run.step:,}")
     row_every = max(1, training.eval_every // 5)
     first, carried = run.step, run.seconds
-    started = told = kept = time.monotonic()
+    started = reported = saved_at = time.monotonic()
     while run.step < training.steps or run.unvalidated:
         if stop.signal:
             return _stopped(run, work, run.state(), stop)
@@ -257,12 +240,12 @@ def _optimise(
             watch(run.history)
         ends = run.step == training.steps
         now = time.monotonic()
-        if run.step > first and (ends or now - told > PROGRESS_SECONDS):
+        if run.step > first and (ends or now - reported > PROGRESS_SECONDS):
             say(run.progress(run.step - first, now - started))
-            told = now
-        if now - kept > save_seconds and not ends:
+            reported = now
+        if now - saved_at > save_seconds and not ends:
             work.save(run.state())
-            kept = time.monotonic()
+            saved_at = time.monotonic()
     run.seconds = carried + time.monotonic() - started
     return outcome_of(cell, run, "ok")
 
@@ -275,24 +258,23 @@ def _stopped(run: Run, work: Work, state: dict[str, Any], stop: Stop) -> Outcome
 
 
 def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = None) -> Outcome:
-    """What a run gave; None where its model did not even fit into memory."""
-    best = run.best if run and status == "ok" else {}
-    return Outcome(
-        status=status,
-        reason=reason,
-        params=parameter_count(cell.encoder),
-        steps=run.step if run else 0,
-        chosen_step=best.get("step"),
-        seconds=run.seconds if run else 0.0,
-        joules=run.all_joules() if run else None,
-        val_accuracy=best.get("accuracy"),
-        history=run.history if run else [],
-        weights=best.get("weights", {}),
+    """The outcome of a run; run: None where not even its model fitted into memory."""
+    if run is None:
+        return saved_outcome(cell, None, status, reason)
+    state = {"step": run.step, "seconds": run.seconds, "history": run.history}
+    found = saved_outcome(cell, state | {"joules": run.all_joules()}, status, reason)
+    if status != "ok":
+        return found
+    best = run.best
+    return replace(
+        found, chosen_step=best["step"], val_accuracy=best["accuracy"], weights=best["weights"]
     )
 
 
-def saved_outcome(cell: Cell, state: dict[str, Any] | None, status: str, reason: str) -> Outcome:
-    """What a run gave of which only the saved state is left, or not even that."""
+def saved_outcome(
+    cell: Cell, state: dict[str, Any] | None, status: str, reason: str | None
+) -> Outcome:
+    """The outcome of a run that left only this saved state, or None."""
     state = state or {"step": 0, "seconds": 0.0, "joules": None, "history": []}
     return Outcome(
         status=status,

@@ -1,4 +1,4 @@
-"""Being asked to stop by a signal: noted at once, acted on where the state is whole.
+"""Signals that ask a training to stop: noted at once, acted on where the state is whole.
 
 SIGUSR1 says that the job's time limit is near (Slurm: `--signal=USR1@120`). SIGTERM (cancelled,
 preempted, the node drained) and SIGINT (Ctrl-C) say nothing about time.
@@ -13,11 +13,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, TIME_IS_UP)
 
 
 class Interrupted(Exception):
-    """Raised in the midst of work that is begun anew later, once a signal has come."""
+    """Raised within work that a resumed training repeats, once a signal has come."""
 
 
 class Stop:
-    """Whether this process was asked to stop, and by which signal: the first that came."""
+    """The first signal that asked this process to stop, or None."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -34,8 +34,8 @@ class Stop:
 def stop_on_signals() -> Stop:
     """Note SIGNALS instead of dying of them, for the rest of this process.
 
-    To the very end: schedulers signal more than once, and a training that dies of it with all its
-    files written has failed for Snakemake, which deletes them.
+    To the very end, because schedulers signal more than once: Snakemake would count a training that
+    a signal ends as failed and delete its files, though all were written.
     """
     stop = Stop()
     for signum in SIGNALS:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from lra.attention.shared import mab
 from lra.attention import set as induced
+from lra.attention.shared import mab
 from oracles import gradients, holes, layer, tokens
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from lra.attention.shared import segments
 from lra.attention import xl
+from lra.attention.shared import segments
 from oracles import gradients, holes, layer, tokens
 
 
