@@ -175,7 +175,8 @@ def test_odd_metadata_is_a_finding(archive, tmp_path, metadata):
     assert found and all(METADATA in line and "\n" not in line for line in found)
 
 
-def test_metadata_that_is_not_of_the_profile_is_a_finding(archive):
+def test_metadata_that_is_not_of_the_profile_is_a_finding_without_a_network(archive, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", None)
     metadata = json.loads(read(archive, METADATA))
     for entity in metadata["@graph"]:
         if entity["@id"] == "#step/evaluate":
