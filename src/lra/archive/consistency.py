@@ -55,7 +55,7 @@ def _names(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[st
     """Every file is an output or log of a job, or one of the few others."""
     outputs = {path for job in jobs for path in job.output}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
-    others = {manifest.NAME, "jobs.json", EXPERIMENT, README, METADATA}
+    others = {manifest.NAME, manifest.JOBS, EXPERIMENT, README, METADATA}
     others |= {"source.patch"} if about.dirty else set()
     names = {name for name in files if not name.startswith("source/")}
     wanted = (outputs - {*about.omitted}) | (logs - {*about.absent}) | others
