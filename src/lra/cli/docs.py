@@ -14,10 +14,12 @@ from lra.attention import Info
 
 app = typer.Typer()
 HEAD = """\
-# Mechanisms
+# Attention mechanisms
 
-One file each, as its paper describes it. Complexity in sequence length N; sizes named in it are the
-mechanism's options. Generated from each file's `INFO` by `lra mechanisms`; a test fails on drift.
+One file per mechanism. N is the sequence length; the other sizes in the complexity are options of
+the mechanism. A mechanism with a causal version can be built so that no token sees a later one.
+
+`lra mechanisms` generates this page from the `INFO` of each file; a test fails where they differ.
 """
 
 
