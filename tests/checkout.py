@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+import warm
 from tiny import ROOT, SMALL_LISTOPS
 
 TASKS, MODELS, SEEDS, LENGTHS = ["listops", "pathfinder"], ["linear", "local"], [1, 2], [32, 64]
@@ -76,7 +77,10 @@ class Checkout:
         self.folder = folder
         for name in sources():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+        for kernel in (ROOT / "src").rglob("*.nb[ic]"):  # numba's; to compile again takes longest
+            (folder / kernel.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+            shutil.copy2(kernel, folder / kernel.relative_to(ROOT))
         datasets = yaml.safe_load((folder / "config/datasets.yaml").read_text())
         self.write("config/datasets.yaml", yaml.safe_dump({**datasets, **DATASETS}))
         self.write("config/protocols/tiny.yaml", yaml.safe_dump(PROTOCOL))
@@ -91,12 +95,12 @@ class Checkout:
         self.write(name, text.replace(old, new, 1))
 
     def snakemake(self, *arguments: str, env: dict | None = None) -> subprocess.CompletedProcess:
-        """The finished process; stderr holds both streams."""
-        command = [sys.executable, "-m", "snakemake", *arguments]
+        """The finished process; stdout holds both streams. With an `env`, Python starts afresh."""
+        command = [sys.executable if env else warm.python(), "-m", "snakemake", *arguments]
         environment = {**os.environ, "NO_COLOR": "1", **(env or {})}
         return subprocess.run(
             command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=580,
+            stderr=subprocess.STDOUT, timeout=3600,
         )  # fmt: skip
 
     def run(self, *arguments: str) -> str:
