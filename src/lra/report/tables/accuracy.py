@@ -103,7 +103,7 @@ def _column(
     lines = []
     for model, ours in found.items():
         own, mean = facts[model], ours.accuracy or Summary(None, None, 0, None, None)
-        theirs = published.figure(paper.get(model, {}), _published_as(task))
+        theirs = published.value(paper.get(model, {}), _published_as(task))
         verdict = replication(
             ours, theirs, own["n_test"], own["chance"], own["protocol"], own_task=own_task
         )
