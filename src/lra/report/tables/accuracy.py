@@ -11,15 +11,7 @@ from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
-from lra.stats.published import (
-    AVERAGED,
-    CHANCE,
-    NEAR,
-    OWN,
-    WITHIN,
-    Replication,
-    replication,
-)
+from lra.stats.published import AVERAGED, CHANCE, NEAR, OWN, WITHIN, Replication, replication
 from lra.stats.summary import Outcome, Summary, above_chance, outcome, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
