@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -70,6 +72,17 @@ def sources() -> list[str]:
     return [name for name in names if (ROOT / name).is_file() or (ROOT / name).is_symlink()]
 
 
+@functools.cache
+def compile_kernels() -> None:
+    """Those of numba, in this repository, so that not every checkout has to: it takes longest."""
+    from lra.data.generate import generate_dataset
+
+    sizes = {"train": 1, "val": 1, "test": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        for source, options in (("listops", SMALL_LISTOPS), ("pathfinder", {"size": 16})):
+            generate_dataset(source, options, sizes, 0, Path(folder, source))
+
+
 class Checkout:
     """A copy of the repository's files in which snakemake runs the experiment `tiny`."""
 
@@ -78,7 +91,8 @@ class Checkout:
         for name in sources():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
-        for kernel in (ROOT / "src").rglob("*.nb[ic]"):  # numba's; to compile again takes longest
+        compile_kernels()
+        for kernel in (ROOT / "src").rglob("*.nb[ic]"):
             (folder / kernel.relative_to(ROOT)).parent.mkdir(exist_ok=True)
             shutil.copy2(kernel, folder / kernel.relative_to(ROOT))
         datasets = yaml.safe_load((folder / "config/datasets.yaml").read_text())

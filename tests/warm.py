@@ -1,10 +1,10 @@
 """A Python that starts with the large packages imported, for tests that start many processes.
 
 To import torch, pandas and matplotlib takes 3 to 7 CPU-seconds, longer than most jobs of a tiny
-experiment. A server imports them once and forks a process for each `-m lra.cli` and `-m snakemake`.
-It imports nothing of ours: each process takes `lra` from its own PYTHONPATH. What Python reads of
-the environment as it starts (locale, hash seed, threads) is the server's, and a signal reaches
-the process only as an end. Tests of such things start `sys.executable`.
+experiment. A server imports them once and forks a process for each `-m lra.cli` or `-m snakemake`.
+It imports nothing of ours: each process takes `lra` from its own PYTHONPATH. What Python reads from
+the environment at its start (locale, hash seed, threads) is the server's, and a process is a child
+of the server, to which no signal is passed on. A test of any of these starts `sys.executable`.
 """
 
 from __future__ import annotations
@@ -22,54 +22,50 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 import warnings
 from contextlib import suppress
+from pathlib import Path
 
-STARTED = ("lra.cli", "snakemake")
+CLIENT = Path(__file__).with_name("warm_client.py")
 IMPORTED = (
     "docutils.core", "einops", "filelock", "great_tables", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "numba", "pandas",
-    "pooch", "psutil", "pyarrow.parquet", "pydantic", "rocrate", "scikit_posthocs", "scipy.stats",
-    "safetensors.torch", "seaborn", "snakemake.cli", "torch._dynamo", "torch.utils.flop_counter",
-    "typer._adapters",
+    "pooch", "psutil", "pyarrow.parquet", "pydantic", "rocrate", "safetensors.torch",
+    "scikit_posthocs", "scipy.stats", "seaborn", "snakemake.cli", "torch._dynamo",
+    "torch.utils.flop_counter", "typer",
 )  # fmt: skip
 
 
 @functools.cache
 def python() -> str:
-    """The path of a `python` that the server of this process serves."""
-    import tempfile
-
-    folder = tempfile.TemporaryDirectory(prefix="lra-warm-")  # a socket's path must be short
-    atexit.register(folder.cleanup)
-    path = f"{folder.name}/socket"
-    programs = {"python": '"$@"', "snakemake": '-m snakemake "$@"', "lra": '-m lra.cli "$@"'}
-    start = shlex.join([sys.executable, "-IS", __file__, path])
-    for name, arguments in programs.items():
-        program = f"{folder.name}/{name}"
-        with open(program, "w", encoding="utf-8") as file:
-            file.write(f"#!/bin/sh\nexec {start} {arguments}\n")
-        os.chmod(program, 0o755)
-    environment = {**os.environ, "LRA_WARM_PYTHON": f"{folder.name}/python"}
-    environment.pop("PYTHONPATH", None)
+    """The path of this Python. The server is started at the first call and ends with the caller."""
+    temporary = tempfile.TemporaryDirectory(prefix="lra-warm-")  # a socket's path must be short
+    atexit.register(temporary.cleanup)
+    folder = Path(temporary.name)
+    start = shlex.join([sys.executable, "-IS", str(CLIENT), f"{folder}/socket"])
+    for name, arguments in {"python": "", "snakemake": "-m snakemake"}.items():
+        (folder / name).write_text(f'#!/bin/sh\nexec {start} {arguments} "$@"\n', encoding="utf-8")
+        (folder / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     server = subprocess.Popen(
-        [sys.executable, "-P", __file__, path, "serve"], env=environment, start_new_session=True,
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-P", __file__, f"{folder}/socket", f"{folder}/python"], env=environment,
+        start_new_session=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     atexit.register(server.wait)
     atexit.register(server.terminate)
     assert server.stdout.readline() == "ready\n"
-    return f"{folder.name}/python"
+    return f"{folder}/python"
 
 
 def serve(path: str) -> None:
-    """Accept commands until terminated. Returns in each forked process once that is to end."""
+    """Fork a process for each client, until terminated."""
     for name in IMPORTED:
         importlib.import_module(name)
-    gc.freeze()  # else a collection would copy all of it in each process
-    sys.executable = os.environ.pop("LRA_WARM_PYTHON")
+    gc.collect()
+    gc.freeze()  # else the collections of each process would copy all that is imported
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen()
@@ -78,7 +74,7 @@ def serve(path: str) -> None:
             client, _ = server.accept()
             if fork() == 0:
                 server.close()
-                return attend(client)
+                attend(client)
             client.close()
             with suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
@@ -91,16 +87,15 @@ def fork() -> int:
 
 
 def attend(client: socket.socket) -> None:
-    """Run one client's command in a process; end that if the client ends."""
-    _, files, _, _ = socket.recv_fds(client, 1, 3)
+    """Run a client's command in another process and answer its status; end it with the client."""
+    _, streams, _, _ = socket.recv_fds(client, 1, 3)
     with client.makefile(encoding="utf-8") as text:
         asked = json.loads(text.readline())
     process = fork()
     if process == 0:
         client.close()
-        return become(asked, files)
-    watched = os.pidfd_open(process)
-    ready, _, _ = select.select([client, watched], [], [])
+        become(asked, streams)
+    ready, _, _ = select.select([client, os.pidfd_open(process)], [], [])
     if client in ready:
         os.kill(process, signal.SIGTERM)
     _, status = os.waitpid(process, 0)
@@ -109,56 +104,36 @@ def attend(client: socket.socket) -> None:
     os._exit(0)
 
 
-def become(asked: dict, files: list[int]) -> None:
-    """What `python -m MODULE ARGUMENT ...` does."""
-    for number, file in enumerate(files):
-        os.dup2(file, number)
-        os.close(file)
+def become(asked: dict, streams: list[int]) -> None:
+    """Do what `python -m MODULE ARGUMENT ...` does, and end."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
     os.chdir(asked["folder"])
     os.umask(asked["umask"])
     os.environ.clear()
     os.environ.update(asked["environment"])
     ours = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     sys.path[:0] = [asked["folder"], *map(os.path.abspath, ours)]
-    module, *arguments = asked["arguments"]
-    sys.argv = [module, *arguments]
-    status = 0
+    sys.argv = asked["arguments"]
+    status = 1
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        status = 0
     except SystemExit as error:
-        status = error.code
-    except BaseException:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+        else:
+            status = error.code or 0
+    except:  # noqa: E722 as Python itself
         traceback.print_exc()
-        status = 1
-    if isinstance(status, str):
-        print(status, file=sys.stderr)
-        status = 1
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status or 0)  # to take all packages down takes longer than most commands
-
-
-def ask(path: str, arguments: list[str]) -> int:
-    """The client: the status of the command."""
-    if arguments[:1] != ["-m"] or arguments[1] not in STARTED:
-        os.execv(sys.executable, [sys.executable, *arguments])
-    umask = os.umask(0)
-    os.umask(umask)
-    asked = {"folder": os.getcwd(), "umask": umask, "environment": {**os.environ},
-             "arguments": arguments[1:]}  # fmt: skip
-    with socket.socket(socket.AF_UNIX) as server:
-        server.connect(path)
-        socket.send_fds(server, [b"\0"], [0, 1, 2])
-        server.sendall(json.dumps(asked).encode() + b"\n")
-        with server.makefile(encoding="utf-8") as text:
-            status = int(text.readline() or 1)
-    return status if status >= 0 else 128 - status
+    os._exit(status)  # to take the packages down would take longer than most commands
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] == ["serve"]:
-        serve(sys.argv[1])
-    else:
-        sys.exit(ask(sys.argv[1], sys.argv[2:]))
+    sys.executable = sys.argv[2]
+    serve(sys.argv[1])

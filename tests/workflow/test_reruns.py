@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 
 import pyarrow.parquet as pq
 import pytest
 
-AGGREGATES = {"collect scores", "collect learning curves", "table of accuracy",
-              "table of trainings", "table of significance", "table of shortcomings"}  # fmt: skip
-DRAWN = ("performance", "speed", "memory", "learning_curves", "span", "scores", "difference",
-         "ranks", "energy")  # fmt: skip
+import warm
+from lra.report import registry
+
+DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
+AFTER_SCORES = {"collect scores", "collect history", "table accuracy", "table training",
+                "table significance", "table shortcomings"}  # fmt: skip
+AFTER_PROFILES = {"collect speed", "collect memory", "table efficiency", "table costs"}
+AFTER_SPANS = {"collect span", "table span", "figure span"}
+
+
+SEEDS = '''\
+"""How many cells there are of each model."""
+
+from collections import Counter
+
+from lra.report.tables.render import Entry, Row, Table
+from lra.results.records import ScoreRow, read_table
+
+
+def seeds(scores):
+    found = Counter(row["model"] for row in read_table(scores, ScoreRow).to_pylist())
+    rows = [Row(model, [Entry(str(count))]) for model, count in found.items()]
+    return Table("Cells.", ["cells"], rows, []), [dict(found)]
+'''
 
 
 def cells_of(model):
@@ -39,59 +60,55 @@ def test_a_finished_experiment_has_nothing_to_do(checkout):
 
 def test_editing_a_mechanism_runs_its_cells_profiles_and_the_aggregates(checkout):
     checkout.edit("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-5")
-    everything_after = {"collect span", "collect speed", "collect memory", "table of efficiency",
-                        "table of costs", "table of spans"}  # fmt: skip
     own = cells_of("linear") | spans_of("linear") | points_of("linear")
-    assert checkout.plan() == own | AGGREGATES | FIGURES | everything_after
+    assert checkout.plan() == own | AFTER_SCORES | AFTER_PROFILES | AFTER_SPANS | FIGURES
 
 
 def test_editing_how_spans_are_measured_runs_the_spans_and_their_figure(checkout):
-    checkout.edit("src/lra/span.py", "SEED = 0", "SEED = 1")
+    checkout.edit("src/lra/evaluation/attention_span.py", "SEED = 0", "SEED = 1")
     spans = spans_of("linear") | spans_of("local")
-    assert checkout.plan() == spans | {"collect span", "table of spans", "figure span"}
+    assert checkout.plan() == spans | AFTER_SPANS
 
 
 def test_spans_of_one_model_only(checkout):
     checkout.edit("config/tiny.yaml", "seeds:", "span:\n  models: [local]\nseeds:")
-    assert checkout.plan() == {"collect span", "table of spans", "figure span"}
+    assert checkout.plan() == AFTER_SPANS
     checkout.run("span")
     table = pq.read_table(checkout.folder / "results/tiny/span.parquet")
     assert set(table["model"].to_pylist()) == {"local"}
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
+def test_comments_docstrings_formatting_and_times_run_nothing(checkout):
+    for file, old, new in (
         ("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-6  # a comment"),
         ("src/lra/attention/linear.py", '"""Linear Transformer', '"""A docstring. Linear'),
-        ("src/lra/model.py", "import math\n", "import math\n\n# another comment\n"),
-        ("src/lra/train.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
-        (
-            "src/lra/verbs/cells.py",
-            "import json\n",
-            "import json\n\n# the commands are no part of a result\n",
-        ),
+        ("src/lra/models/classifier.py", "import math\n", "import math\n\n# another comment\n"),
+        ("src/lra/training/loop.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
+        ("src/lra/cli/cells.py", "app = typer.Typer()\n", "app = typer.Typer()\nNEW = 1\n"),
         ("config/protocols/tiny.yaml", "title: tiny", "title: a better title"),
-    ],
-    ids=["comment", "docstring", "model-comment", "formatting", "cli", "title"],
-)
-def test_comments_docstrings_and_formatting_run_nothing(checkout, file, old, new):
-    checkout.edit(file, old, new)
-    assert "Nothing to be done" in checkout.run("-n")
-
-
-def test_touch_runs_nothing(checkout):
+    ):
+        checkout.edit(file, old, new)
     for path in checkout.folder.rglob("*"):
         if path.suffix in {".py", ".yaml", ".smk", ".arrow"} and path.is_file():
             os.utime(path)
     assert "Nothing to be done" in checkout.run("-n")
 
 
-def test_changing_the_plots_trains_nothing(checkout):
-    checkout.write(
-        "src/lra/figures.py", (checkout.folder / "src/lra/figures.py").read_text() + "\nNEW = 1\n"
-    )
+def test_editing_what_figures_share_draws_them_again_and_one_figures_module_that_alone(checkout):
+    checkout.edit("src/lra/report/figures/ranks.py", "def ranks(", "NEW = 1\n\n\ndef ranks(")
+    assert checkout.plan() == {"figure ranks"}
+    checkout.edit("src/lra/report/figures/style.py", "SMALL = 6.5", "SMALL = 6.0")
     assert checkout.plan() == FIGURES
+
+
+def test_a_table_is_added_by_a_module_and_a_line_and_it_alone_is_made(checkout):
+    checkout.write("src/lra/report/tables/seeds.py", SEEDS)
+    line = 'Item("seeds", "Seeds", "tables.seeds", ("scores",)),\n'
+    checkout.edit("src/lra/report/registry.py", "TABLES = [\n", f"TABLES = [\n    {line}")
+    assert checkout.plan() == {"table seeds"}
+    checkout.run()
+    text = (checkout.folder / "results/tiny/tables/seeds.csv").read_text()
+    assert text == "linear,local\n4,4\n"
 
 
 def test_changing_a_tasks_training_runs_its_cells_only(checkout):
@@ -135,11 +152,8 @@ def test_making_the_same_data_again_trains_nothing(checkout):
 
 def test_a_changed_version_of_the_code_stops_a_job_that_was_planned_with_another(checkout):
     config = checkout.folder / "results/tiny/cells/listops/linear/seed1/config.yaml"
-    import subprocess
-    import sys
-
     command = [
-        sys.executable, "-m", "lra.cli", "train", "--cell", str(config),
+        warm.python(), "-m", "lra.cli", "train", "--cell", str(config),
         "--data", "results/data/listops-tiny", "--out", "out", "--work", "work",
         "--fingerprint", "0123456789abcdef",
     ]  # fmt: skip

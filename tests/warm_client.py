@@ -1,0 +1,31 @@
+"""What warm.python() starts: has the server run `-m lra.cli` or `-m snakemake`, and ends as that does.
+
+python -IS warm_client.py SOCKET ARGUMENT ...    anything else is the real Python's
+"""
+
+import json
+import os
+import socket
+import sys
+
+
+def ask(path: str, arguments: list[str]) -> int:
+    """The exit status of the command."""
+    umask = os.umask(0)
+    os.umask(umask)
+    asked = {"folder": os.getcwd(), "umask": umask, "environment": {**os.environ},  # noqa: PTH109
+             "arguments": arguments}  # fmt: skip
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        socket.send_fds(server, [b"\0"], [0, 1, 2])
+        server.sendall(json.dumps(asked).encode() + b"\n")
+        with server.makefile() as answer:
+            status = int(answer.readline() or 1)
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    _, socket_path, *words = sys.argv
+    if words[:1] == ["-m"] and words[1] in ("lra.cli", "snakemake"):
+        sys.exit(ask(socket_path, words[1:]))
+    os.execv(sys.executable, [sys.executable, *words])
