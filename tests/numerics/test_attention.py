@@ -175,6 +175,7 @@ def test_parameters_are_counted_without_memory(name):
     assert [p.shape for p in counted.parameters()] == [p.shape for p in real.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_layers_agree(name):
     """torch.compile's capture of forward and backward, in one graph; kernels left as they are."""

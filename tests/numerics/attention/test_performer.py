@@ -132,6 +132,7 @@ def test_redrawing_continues_with_the_same_bits():
     assert_close([resumed(x) for _ in range(4)], expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_redrawing_compiles():
     module = layer("performer", 2, 8, redraw=2).train()
     torch._dynamo.reset()
