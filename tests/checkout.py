@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -108,9 +107,11 @@ class Checkout:
         assert old in text
         self.write(name, text.replace(old, new, 1))
 
-    def snakemake(self, *arguments: str, env: dict | None = None) -> subprocess.CompletedProcess:
-        """The finished process; stdout holds both streams. With an `env`, Python starts afresh."""
-        command = [sys.executable if env else warm.python(), "-m", "snakemake", *arguments]
+    def snakemake(
+        self, *arguments: str, env: dict | None = None, python: str | None = None
+    ) -> subprocess.CompletedProcess:
+        """The finished process; stdout holds both streams."""
+        command = [python or warm.python(), "-m", "snakemake", *arguments]
         environment = {**os.environ, "NO_COLOR": "1", **(env or {})}
         return subprocess.run(
             command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE,

@@ -2,9 +2,9 @@
 
 To import torch, pandas and matplotlib takes 3 to 7 CPU-seconds, longer than most jobs of a tiny
 experiment. A server imports them once and forks a process for each `-m lra.cli` or `-m snakemake`.
-It imports nothing of ours: each process takes `lra` from its own PYTHONPATH. What Python reads from
-the environment at its start (locale, hash seed, threads) is the server's, and a process is a child
-of the server, to which no signal is passed on. A test of any of these starts `sys.executable`.
+It imports nothing of ours: each process takes `lra` from its own PYTHONPATH. Signals reach it, that
+of a kill too. But what Python reads from the environment at its start (locale, hash seed, threads)
+is the server's, and so is the process, with its limits. A test of these starts `sys.executable`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def fork() -> int:
 
 
 def attend(client: socket.socket) -> None:
-    """Run a client's command in another process and answer its status; end it with the client."""
+    """Run a client's command in another process, pass signals on, and answer the status."""
     _, streams, _, _ = socket.recv_fds(client, 1, 3)
     with client.makefile(encoding="utf-8") as text:
         asked = json.loads(text.readline())
@@ -95,9 +95,13 @@ def attend(client: socket.socket) -> None:
     if process == 0:
         client.close()
         become(asked, streams)
-    ready, _, _ = select.select([client, os.pidfd_open(process)], [], [])
-    if client in ready:
-        os.kill(process, signal.SIGTERM)
+    ended = os.pidfd_open(process)
+    while client in select.select([client, ended], [], [])[0]:
+        signals = client.recv(8)  # a byte each; none where the client was killed
+        for number in signals or [signal.SIGKILL]:
+            os.kill(process, number)
+        if not signals:
+            break
     _, status = os.waitpid(process, 0)
     with suppress(OSError):
         client.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())

@@ -5,6 +5,7 @@ python -IS warm_client.py SOCKET ARGUMENT ...    anything else is the real Pytho
 
 import json
 import os
+import signal
 import socket
 import sys
 
@@ -19,6 +20,8 @@ def ask(path: str, arguments: list[str]) -> int:
         server.connect(path)
         socket.send_fds(server, [b"\0"], [0, 1, 2])
         server.sendall(json.dumps(asked).encode() + b"\n")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: server.send(bytes([number])))
         with server.makefile() as answer:
             status = int(answer.readline() or 1)
     return status if status >= 0 else 128 - status

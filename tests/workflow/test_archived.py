@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import warm
 from checkout import Checkout, commit_all
 from forged import entries_of, forged, read
 from lra.archive import zip_file
 from lra.archive.verify import verify
+from processes import environment
 
 LINEAR = "results/tiny/cells/listops/linear/seed1"
 SECRET = secrets.token_hex(12)  # not a literal: the source is archived, and searched for it
@@ -43,10 +45,12 @@ class Archived(Checkout):
         assert done.returncode == 0, done.stdout
         self.zip = folder / "results/tiny/archive/tiny.zip"
 
-    def lra(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    def lra(
+        self, *arguments: object, python: str | None = None, **changed: str
+    ) -> subprocess.CompletedProcess:
+        command = [python or warm.python(), "-m", "lra.cli", *map(str, arguments)]
         return subprocess.run(
-            [sys.executable, "-m", "lra.cli", *map(str, arguments)], cwd=self.folder, text=True,
-            env={**os.environ, "PYTHONPATH": str(self.folder / "src"), **environment},
+            command, cwd=self.folder, env=environment(self.folder) | changed, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
@@ -62,6 +66,7 @@ def edited(archived: Archived, path: Path, name: str, old: str, new: str) -> Pat
     return forged(path, archived.zip, **{name: re.sub(old, new, text, count=1).encode()})
 
 
+@pytest.mark.slow
 def test_it_agrees_with_itself_and_a_cell_trained_again_has_the_same_bits(archived):
     done = archived.lra("verify", archived.zip, "--rerun", 1, "--cores", 2)
     assert done.returncode == 0, done.stdout
@@ -114,7 +119,8 @@ def test_with_checkpoints_and_data_it_is_whole(archived, tmp_path):
         for pattern in ("data/*/*.arrow", "tiny/cells/*/*/*/*.safetensors")
         for name in (archived.folder / "results").glob(pattern)
     }
-    assert verify(path, 0, 2, print) == []
+    done = archived.lra("verify", path, "--cores", 2)
+    assert done.returncode == 0, done.stdout
     restored = Archived.__new__(Archived)
     restored.folder = tmp_path / "restored"
     done = archived.lra("restore", path, restored.folder)
@@ -129,7 +135,7 @@ def test_the_same_results_give_the_same_bytes_at_another_time_and_place(archived
     try:
         done = archived.lra(
             "archive", "--experiment", "config/tiny.yaml", "--out", tmp_path / "tiny.zip", *targets,
-            **archived.environment, TZ="Pacific/Kiritimati", LC_ALL="C", PYTHONHASHSEED="7",
+            python=sys.executable, **archived.environment, TZ="Pacific/Kiritimati", LC_ALL="C", PYTHONHASHSEED="7",
         )  # fmt: skip
     finally:
         os.umask(before)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+
+import warm
 
 HEAD = "Estimate of the cells to train"
 
 
 def streams(checkout, *arguments: str) -> tuple[str, str]:
     """stdout and stderr of snakemake on the tiny experiment."""
-    command = [sys.executable, "-m", "snakemake", "--configfile", "config/tiny.yaml", *arguments]
-    done = subprocess.run(command, cwd=checkout.folder, capture_output=True, text=True, timeout=300)
+    command = [warm.python(), "-m", "snakemake", "--configfile", "config/tiny.yaml", *arguments]
+    done = subprocess.run(command, cwd=checkout.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
@@ -28,7 +29,7 @@ def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
     assert "cells      2" in said
     assert "unknown    2 cells: lra estimate config/tiny.yaml --write" in said
     subprocess.run(
-        [sys.executable, "-m", "lra.cli", "estimate", "config/tiny.yaml", "--write",
+        [warm.python(), "-m", "lra.cli", "estimate", "config/tiny.yaml", "--write",
          "config/reference/estimates.csv"],
         cwd=checkout.folder, env={"PYTHONPATH": "src"}, check=True, capture_output=True,
     )  # fmt: skip

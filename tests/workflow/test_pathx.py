@@ -4,9 +4,6 @@ it does not, as estimated."""
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,27 +11,10 @@ import pytest
 from lra.config.cell import Cell
 from lra.config.resolve import Arena
 from lra.planning.estimate import CACHE, Load, read_cache
+from processes import limited, lra, train_arguments
 from tiny import ROOT
 
 ROOM = 2 * 2**30  # bytes beyond what the process needs to start
-LIMITED = f"""
-import resource
-import psutil, torch
-from lra.cli import __main__
-from lra.training import loop
-limit = psutil.Process().memory_info().vms + {ROOM}
-resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-__main__.main()
-"""
-
-
-def lra(*arguments: str, program: tuple[str, ...] = ("-m", "lra.cli")) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(
-        [sys.executable, *program, *arguments], env=environment, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +23,8 @@ def images(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("pathx")
     official = Arena.read(ROOT / "config/paper.yaml").dataset("pathx").recipe()
     recipe = official.model_copy(update={"train": 8, "val": 4, "test": 4})
-    lra("generate", "--dataset", recipe.model_dump_json(), "--out", str(out))
+    done = lra("generate", "--dataset", recipe.model_dump_json(), "--out", out)
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -58,14 +39,13 @@ def test_path_x_trains_or_is_a_status(images, tmp_path, model, status):
     training = cell.training.model_copy(update=few)
     cell = Cell.model_validate({**cell.model_dump(), "training": training, "device": "cpu"})
     out = tmp_path / "out"
-    lra(
-        "train", "--cell", cell.model_dump_json(), "--data", str(images), "--out", str(out),
-        "--work", str(tmp_path / "work"), program=("-c", LIMITED),
-    )  # fmt: skip
+    done = limited(ROOM, *train_arguments(cell, images, out))
+    assert done.returncode == 0, done.stderr
     record = json.loads((out / "train.json").read_text())
     assert (record["status"], record["params"]) == (status, params)
     assert record["steps"] == (2 if status == "ok" else 0)
-    lra("evaluate", "--cell", str(out), "--data", str(images))
+    done = lra("evaluate", "--cell", out, "--data", images, "--work", out / "work")
+    assert done.returncode == 0, done.stderr
     score = json.loads((out / "score.json").read_text())
     assert score["status"] == status
     assert (score["accuracy"] is None) == (status == "oom")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 
 import pytest
@@ -47,8 +48,9 @@ def test_one_model_of_the_default_experiment(checkout):
 def test_planning_does_not_import_torch(checkout, tmp_path):
     (tmp_path / "torch.py").write_text("raise RuntimeError('torch was imported')\n")
     done = checkout.snakemake(
-        "-n", "--configfile", "config/paper.yaml", env={"PYTHONPATH": str(tmp_path)}
-    )
+        "-n", "--configfile", "config/paper.yaml", env={"PYTHONPATH": str(tmp_path)},
+        python=sys.executable,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
 

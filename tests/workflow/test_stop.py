@@ -18,16 +18,17 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from test_kill import finish, results, same, start
+from test_kill import results, same
 
 from lra.training import attempts
 from lra.training.checkpoint import Work
 from lra.training.loop import train
 from lra.training.signals import Stop
-from tiny import ROOT, make_cell
+from processes import environment, finish, lra, start, train_arguments, wait_for
+from tiny import make_cell
 
 SEED = random.SystemRandom().randrange(10**6)
-LONGER = {"steps": 600}
+LONGER = {"steps": 600, "eval_every": 100}
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +38,12 @@ def undisturbed(tiny_listops, tmp_path_factory) -> Path:
     return out
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, f"no {path} after two minutes"
-        time.sleep(0.01)
-
-
 def stopped(process: subprocess.Popen, work: Path, by: signal.Signals) -> str:
     """What a training says that gets a signal at some time after its first saved state."""
     wait_for(work / "state.pt", process)
-    time.sleep(random.Random(SEED).uniform(0, 0.5))
+    time.sleep(random.Random(SEED).uniform(0, 0.2))
     process.send_signal(by)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     print(f"seed {SEED}: {said}")
     return said
 
@@ -130,9 +123,8 @@ def test_the_time_limit_in_the_last_attempt_is_a_status_and_more_time_goes_on(
     assert (record["status"], record["val_accuracy"]) == ("timeout", None)
     assert record["reason"] == f"stopped by SIGUSR1 at step {record['steps']} of 600, its time limit, in the last attempt"  # fmt: skip
     assert 0 < record["steps"] < 600
-    evaluate = [sys.executable, "-m", "lra.cli", "evaluate", "--cell", out, "--data", tiny_listops]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    subprocess.run(evaluate, env=environment, check=True)
+    done = lra("evaluate", "--cell", out, "--data", tiny_listops, "--work", out / "work")
+    assert done.returncode == 0, done.stderr
     assert json.loads((out / "score.json").read_text())["status"] == "timeout"
     said = finish(start(cell, tiny_listops, out))
     assert f"resumed at step {record['steps']}" in said
@@ -163,19 +155,13 @@ def test_a_second_process_waits_for_the_first_and_takes_its_result(tiny_listops,
 
 def in_shell(cell, data: Path, out: Path, last: bool, before: str = "") -> subprocess.Popen:
     """`lra train` as the rule has it; `before` runs in the shell that starts it."""
-    lra = f"{sys.executable} -m lra.cli"
+    program = f"{sys.executable} -m lra.cli"
     command = (
-        f"{before} {lra} train --cell '{cell.model_dump_json()}' --data {data} --out {out}"
-        f" --work {out}/work --save-seconds 0.1 || {lra} killed {out}/work $?"
+        f"{before} {program} {shlex.join(train_arguments(cell, data, out))} --save-seconds 0.1"
+        f" || {program} killed {out}/work $?"
     )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "LRA_LAST_ATTEMPT": str(int(last)),
-    }
-    return subprocess.Popen(
-        ["bash", "-c", command], env=environment, stderr=subprocess.PIPE, text=True
-    )
+    own = {**environment(), "LRA_LAST_ATTEMPT": str(int(last))}
+    return subprocess.Popen(["bash", "-c", command], env=own, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_kill_that_memory_did_not_cause_is_not_called_so(tiny_listops, tmp_path):
@@ -184,7 +170,7 @@ def test_a_kill_that_memory_did_not_cause_is_not_called_so(tiny_listops, tmp_pat
     wait_for(out / "work/state.pt", shell)
     children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    _, said = shell.communicate(timeout=60)
+    _, said = shell.communicate()
     assert shell.returncode == 137
     assert said.splitlines()[-1].startswith("lra: ")
     assert said.splitlines()[-1].endswith("killed, nothing says by whom; run again to go on")
@@ -218,7 +204,7 @@ def test_a_kill_of_the_kernel_for_lack_of_memory(tiny_listops, tmp_path, last):
     with memory_limit(700) as group:
         before = f"echo $$ > {group}/cgroup.procs;"
         shell = in_shell(make_cell(encoder=sizes), tiny_listops, out, last, before)
-        _, said = shell.communicate(timeout=120)
+        _, said = shell.communicate()
     assert "killed by the kernel for lack of memory" in said
     if not last:
         assert shell.returncode == 137
@@ -253,11 +239,8 @@ def test_the_kernels_count_is_read(tmp_path, monkeypatch, own, file):
 def signal_training(checkout, run: subprocess.Popen, after: int) -> None:
     """SIGUSR1 to every process of the training's job, as a scheduler does, once `after` came."""
     attempt = checkout.folder / "results/tiny/work/listops/linear/seed1/attempt.json"
-    deadline = time.monotonic() + 120
-    while not (attempt.exists() and attempt.stat().st_mtime_ns > after):
-        assert run.poll() is None
-        assert time.monotonic() < deadline, "no attempt after two minutes"
-        time.sleep(0.05)
+    while wait_for(attempt, run) <= after:
+        time.sleep(0.02)
     for job in psutil.Process(run.pid).children(recursive=True):
         job.send_signal(signal.SIGUSR1)
 
@@ -265,7 +248,7 @@ def signal_training(checkout, run: subprocess.Popen, after: int) -> None:
 def test_the_time_limit_in_every_retry_is_a_row_and_more_time_finishes_it(checkout):
     """The whole job is signalled, its shell and tee too; the first attempt fails and is retried."""
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
-             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 3000}}"]  # fmt: skip
+             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 1000, eval_every: 250}}"]  # fmt: skip
     table = "results/tiny/tables/accuracy.md"
     command = [sys.executable, "-m", "snakemake", table, "--retries", "1", *asked]
     log = checkout.folder / "stopped.log"
@@ -275,11 +258,11 @@ def test_the_time_limit_in_every_retry_is_a_row_and_more_time_finishes_it(checko
         for _ in range(2):
             signal_training(checkout, run, began)
             began = time.time_ns()
-        assert run.wait(timeout=120) == 0, log.read_text()
+        assert run.wait() == 0, log.read_text()
     record = checkout.folder / "results/tiny/cells/listops/linear/seed1/train.json"
     assert json.loads(record.read_text())["status"] == "timeout"
     said = log.read_text()
-    assert re.search(r"stopped by SIGUSR1 at step [\d,]+ of 3,000; run again to go on", said)
+    assert re.search(r"stopped by SIGUSR1 at step [\d,]+ of 1,000; run again to go on", said)
     assert "resumed at step" in said
     assert "timeout" in (checkout.folder / table).read_text()
     line = re.search(r"listops/linear/seed1  timeout: .*\n    snakemake (.*)", said)[1]
