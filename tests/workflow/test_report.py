@@ -61,6 +61,7 @@ def test_a_table_is_added_by_one_module_and_one_line(checkout):
     assert checkout.plan() == set()
 
 
+@pytest.mark.slow
 @chromium.wanted
 def test_in_snakemakes_report_every_figure_and_table_shows_without_a_network(checkout, browser):
     checkout.run("report")
