@@ -26,7 +26,7 @@ from lra.results import layout
 
 NAME = "archive.json"
 JOBS = "jobs.json"
-WEIGHTS = "checkpoint.safetensors"
+WEIGHTS = layout.CHECKPOINT_FILE
 # Outputs that an archive need not have, and why.
 OPTIONAL = {
     f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
