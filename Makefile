@@ -1,5 +1,6 @@
 # make           set up .venv, then run the experiment `quick`
-# make test      set up .venv, then run the tests
+# make test      set up .venv, then run the tests to run after every change
+# make test-all  all tests: also with Slurm, a browser, whole archives, more random examples, peers
 # make peers     add public packages of the mechanisms to .venv, and compare ours with them
 # make lock      resolve the versions in envs/ again, by the index that pip is configured for
 SHELL := bash
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # because builds for the CPU have other hashes.
 TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-cuda.txt,torch==2.13.0)
 
-.PHONY: all setup test peers lock
+.PHONY: all setup test test-all peers lock
 
 all: setup
 	$(BIN)/snakemake --cores all
@@ -26,7 +27,11 @@ setup: .venv/.ready
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 2
+
+test-all: setup
+	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m ""
+	$(MAKE) peers
 
 peers: setup
 	$(BIN)/pip list --format=freeze --exclude-editable > .venv/installed.txt

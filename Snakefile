@@ -52,14 +52,12 @@ if not workflow.is_main_process:
     slurm.pass_on()
 
 
-include: "workflow/rules/gpu.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/span.smk"
 include: "workflow/rules/aggregate.smk"
-include: "workflow/rules/estimate.smk"
 include: "workflow/rules/run.smk"
 
 

@@ -27,6 +27,13 @@ def tiny_listops(tmp_path_factory) -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs Slurm or a browser is slow by nature."""
+    for item in items:
+        if item.path.parent.name in ("cluster", "browser"):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """`make test` runs four processes, and processes share no fixture. All that needs the one Slurm

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lra.config.cell import Cell
 
@@ -22,6 +24,11 @@ TRAINING = {
     "warmup": 5, "checkpoint": "best", "pad_to": 16,
 }  # fmt: skip
 SMALL_LISTOPS = {"min_length": 4, "max_length": 64, "max_depth": 3, "max_args": 4}
+
+
+def examples(count: int) -> settings:
+    """Of a hypothesis test: `count` examples in `make test-all`, a fifth of them in `make test`."""
+    return settings(max_examples=count if os.environ.get("LRA_THOROUGH") else max(4, count // 5))
 
 
 def make_cell(*, encoder: dict | None = None, training: dict | None = None, **fields) -> Cell:

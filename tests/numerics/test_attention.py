@@ -9,12 +9,13 @@ import io
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from lra import attention
 from oracles import gradients, holes, layer, shape_id, tokens
+from tiny import examples
 
 NAMES = attention.names()
 CAUSAL = [name for name in NAMES if attention.info(name).causal]
@@ -62,7 +63,7 @@ def test_what_masked_tokens_hold_does_not_matter(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in EXEMPT])
 @given(length=st.integers(1, 130), extra=st.integers(1, 130))
-@settings(max_examples=20)
+@examples(20)
 def test_real_tokens_do_not_depend_on_padding(name, length, extra):
     module = layer(name, 2, 8)
     x = tokens(2, length + extra, 16)
@@ -174,6 +175,7 @@ def test_parameters_are_counted_without_memory(name):
     assert [p.shape for p in counted.parameters()] == [p.shape for p in real.parameters()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_layers_agree(name):
     """torch.compile's capture of forward and backward, in one graph; kernels left as they are."""

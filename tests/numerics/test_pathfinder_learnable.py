@@ -85,6 +85,7 @@ def accuracy_at_6(seed: int) -> float:
         return (model(x[TRAINED:]).argmax(1) == y[TRAINED:]).float().mean().item()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_small_cnn_is_well_above_chance():
     threads = torch.get_num_threads()

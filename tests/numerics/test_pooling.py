@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from lra.models.pooling import PMA
 from naive import mab
 from oracles import gradients, holes, tokens
+from tiny import examples
 
 
 def pooling(dim: int = 16, heads: int = 2) -> PMA:
@@ -45,7 +46,7 @@ class Same(nn.Module):
 
 
 @given(length=st.integers(1, 40))
-@settings(max_examples=25)
+@examples(25)
 def test_equals_its_naive_form(length):
     module, x = pooling(), tokens(3, length, 16)
     mask = holes(1, length).expand(3, -1).clone()

@@ -154,7 +154,8 @@ def test_padding_changes_nothing(name):
     assert_close(by_gradient(module, x, real), by_gradient(module, short))
     if name == "transformer":
         assert_close(
-            attention_span.by_attention(module, x, real), attention_span.by_attention(module, short, everywhere(short))
+            attention_span.by_attention(module, x, real),
+            attention_span.by_attention(module, short, everywhere(short)),
         )
 
 
@@ -174,7 +175,10 @@ def test_the_cls_token_is_no_position():
     module, x = blind(20)
     found = attention_span.by_gradient(module, x, None, real, every_query(real))
     assert_close(found, even.expand(2))
-    assert set(attention_span.queries_of(real, 100, [0, 1]).flatten().tolist()) == {*range(1, 20), -1}
+    assert set(attention_span.queries_of(real, 100, [0, 1]).flatten().tolist()) == {
+        *range(1, 20),
+        -1,
+    }
 
 
 def test_queries_do_not_depend_on_the_batch():
@@ -356,7 +360,8 @@ def test_the_examples_are_the_same_in_every_cell_and_all_where_there_are_fewer(t
 
     split = read_split(tiny_listops / "val.arrow")
     few, other = (
-        attention_span.drawn(Batches(split, make_cell(seed=seed), torch.device("cpu")), 50) for seed in (1, 2)
+        attention_span.drawn(Batches(split, make_cell(seed=seed), torch.device("cpu")), 50)
+        for seed in (1, 2)
     )
     assert (few == other).all() and len(set(few.tolist())) == 50
     everything = attention_span.drawn(Batches(split, make_cell(), torch.device("cpu")), 10**6)

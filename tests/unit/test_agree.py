@@ -90,7 +90,7 @@ def test_the_name_of_the_zip_changes_no_byte(archive, tmp_path):
          "jobs.json: its jobs are not those that the targets of archive.json come from"),
         ("archive.json", '"commit": "\\w', '"commit": "x', "README.md: is not what the other files give"),
         ("archive.json", '"format": 1', '"format": 2',
-         "archive.json: format: Input should be less than or equal to 1, not 2"),
+         "archive.json: format: Input should be 1, not 2"),
         ("jobs.json", '"starttime": 1', '"starttime": 2',
          f"{METADATA}: #job/.*: startTime: '2.*', but other files give .*"),
         ("jobs.json", f'"log": \\[\n   "{TRAIN_LOG}', '"log": [\n   "/etc/cron.d/x',
@@ -126,6 +126,12 @@ def test_a_log_that_is_left_out_of_all_lists_is_found(archive, tmp_path):
     bad = forged(tmp_path / "t.zip", archive, **gone)
     line = f"{TRAIN_LOG}: is missing, and archive.json does not say why"
     assert verify(bad, 0, 1, print) == [line]
+
+
+@pytest.mark.parametrize("name", ["archive.json", "jobs.json", "experiment.yaml"])
+def test_a_part_that_is_missing_is_found(archive, tmp_path, name):
+    bad = forged(tmp_path / "t.zip", archive, **{name: None})
+    assert verify(bad, 0, 1, print) == [f"{name}: is missing"]
 
 
 def test_a_file_that_the_crate_alone_misses_is_found(archive, tmp_path):
@@ -169,7 +175,8 @@ def test_odd_metadata_is_a_finding(archive, tmp_path, metadata):
     assert found and all(METADATA in line and "\n" not in line for line in found)
 
 
-def test_metadata_that_is_not_of_the_profile_is_a_finding(archive):
+def test_metadata_that_is_not_of_the_profile_is_a_finding_without_a_network(archive, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", None)
     metadata = json.loads(read(archive, METADATA))
     for entity in metadata["@graph"]:
         if entity["@id"] == "#step/evaluate":

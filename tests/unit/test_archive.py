@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from checkout import sources
@@ -20,7 +20,7 @@ from lra.archive import zip_file
 from lra.archive.redact import Private
 from lra.archive.source import LINK, PROGRAM, Entry
 from lra.core.errors import LRAError
-from tiny import ROOT, tmpfs
+from tiny import ROOT, examples, tmpfs
 
 ENTRIES = {
     "README.md": Entry(b"read me\n"),
@@ -52,7 +52,7 @@ def small(tmp_path_factory) -> Path:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=300)
+@examples(300)
 def test_any_flipped_bit_is_found(small, tmp_path_factory, data):
     content = bytearray(small.read_bytes())
     position = data.draw(st.integers(0, len(content) - 1))

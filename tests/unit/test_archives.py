@@ -10,11 +10,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lra.core.errors import LRAError
 from lra.data.archives import members
+from tiny import examples
 
 FILES = {
     f"aclImdb/train/{label}/{i}_7.txt": random.Random(i).randbytes(3000) + b"A fine film.\n" * 40
@@ -97,7 +98,7 @@ def test_members_are_read_by_lines_and_closed_when_the_next_is_asked_for(archive
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_truncated_anywhere_it_is_set_aside_in_one_line(tmp_path_factory, kind, data):
     content = packed(kind, FILES)

@@ -46,8 +46,8 @@ def write_cell(root, task="text", model="linear", seed=0, train=None, score=None
         | {"fingerprint": "another"}
         | (score or {})
     )
-    write_record(folder / "train.json", TrainRecord(**own, **trained))
-    write_record(folder / "score.json", ScoreRecord(**own, **scored))
+    write_record(folder / "train.json", TrainRecord(**own | trained))
+    write_record(folder / "score.json", ScoreRecord(**own | scored))
     curve = {"step": 5, "split": "val", "loss": 0.7, "accuracy": 61.0}
     write_rows(
         folder / "history.parquet", [curve | {"learning_rate": 1e-3, "seconds": 1.0}], CurveRow

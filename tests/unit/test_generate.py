@@ -134,8 +134,18 @@ def test_examples_are_counted_on_stderr(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("config", "sizes", "seed", "message"),
     [
-        ({"max_dept": 4}, SIZES, 0, r"listops: options\.max_dept: unknown key; did you mean 'max_depth'\?"),
-        ({"min_length": 70, "max_length": 64}, SIZES, 0, "listops: options: no length lies between"),
+        (
+            {"max_dept": 4},
+            SIZES,
+            0,
+            r"listops: options\.max_dept: unknown key; did you mean 'max_depth'\?",
+        ),
+        (
+            {"min_length": 70, "max_length": 64},
+            SIZES,
+            0,
+            "listops: options: no length lies between",
+        ),
         ({"p_operator": 0.0}, SIZES, 0, "listops: fewer than 1 in 10,000"),
         (SMALL, {"train": 1, "val": 1}, 0, "listops: sizes needs train, val, test"),
         (SMALL, SIZES, -1, "listops: seed -1 is below 0"),

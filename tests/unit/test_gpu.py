@@ -124,7 +124,11 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
 def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
     path = f"{ROOT / 'tests/standins'}:{ROOT / 'src'}"
     environment = {**os.environ, "PYTHONPATH": path, "LRA_STANDIN_NVML": forbidden}
-    program = [sys.executable, "-c", "from lra.hardware import gpu_lock; print(len(gpu_lock.devices()))"]
+    program = [
+        sys.executable,
+        "-c",
+        "from lra.hardware import gpu_lock; print(len(gpu_lock.devices()))",
+    ]
     assert int(subprocess.check_output(program, env=environment)) == seen
 
 

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import chisquare
@@ -16,6 +16,7 @@ from scipy.stats import chisquare
 from lra.core.errors import LRAError
 from lra.data import listops, listops_kernel
 from lra.data.listops import ListOpsConfig
+from tiny import examples
 
 PAPER = ListOpsConfig()
 SMALL = ListOpsConfig(min_length=8, max_length=64, max_depth=4, max_args=5)
@@ -263,7 +264,7 @@ def test_configurations_are_given_up_at_the_stated_acceptance(monkeypatch):
         listops.chunk(SMALL, 0, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     min_length=st.integers(0, 30),
     width=st.integers(2, 60),

@@ -1,4 +1,4 @@
-"""The page holds what it is told to, and says in one line what is missing."""
+"""The page contains what it was given, and names in one line what is missing."""
 
 import re
 import shutil
@@ -88,12 +88,12 @@ def test_the_page_begins_with_what_was_found_and_names_figures_in_full(made, tmp
     text = (tmp_path / "page.html").read_text()
     said = " ".join(re.sub("<[^>]*>", "", text[text.index("<h1>") : text.index("<h2>")]).split())
     for words in (
-        "Of 5 results, each a model on a task, 2 are above chance and 2 at chance (FAIL); in 1 a run was",
-        "Of 4 published figures that compare, reproduced: 1; ours is above in 1, below in 2.",
-        "Published figures that do not compare: 1 (ours is oom).",
+        "Of 5 results (a model on a task), 2 are above chance, 2 are at chance (FAIL) and 1 have an",
+        "Of 4 comparable published values, 1 are reproduced; ours is above in 1 and below in 2.",
+        "Published values that are not comparable: 1 (ours is oom).",
     ):
         assert words in said
-    assert said.index("Of 5 results") < said.index("Six tasks on long sequences")
+    assert said.index("Of 5 results") < said.index("A replication of the Long Range Arena")
     assert '<a href="#figure-scores">Accuracy (heat map)</a>' in text
 
 

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest, permutation_test, ttest_1samp
 
 from lra.stats import paired
+from tiny import examples
 
 TRIALS = 100
 ANSWERS = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)).flatmap(
@@ -16,7 +17,7 @@ ANSWERS = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9)).fla
 
 
 @given(ANSWERS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_p_is_that_of_every_swap(answers):
     a, b = answers
     result = paired.examples(a, b)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,6 +34,30 @@ def test_linters_find_nothing(command):
         [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def contract(folder: Path) -> subprocess.CompletedProcess:
+    """import-linter's finding about the packages in a folder, by our pyproject.toml."""
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "NO_COLOR": "1"}
+    command = [BIN / "lint-imports", "--no-cache"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_a_package_imports_only_from_those_below_it(tmp_path):
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    kept = contract(tmp_path)
+    assert kept.returncode == 0, kept.stdout
+    assert "1 kept, 0 broken" in kept.stdout
+    file = tmp_path / "src/lra/stats/paired.py"
+    file.write_text(file.read_text() + "\nfrom lra.report import registry\n")
+    broken = contract(tmp_path)
+    assert broken.returncode == 1
+    assert "lra.stats is not allowed to import lra.report" in broken.stdout
+
+
+def test_no_module_lies_directly_below_the_package():
+    assert [path.name for path in (ROOT / "src/lra").glob("*.py")] == ["__init__.py"]
 
 
 @pytest.fixture

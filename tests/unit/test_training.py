@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lra.config.cell import Cell, ProfilePoint, Training, read, to_yaml
@@ -17,7 +17,7 @@ from lra.evaluation import profile
 from lra.hardware import device
 from lra.training.checkpoint import Work
 from lra.training.loop import learning_rate, train
-from tiny import make_cell
+from tiny import examples, make_cell
 
 
 def official(**changed) -> Training:
@@ -74,7 +74,7 @@ def test_a_corrupt_state_is_set_aside_and_the_one_before_is_used(tmp_path):
     assert (tmp_path / "state.pt.corrupt").exists()
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_any_damage_of_the_newest_state_is_noticed(data):
     with TemporaryDirectory() as folder:

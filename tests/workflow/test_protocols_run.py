@@ -12,9 +12,7 @@ TINY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "protocol", ["official", pytest.param("standard", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("protocol", ["official", pytest.param("standard", marks=pytest.mark.slow)])
 def test_every_rule_runs_without_variants_of_our_own_and_without_spans(protocol, tmp_path):
     """The data sets have the protocol's own names, and `span` lists none of the models."""
     checkout = Checkout(tmp_path / "checkout")

@@ -13,6 +13,15 @@ FIGURES = [item.name for item in registry.FIGURES]
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
 PAGES = {"page", "Snakemake's report"}
+LOSSES = """from lra.report.tables.render import Entry, Row, Table
+from lra.results.records import ScoreRow, read_table
+
+
+def losses(scores):
+    models = read_table(scores, ScoreRow)["model"].unique().to_pylist()
+    rows = [Row(model, [Entry("0.1")]) for model in models]
+    return Table(f"Losses of {len(models)} models.", ["loss"], rows, []), [{"models": len(models)}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,23 @@ def test_both_pages_are_of_the_configuration_of_the_run_that_makes_them(checkout
     assert checkout.plan("report", *CONFIGURATION) == PAGES
 
 
+def test_a_table_is_added_by_one_module_and_one_line(checkout):
+    checkout.write("src/lra/report/tables/losses.py", LOSSES)
+    line = '    Item("losses", "Test loss", "tables.losses", ("scores",)),\n'
+    checkout.edit(
+        "src/lra/report/registry.py", "]  # fmt: skip\nFIGURES", f"{line}]  # fmt: skip\nFIGURES"
+    )
+    assert checkout.plan() == {"table losses"}
+    checkout.run("results/tiny/page.html")
+    stem = checkout.folder / "results/tiny/tables/losses"
+    assert all(stem.with_suffix(f".{form}").exists() for form in ("csv", "md", "tex", "html"))
+    assert stem.with_suffix(".csv").read_text() == "models\n2\n"
+    page = (stem.parents[1] / "page.html").read_text()
+    assert '<a href="#table-losses">Test loss</a>' in page and "Losses of 2 models." in page
+    assert checkout.plan() == set()
+
+
+@pytest.mark.slow
 @chromium.wanted
 def test_in_snakemakes_report_every_figure_and_table_shows_without_a_network(checkout, browser):
     checkout.run("report")

@@ -11,20 +11,14 @@ ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
 rule archive:
     """One zip of source, records, tables, figures and how each was made; not part of `all`."""
     input:
-        in_results(layout.ARCHIVE),
-
-
-rule write_archive:
-    """Everything behind `all`, and the page."""
-    input:
         rules.all.input,
         in_results(layout.PAGE),
     output:
-        zip=written(layout.ARCHIVE),
+        zip=in_results(layout.ARCHIVE),
     log:
-        written(layout.log("write_archive")),
+        in_results(layout.log("archive")),
     benchmark:
-        written(layout.benchmark("write_archive"))
+        in_results(layout.benchmark("archive"))[0]
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -38,7 +32,7 @@ rule write_archive:
         experiment=EXPERIMENT.model_dump_json(),
         more=" ".join(f"--{part}" for part in ARCHIVE_ALSO),
     message:
-        "archive {wildcards.experiment}"
+        "archive"
     shell:
         "lra archive --experiment {params.experiment:q} --out {output.zip} {params.more}"
         " {input:q} 2>&1 | tee {log}"

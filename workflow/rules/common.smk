@@ -2,10 +2,12 @@
 import functools
 import os
 import re
+from contextlib import contextmanager
 
 from lra.archive.source import state as commit_and_changes
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
+from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
 from lra.report import registry
 from lra.report.item import PARQUET
@@ -13,20 +15,25 @@ from lra.results import fingerprint, layout
 from lra.stats.published import accuracies
 from lra.training.attempts import allow_attempts, is_last
 
-try:
+
+@contextmanager
+def mistakes_are_one_line():
+    try:
+        yield
+    except LRAError as error:
+        raise SystemExit(f"lra: {error}")
+
+
+with mistakes_are_one_line():
     arena = Arena.open(config, workflow.configfiles, ROOT)
-except LRAError as error:
-    raise SystemExit(f"lra: {error}")
 
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
 SPANNED = arena.span_models()
 PROFILED, LENGTHS = list(arena.profile_models()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
-GENERATED = [
-    name for name in arena.all_datasets if arena.dataset(name).source in GENERATORS
-]
-PREPARED = [name for name in arena.all_datasets if name not in GENERATED]
+GENERATED = [n for n in arena.all_datasets if arena.dataset(n).source in GENERATORS]
+PREPARED = [n for n in arena.all_datasets if n not in GENERATED]
 TABLES = [item.name for item in registry.TABLES]
 FIGURES = [item.name for item in registry.FIGURES]
 PUBLISHED = Path("config/reference")
@@ -111,10 +118,8 @@ def profile_code(wildcards):
 
 def what_ran(wildcards):
     """The commit and its changes, so that a change makes a new archive."""
-    try:
+    with mistakes_are_one_line():
         return commit_and_changes(ROOT)
-    except LRAError as error:
-        raise SystemExit(f"lra: {error}")
 
 
 def one_of_names(names):

@@ -117,9 +117,7 @@ rule contact_sheet:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        **CPU_NODE,
-        mem_mb=megabytes(2000),
-        runtime=minutes(10),
+        **SMALL_JOB,
     params:
         code=fingerprint.stage("contact_sheet"),
     message:

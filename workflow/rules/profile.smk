@@ -2,13 +2,6 @@
 # model follow each other in one job: a point takes seconds, and starting a job as long.
 
 
-rule profiles:
-    """Every profile point."""
-    input:
-        every_point("speed"),
-        every_point("memory"),
-
-
 rule profile:
     """Steps per second, or peak bytes of tensors and process, of training and inference."""
     output:
@@ -25,7 +18,7 @@ rule profile:
     resources:
         **GPU_NODE,
         mem_mb=megabytes(16000),
-        runtime=profile_runtime,
+        runtime=requests.profile,
         cpus_per_task=EXPERIMENT.profile.threads,
         slurm_extra=profile_extra,
     params:

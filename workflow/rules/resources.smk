@@ -1,11 +1,13 @@
 # What jobs ask of a cluster (config/site.yaml); nothing here is a param, so nothing reruns by it.
 from lra.config.schema import Site, load
-from lra.planning import resources, slurm
+from lra.hardware import gpu_lock
+from lra.planning import estimate, resources, slurm
 
-try:
+with mistakes_are_one_line():
     SITE = load(ROOT / "config/site.yaml", Site, ROOT)
-except LRAError as error:
-    raise SystemExit(f"lra: {error}")
+    ESTIMATES = estimate.Estimates(
+        arena, estimate.read_cache(ROOT / estimate.CACHE), Path("results")
+    )
 
 
 def under_slurm():
@@ -36,63 +38,8 @@ def cell_of(wildcards):
     return resolved(wildcards.task, wildcards.model, int(wildcards.seed))[0]
 
 
-def cell_memory(wildcards, attempt):
-    return resources.memory_mb(cell_of(wildcards), ESTIMATES, attempt, SITE)
-
-
-def one_seed(share):
-    """What one seed's job may ask for: where seeds are together, the limits of all add up to one."""
-    if not SITE.seeds_together:
-        return SITE
-    hours = share * SITE.max_hours / len(SEEDS)
-    return SITE.model_copy(update={"max_hours": hours})
-
-
-def train_runtime(wildcards, attempt):
-    return resources.train_minutes(
-        cell_of(wildcards), ESTIMATES, attempt, one_seed(0.8)
-    )
-
-
-def evaluate_runtime(wildcards, attempt):
-    cell = cell_of(wildcards)
-    examples = arena.dataset(cell.dataset).test
-    return resources.scoring_minutes(cell, ESTIMATES, attempt, one_seed(0.2), examples)
-
-
-def span_runtime(wildcards, attempt):
-    passes = EXPERIMENT.span.samples * (1 + EXPERIMENT.span.queries)
-    return resources.scoring_minutes(
-        cell_of(wildcards), ESTIMATES, attempt, SITE, passes
-    )
-
-
-def profile_runtime(wildcards, attempt):
-    """All points of a model are one job, whose limit is their sum."""
-    points = 2 * len(LENGTHS)
-    return resources.capped_minutes(
-        min(30 * attempt, 60 * SITE.max_hours / points), SITE
-    )
-
-
-def minutes(wanted):
-    """A fixed time limit, longer at each attempt."""
-
-    def runtime(wildcards, attempt):
-        return resources.capped_minutes(attempt * wanted, SITE)
-
-    return runtime
-
-
-def megabytes(wanted):
-    """Fixed memory, more at each attempt."""
-
-    def memory(wildcards, attempt):
-        return resources.capped_mb(attempt * wanted, SITE)
-
-    return memory
-
-
+requests = resources.Requests(ESTIMATES, SITE, cell_of)
+minutes, megabytes = requests.minutes, requests.megabytes
 CPU_NODE = resources.node(SITE, gpu=False)
 GPU_NODE = resources.node(SITE, gpu=EXPERIMENT.device != "cpu")
 if EXPERIMENT.device != "cpu":
@@ -101,7 +48,7 @@ if EXPERIMENT.device != "cpu":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
 GPU_NODE["gpu"] = gpus
-CELL_JOB = {**GPU_NODE, "mem_mb": cell_memory, "cpus_per_task": EXPERIMENT.threads}
+CELL_JOB = {**GPU_NODE, "mem_mb": requests.memory, "cpus_per_task": EXPERIMENT.threads}
 SMALL_JOB = {**CPU_NODE, "mem_mb": megabytes(1000), "runtime": minutes(10)}
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
@@ -115,11 +62,11 @@ def begin_under_slurm():
     if under_slurm() and workflow.is_main_process:
         settings = workflow.remote_execution_settings
         slurm.poll_every(settings.seconds_between_status_checks)
-        try:
-            slurm.cancel_orphans(Path.cwd(), print_error)
-        except LRAError as error:
-            raise SystemExit(f"lra: {error}")
+        with mistakes_are_one_line():
+            slurm.cancel_orphans(Path.cwd(), say)
 
 
-def print_error(line):
-    print(line, file=sys.stderr)
+# As many GPU jobs at once as this machine has GPUs; each job then takes a free one by a lock.
+GPU_JOBS = len(gpu_lock.devices())
+if GPU_JOBS and workflow.local_exec and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPU_JOBS)

@@ -26,7 +26,7 @@ rule measure_span:
     threads: EXPERIMENT.threads
     resources:
         **CELL_JOB,
-        runtime=span_runtime,
+        runtime=requests.span,
     params:
         code=code_of("span"),
         data=data_folder,

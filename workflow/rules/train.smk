@@ -27,7 +27,7 @@ rule train:
     threads: EXPERIMENT.threads
     resources:
         **CELL_JOB,
-        runtime=train_runtime,
+        runtime=requests.train,
         slurm_extra=EARLY,
         last_attempt=is_last_attempt,
     params:
@@ -66,7 +66,7 @@ rule evaluate:
     threads: EXPERIMENT.threads
     resources:
         **CELL_JOB,
-        runtime=evaluate_runtime,
+        runtime=requests.evaluate,
         slurm_extra=EARLY_TOGETHER,
     params:
         code=code_of("evaluate"),

@@ -21,6 +21,7 @@ from lra.archive.manifest import About
 from lra.archive.readme import README, readme
 from lra.archive.source import Entry, files_in
 from lra.config.schema import Experiment, load
+from lra.results import layout
 from lra.results.records import (
     CurveRow,
     PredictionRow,
@@ -55,7 +56,7 @@ def _names(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[st
     """Every file is an output or log of a job, or one of the few others."""
     outputs = {path for job in jobs for path in job.output}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
-    others = {manifest.NAME, "jobs.json", EXPERIMENT, README, METADATA}
+    others = {manifest.NAME, manifest.JOBS, EXPERIMENT, README, METADATA}
     others |= {"source.patch"} if about.dirty else set()
     names = {name for name in files if not name.startswith("source/")}
     wanted = (outputs - {*about.omitted}) | (logs - {*about.absent}) | others
@@ -150,9 +151,9 @@ def _metadata(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list
 
 def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
     """score.json against the predictions and the data set, train.json against the history."""
-    score = read_record(unpacked / cell / "score.json", ScoreRecord)
-    train = read_record(unpacked / cell / "train.json", TrainRecord)
-    predictions = read_table(unpacked / cell / "predictions.parquet", PredictionRow)
+    score = read_record(unpacked / cell / layout.SCORE_FILE, ScoreRecord)
+    train = read_record(unpacked / cell / layout.TRAIN_FILE, TrainRecord)
+    predictions = read_table(unpacked / cell / layout.PREDICTIONS_FILE, PredictionRow)
     name = f"{cell}/score.json"
     if score.status != train.status:
         return [f"{name}: status {score.status} is not the {train.status} of train.json"]
@@ -175,7 +176,7 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
         found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, "predictions")
         found += _compare(f"{name}: chance", score.chance, 100 * majority, "predictions")
     name = f"{cell}/train.json"
-    history = read_table(unpacked / cell / "history.parquet", CurveRow).to_pylist()
+    history = read_table(unpacked / cell / layout.HISTORY_FILE, CurveRow).to_pylist()
     curve = [row["accuracy"] for row in history
              if row["split"] == "val" and row["step"] == train.chosen_step]  # fmt: skip
     if not curve:

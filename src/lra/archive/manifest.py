@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from lra.archive.jobs import CHECKSUM, Job
 from lra.archive.source import Entry
@@ -19,14 +19,14 @@ from lra.config.resolve import datasets
 from lra.config.schema import Experiment
 from lra.core.errors import LRAError
 from lra.core.files import sha256
-from lra.core.schema import Strict, complain
+from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST
 from lra.data.recipe import Dataset
 from lra.results import layout
 
 NAME = "archive.json"
-FORMAT = 1
-WEIGHTS = "checkpoint.safetensors"
+JOBS = "jobs.json"
+WEIGHTS = layout.CHECKPOINT_FILE
 # Outputs that an archive need not have, and why.
 OPTIONAL = {
     f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
@@ -65,7 +65,7 @@ class Hardware(Strict):
 class About(Strict):
     """archive.json"""
 
-    format: int = Field(ge=FORMAT, le=FORMAT)
+    format: Literal[1]
     experiment: str
     protocol: str
     commit: str
@@ -109,7 +109,7 @@ def describe(
         there = (root / path).is_file()
         omitted[path] = Omitted(sha256=sha256(root / path) if there else known.get(path), why=why)
     return About(
-        format=FORMAT,
+        format=1,
         experiment=experiment.experiment,
         protocol=experiment.protocol,
         dirty="source.patch" in files,
@@ -124,28 +124,27 @@ def describe(
 
 def read(unpacked: Path) -> tuple[About, list[Job]]:
     """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
-    name, kind = NAME, About
-    try:
-        about = About.model_validate(json.loads((unpacked / name).read_bytes()))
-        name, kind = "jobs.json", Job
-        jobs = [Job.model_validate(job) for job in json.loads((unpacked / name).read_bytes())]
-    except OSError:
-        raise LRAError(f"{name}: is missing; this is no archive of lra") from None
-    except ValidationError as error:
-        raise complain(name, error, kind) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise LRAError(f"{name}: is not as lra archive writes it ({error})") from None
-    if not jobs:
-        raise LRAError(f"{name}: has no jobs")
-    return about, jobs
+    about, jobs = (_json(name, Entry(unpacked / name)) for name in (NAME, JOBS))
+    if not isinstance(jobs, list) or not jobs:
+        raise LRAError(f"{JOBS}: has no jobs")
+    return checked(About, about, NAME), [checked(Job, job, JOBS) for job in jobs]
 
 
 def record(name: str, entry: Entry) -> dict[str, Any]:
     """A JSON record. Raises LRAError naming the file where it is none."""
+    found = _json(name, entry)
+    if not isinstance(found, dict):
+        raise LRAError(f"{name}: is no JSON record")
+    return found
+
+
+def _json(name: str, entry: Entry) -> Any:
     try:
-        return dict(json.loads(entry.read()))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise LRAError(f"{name}: is no JSON record ({error})") from None
+        return json.loads(entry.read())
+    except FileNotFoundError:
+        raise LRAError(f"{name}: is missing") from None
+    except (ValueError, RecursionError) as error:
+        raise LRAError(f"{name}: is not JSON ({error})") from None
 
 
 def versions() -> dict[str, str]:
@@ -178,10 +177,8 @@ def _data_sets(jobs: Iterable[Job], root: Path) -> dict[str, Made]:
             if folder.name not in known:
                 raise LRAError(f"config/datasets.yaml: has no {folder.name}, which {path} is of")
             splits = record(path, Entry(root / path)).get("splits")
-            try:
-                found[folder.name] = Made(**known[folder.name].model_dump(), splits=splits)
-            except ValidationError as error:
-                raise complain(path, error, Made) from None
+            values = known[folder.name].model_dump() | {"splits": splits}
+            found[folder.name] = checked(Made, values, path)
     return found
 
 

@@ -44,8 +44,11 @@ def restore(archive: Path, folder: Path) -> About:
 def install(unpacked: Path, folder: Path, about: About, done: list[Job]) -> None:
     """Make `folder` of an unpacked archive: source, results, and Snakemake's records of the jobs.
 
-    Raises LRAError where the source is not the one that ran.
+    Raises LRAError where a part is missing, or the source is not the one that ran.
     """
+    for name in ("source", "results", "experiment.yaml"):
+        if not (unpacked / name).exists():
+            raise LRAError(f"{name}: is missing")
     if source.tree_hash(source.restore(unpacked, folder)) != about.tree:
         raise LRAError("source: with source.patch it is not the tree of archive.json")
     shutil.copytree(unpacked / "results", folder / "results", dirs_exist_ok=True)

@@ -171,8 +171,12 @@ def _compared(
 ) -> tuple[list[str], str]:
     """Findings and how a cell agrees: to the bit on the same device and torch, else by whether the
     95 % intervals of the accuracy meet."""
-    train, new_train = (read_record(folder / "train.json", TrainRecord) for folder in (old, new))
-    score, new_score = (read_record(folder / "score.json", ScoreRecord) for folder in (old, new))
+    train, new_train = (
+        read_record(folder / layout.TRAIN_FILE, TrainRecord) for folder in (old, new)
+    )
+    score, new_score = (
+        read_record(folder / layout.SCORE_FILE, ScoreRecord) for folder in (old, new)
+    )
     for record in (new_train, new_score):
         if record.status != "ok":
             line = f"{name}: trained again, it ended as {record.status} ({record.reason})"
@@ -184,7 +188,7 @@ def _compared(
         lines = []
         if known and sha256(new / WEIGHTS) != known:
             lines.append(f"{weights}: trained again on the same hardware, it has other bits")
-        if not _same(old / "predictions.parquet", new / "predictions.parquet"):
+        if not _same(old / layout.PREDICTIONS_FILE, new / layout.PREDICTIONS_FILE):
             lines.append(f"{name}/predictions.parquet: trained again, it has other predictions")
         if (score.accuracy, score.loss) != (new_score.accuracy, new_score.loss):
             lines.append(f"{name}/score.json: trained again, it has another score")

@@ -68,7 +68,7 @@ def archive(
     done = _with_redacted_inputs(done, results | origin.now, entries | restored)
     done = [Job.model_validate_json(private.redacted(job.model_dump_json())) for job in done]
     entries[manifest.NAME] = _json(about.model_dump(mode="json"))
-    entries["jobs.json"] = _json([job.model_dump(mode="json") for job in done])
+    entries[manifest.JOBS] = _json([job.model_dump(mode="json") for job in done])
     entries[README] = Entry(readme(about, entries))
     entries[crate.METADATA] = Entry(crate.metadata(about, done, entries))
     changed = [(f"source/{name}", entry) for name, entry in restored.items()

@@ -1,6 +1,8 @@
-"""What the mechanisms share: bias-free projections to heads and back, and masks without NaN.
+"""What all mechanisms share: bias-free projections to heads and back, and masks without NaN.
 
-Shape letters used in every file here: B batch, N length, H heads, D size of one head.
+Shape letters in every file of this package: B batch, N length, H heads, D head size; dim is the
+layer's width, and H D the width of all heads together. Files that cut sequences add G blocks (or
+segments), S tokens per block, W blocks that one block sees, K keys that a block's queries see.
 """
 
 from __future__ import annotations
@@ -13,15 +15,15 @@ from torch import Tensor, nn
 class MultiHead(nn.Module):
     """Projections of the official configuration: no biases, Xavier-uniform weights.
 
-    A mechanism derives from this and defines forward(x (B, N, dim), mask (B, N) bool or None), True
-    for a real token, which returns (B, N, dim).
+    A mechanism derives from this and defines forward(x (B, N, dim), mask (B, N) bool or None) ->
+    (B, N, dim). The mask is True for real tokens and False for padding.
     """
 
     reversible = False  # whether the encoder's layers run in reverse for their backward pass
     padding_exempt = False  # whether padding may change real tokens' outputs; if so, say why
-    selects = False  # whether later tokens have a say in which earlier ones a causal query may see
-    stops_gradients = True  # at memories, as in training; False shows what they were made of
-    auxiliary: Tensor | None = None  # a loss of the last forward, added to the task's in training
+    selects = False  # whether later tokens influence which earlier ones a causal query sees
+    stops_gradients = True  # at memories, as in training; False lets them through, to be measured
+    auxiliary: Tensor | None = None  # loss of the last forward, added to the task's in training
 
     def __init__(self, dim: int, heads: int, qkv_dim: int | None, dropout: float) -> None:
         super().__init__()
@@ -35,41 +37,52 @@ class MultiHead(nn.Module):
             nn.init.xavier_uniform_(projection.weight)
 
     def tie(self, first: MultiHead) -> None:
-        """Called in every layer but the first: share what the mechanism shares between layers."""
+        """Share with the first layer what the mechanism shares; called in all later layers."""
 
     @property
     def drop(self) -> float:
-        """The rate at which attention weights are dropped now."""
+        """The dropout rate of attention weights: 0 out of training."""
         return self.dropout if self.training else 0.0
 
     def by_head(self, x: Tensor) -> bool:
-        """Whether to take one head at a time, whose tensors then stay near a CPU's cores."""
+        """Whether to compute one head at a time, so that its tensors stay in a CPU's cache."""
         return x.device.type == "cpu"
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, N, H D) -> (B, H, N, D)"""
+        return rearrange(x, "b n (h d) -> b h n d", h=self.heads)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x (B, N, dim) -> q, k, v, each (B, H, N, D)"""
-        return tuple(
-            rearrange(projection(x), "b n (h d) -> b h n d", h=self.heads)
-            for projection in (self.query, self.key, self.value)
-        )
+        return tuple(self.split_heads(p(x)) for p in (self.query, self.key, self.value))
 
     def merge(self, heads: Tensor) -> Tensor:
         """(B, H, N, D) -> (B, N, dim)"""
         return self.out(rearrange(heads, "b h n d -> b n (h d)"))
 
 
+def all_real(x: Tensor) -> Tensor:
+    """The mask (B, N) of x (B, N, ...) without padding."""
+    return x.new_ones(x.shape[:2], dtype=torch.bool)
+
+
 def attendable(mask: Tensor) -> Tensor:
     """A mask (..., N) in which rows without any real token are all True.
 
-    Softmax over nothing is 0/0; such a row has no real query either, so what it attends to is free.
+    Softmax over nothing is 0/0. Such a row has no real query, so it does not matter what it sees.
     """
     return mask | ~mask.any(dim=-1, keepdim=True)
+
+
+def allowed_keys(mask: Tensor | None) -> Tensor | None:
+    """A mask (B, N) of keys as attention takes it, (B, 1, 1, N)."""
+    return None if mask is None else attendable(mask)[:, None, None, :]
 
 
 def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> Tensor:
     """Which keys each query may see, (n, n) or broadcast with mask (..., 1, n): no later one.
 
-    A query always sees itself, so that one with nothing real before it has something to see.
+    A query always sees itself, so that every row has something to see.
     """
     lower = torch.ones(n, n, dtype=torch.bool, device=device).tril()
     if mask is None:
@@ -78,7 +91,7 @@ def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> 
 
 
 def pad_length(x: Tensor, multiple: int, dim: int) -> Tensor:
-    """Zeros appended along `dim` up to a multiple of `multiple`."""
+    """x with zeros appended along `dim` up to a multiple of `multiple`."""
     short = -x.shape[dim] % multiple
     if not short:
         return x

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, all_real, attendable
 from lra.attention.shared.blocks import split
 
 INFO = Info(
@@ -27,15 +27,15 @@ NOT_A_CANDIDATE = 2**15 - 1  # a rank after all others
 class Attention(MultiHead):
     """Each block of `block_size` tokens sees itself, both neighbours, random and global tokens.
 
-    variant `itc` (internal construction): the first and the last block are global, they see all and
-    all see them. The last block is that of an example's last real token, so that padding changes
-    nothing. `etc` (extended): `global_tokens` tokens besides the sequence's are global. The paper
-    carries these from layer to layer; here, where a layer is given the sequence only, every layer
-    learns its own, which first see all tokens and themselves and then, with what they saw added,
+    variant `itc` (internal construction): the first and the last block are global: they see all
+    tokens and all tokens see them. The last block is that of an example's last real token, so that
+    padding changes nothing. `etc` (extended): `global_tokens` tokens are added to the sequence and
+    are global. The paper carries them from layer to layer. Here a layer gets the sequence only, so
+    every layer learns its own: they first see all tokens and themselves, then add what they saw and
     are seen by all. (The paper's ETC models have no random blocks: random_blocks 0.)
 
     A block's `random_blocks` are neither neighbours nor global. Each block ranks all others at
-    random, by `seed`, and takes the first that the example has, all of them where they are too few.
+    random, by `seed`, and takes the first of those that the example has, or all if they are fewer.
     """
 
     def __init__(
@@ -60,21 +60,21 @@ class Attention(MultiHead):
         self.extra = nn.Parameter(torch.randn(global_tokens, dim)) if variant == "etc" else None
 
     def tie(self, first: Attention) -> None:
-        """Another pattern than in the layers before, as in the official code."""
+        """Draw another pattern than in the earlier layers, as in the official code."""
         self.rank = self.draw(first.layers)
         first.layers += 1
 
     def draw(self, layer: int) -> Tensor:
-        """Of each head, block by block, a random rank of every block: (H, blocks, blocks)."""
+        """For each head and block, a random rank of every block: (H, blocks, blocks)."""
         shape = (self.heads, self.max_blocks, self.max_blocks)
         ranks = np.broadcast_to(np.arange(self.max_blocks, dtype=np.int16), shape)
         return torch.tensor(np.random.default_rng([self.seed, layer]).permuted(ranks, axis=-1))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Letters beyond blocks.py's: W blocks seen besides the global ones, A global tokens."""
+        """Shape letters: W blocks seen besides the global ones, A global tokens."""
         n, size = x.shape[1], min(self.block_size, x.shape[1])
         if mask is None:
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+            mask = all_real(x)
         mask = split(mask, size)  # (B, G, S)
         q, k, v = (
             rearrange(split(p(x), size), "b g s (h d) -> b h g s d", h=self.heads)
@@ -91,14 +91,14 @@ class Attention(MultiHead):
         else:
             global_k, global_v = self.read(k.flatten(2, 3), v.flatten(2, 3), mask.flatten(1))
             visible = mask.new_ones(len(x), len(self.extra))
-        # global ones not by gather, whose backward in bfloat16 would add up too many one by one
+        # not by `gather`: its backward in bfloat16 would add up too many terms one by one
         keys, values = (
             torch.cat([t[:, :, None].expand(-1, -1, len(numbers), -1, -1), found], dim=3)
             for t, found in ((global_k, self.gather(k, seen)), (global_v, self.gather(v, seen)))
         )  # (B, H, G, A + W S, D)
         visible = visible[:, None, None].expand(-1, *allowed.shape[1:3], -1)
         allowed = torch.cat([visible, allowed.flatten(3)], dim=3)  # (B, H, G, A + W S)
-        # blocks and heads alike are SDPA's batch
+        # blocks and heads are SDPA's batch
         parts = (t.flatten(0, 1) for t in (q, keys, values))
         allowed = attendable(allowed).flatten(0, 1)[:, :, None]
         out = scaled_dot_product_attention(*parts, allowed, self.drop)
@@ -113,9 +113,10 @@ class Attention(MultiHead):
         return self.out(rearrange(out, "b h g s d -> b (g s) (h d)")[:, :n])
 
     def pattern(self, numbers: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-        """From each example's last block (B,): the blocks that each block sees, (B, H, G, W).
+        """The blocks that each block sees, (B, H, G, W), and which of them exist.
 
-        Those are 3 neighbours and the random ones, without global blocks; and which of them exist.
+        They are 3 neighbours and the random ones, without global blocks. last (B,): each example's
+        last block.
         """
         margin = 1 if self.extra is None else 0  # global blocks at either end
 
@@ -136,7 +137,7 @@ class Attention(MultiHead):
     def gather(self, t: Tensor, seen: Tensor) -> Tensor:
         """The blocks `seen` (B, H, G, W) of t (B, H, G, S, D) -> (B, H, G, W S, D)
 
-        As rows of a table: looked up and, in backward, added up faster than by index.
+        They are rows of a table: look-up and its backward are faster than indexing.
         """
         batch, heads, blocks, _, size = t.shape
         table = torch.arange(batch * heads, device=t.device).view(batch, heads, 1, 1)

@@ -10,12 +10,12 @@ from torch.nn.functional import linear
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.shared.blocks import split
 from lra.attention.shared.segments import (
     Part,
     RelativeAttention,
     Shared,
     earlier,
+    in_segments,
     projected,
     visible,
 )
@@ -30,20 +30,19 @@ class Attention(MultiHead):
     A segment attends to the compressed slots of `compressed_segments` older segments, `segment` /
     `rate` slots each, to its memory (the segment before) and to itself. `compression` makes one
     slot of `rate` tokens: their mean or maximum, or a convolution of kernel and stride `rate`.
-    Masked tokens are left out of mean and maximum and are zeros to the convolution; a slot without
+    Masked tokens do not count in mean and maximum and are zeros to the convolution. A slot without
     real tokens is masked. Relative positions (segments.RelativeAttention) count along compressed
-    memory, memory and segment put one after the other, so a slot is one step.
+    memory, memory and segment in a row, so a slot is one step.
 
-    Memories are what this layer was given there, gradient stopped. The task's gradient trains W_k
-    and W_v with them, never the compression. That learns from `auxiliary` alone (section 3.2 and
-    algorithm 2, attention reconstruction): each segment's content-based attention to its memory,
-    against that to the memory's slots, everything but the convolution fixed; the mean squared
-    difference over real queries whose memory has real tokens. It is None out of training and where
-    nothing is compressed or learned.
+    Memories are this layer's inputs at earlier segments, with the gradient stopped. The task's
+    gradient trains W_k and W_v with them, never the compression. That learns from `auxiliary` only
+    (section 3.2 and algorithm 2, attention reconstruction): the mean squared difference of each
+    segment's content-based attention to its memory and to the memory's slots, over real queries
+    whose memory has real tokens, with all but the convolution fixed. `auxiliary` is None out of
+    training and where nothing is compressed or learned.
 
-    Unlike in the paper: as in xl.py, a query sees its whole segment unless `causal`, and memories
-    are of today's weights; the loss is a mean where algorithm 2 sums norms; the convolution has no
-    bias.
+    Different from the paper: see xl.py for `causal` and the weights of memories; the loss is a mean
+    where algorithm 2 sums norms; the convolution has no bias.
     """
 
     def __init__(
@@ -72,13 +71,8 @@ class Attention(MultiHead):
             nn.init.xavier_uniform_(self.convolution.weight)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        n, size = x.shape[1], min(self.segment, x.shape[1])
-        whole = mask is None
-        if whole and (n > size or self.causal):
-            # the tail of the last segment is padding, and the first segments lack memories
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
-        x = split(x, size)  # (B, G, S, dim)
-        mask = None if mask is None else split(mask, size)  # (B, G, S)
+        n, whole = x.shape[1], mask is None
+        x, mask = in_segments(x, mask, self.segment, self.causal)
         groups = x.shape[1]
         count = min(self.compressed_segments, max(groups - 2, 0))
         learning = self.training and self.convolution is not None and groups > 1
@@ -95,7 +89,7 @@ class Attention(MultiHead):
             slots = self.compress(tokens, mask)
             kept = slots.detach() if self.stops_gradients else slots
             real = mask.unflatten(2, (-1, self.rate)).any(dim=3)  # (B, G, S / rate)
-            # the first is for the auxiliary loss, the second for the task
+            # the first of each pair is for the auxiliary loss, the second for the task
             (k_aux, k_slots), (v_aux, v_slots) = (
                 Shared.apply(slots, p.weight, False) if learning else (None, linear(kept, p.weight))
                 for p in (self.key, self.value)
@@ -115,7 +109,7 @@ class Attention(MultiHead):
         return self.out(out[:, :n])
 
     def compress(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Slots (B, G, S / rate, dim) of tokens (B, G, S, dim), zeros where mask (B, G, S) is"""
+        """Slots (B, G, S / rate, dim) of tokens (B, G, S, dim), which are zeros where masked"""
         x, mask = x.unflatten(2, (-1, self.rate)), mask.unflatten(2, (-1, self.rate))
         if self.convolution is not None:
             return self.convolution(x.flatten(3))
@@ -126,9 +120,9 @@ class Attention(MultiHead):
 
 
 class Reconstruction(torch.autograd.Function):
-    """The auxiliary loss of queries to memories and to their slots, one head after the other.
+    """The auxiliary loss, one head after the other.
 
-    Only the slots have gradients. They are known as soon as the loss is, so they are what is saved.
+    Only the slots have gradients. They are computed with the loss and saved for backward.
 
     apply(heads, q, k, v (B, G, S, H D), mask (B, G, S), k_slots and v_slots (B, G, S / rate, H D),
     real (B, G, S / rate)) -> ()
@@ -147,9 +141,9 @@ class Reconstruction(torch.autograd.Function):
         real: Tensor,
     ) -> Tensor:
         counts = mask.clone()
-        counts[:, 0] = False  # nothing is before an example's first segment
+        counts[:, 0] = False  # an example's first segment has no memory
         counts[:, 1:] &= real[:, :-1].any(dim=-1, keepdim=True)
-        # all examples' segments in one row, each beside the one before it: views
+        # all examples' segments in one row, each aligned with the one before it, as views
         q, counts = (t.flatten(0, 1)[1:] for t in (q, counts[..., None]))
         old = [t.flatten(0, 1)[:-1] for t in (k, v, ~attendable(mask)[:, :, None])]
         new = [t.flatten(0, 1)[:-1] for t in (k_slots, v_slots, ~attendable(real)[:, :, None])]

@@ -1,11 +1,11 @@
 """Image Transformer (Parmar et al. 2018, arXiv:1802.05751, section 3.3): blocks with a halo.
 
-Queries are cut into blocks that do not overlap; a block's memory is itself and a halo around it.
-The paper generates, so its memory lies before a query: a 1D block is extended backwards only, a 2D
-block to the top, left and right. Not causal, as the arena's encoders are, the halo lies on all
-sides. The paper generates 2D blocks one after another; causal here means raster order in 1D and 2D,
-the order of the tokens, so a query sees earlier pixels of the block to its right, too, and no lower
-rows of the block to its left.
+Queries are cut into blocks that do not overlap. A block's memory is the block and a halo around it.
+The paper generates images, so its memory lies before a query: a 1D block is extended backwards, a
+2D block to the top, left and right. Without `causal`, as in the arena's encoders, the halo lies on
+all sides. The paper generates 2D blocks one after another. Here causal means the order of tokens,
+which is raster order: a query also sees earlier pixels of the block to its right, and no lower rows
+of the block to its left.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ INFO = Info(
 class Attention(MultiHead):
     """Softmax attention from blocks of pixels to the same blocks and `halo` pixels around them.
 
-    shape `1d`: blocks of `block_size` tokens, `halo` tokens on either side. `2d`: tokens are the
-    pixels, in raster order, of an image of `width` pixels (None: the root of max_len), cut into
-    blocks of `block_height` x `block_width` with `halo_height` and `halo_width` pixels around them;
-    the last row may be short. A max_len of whole rows and one token (max_len % width == 1) is that
-    of an image behind a CLS token, which lies on no row: in 2d it sees all and all see it.
+    shape `1d`: blocks of `block_size` tokens with `halo` tokens on either side. `2d`: tokens are
+    the pixels, in raster order, of an image of `width` pixels (None: the root of max_len), which is
+    cut into blocks of `block_height` x `block_width` with `halo_height` and `halo_width` pixels
+    around them; the last row may be short. Where max_len is whole rows and one token (max_len %
+    width == 1), the first token is a CLS token: in 2d it sees all tokens and all see it.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Attention(MultiHead):
             self.sides = (1 if causal else 2, 2)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Letters beyond blocks.py's: K pixels of a block's memory, E = H D."""
+        """Shape letters: K pixels of a block's memory, E = H D."""
         batch, n = x.shape[:2]
         q, k, v = self.query(x), self.key(x), self.value(x)  # (B, N, E)
         cls = 1 if self.cls and n > 1 else 0
@@ -80,7 +80,7 @@ class Attention(MultiHead):
             allowed = torch.cat([torch.ones_like(allowed[..., :1]), allowed], dim=-1)
         if mask is not None:
             allowed = allowed & mask[:, memory][:, :, None]
-        # as rows of a table: looked up and, in backward, added up faster than by index or slices
+        # rows of a table: look-up and its backward are faster than indexing or slicing
         rows = memory + n * torch.arange(batch, device=x.device)[:, None, None]  # (B, G, K)
         keys, values = (embedding(rows, t.flatten(0, 1)) for t in (k, v))  # (B, G, K, E)
         queries = self.to_blocks(q[:, cls:], image)
@@ -94,15 +94,15 @@ class Attention(MultiHead):
         return self.out(out)
 
     def blocks(self, pixels: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
-        """How many blocks there are from top to bottom and left to right, and the size of each."""
+        """The number of blocks from top to bottom and left to right, and the size of each."""
         extent = (-(-pixels // width), width)
         size = tuple(min(*pair) for pair in zip(self.block, extent, strict=True))
         return tuple(-(-e // s) for e, s in zip(extent, size, strict=True)), size
 
     def memory(self, pixels: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """For each block the pixels of its memory (G, K), and which of them may be seen.
+        """The pixels of each block's memory, (G, K), and which a query may see, (1, G, S or 1, K).
 
-        The second, (1, G, S or 1, K), is False where the memory reaches beyond the image.
+        The second is False where the memory reaches beyond the image.
         """
         counts, sizes = self.blocks(pixels, width)
         # no farther than the last block
@@ -116,7 +116,7 @@ class Attention(MultiHead):
         return pixel.where(inside, 0), allowed
 
     def to_blocks(self, x: Tensor, image: tuple[int, int]) -> Tensor:
-        """(B, pixels, E) -> (B, G, S, E), zeros on seats beyond the image."""
+        """(B, pixels, E) -> (B, G, S, E), zeros beyond the image."""
         _, (height, width) = self.blocks(*image)
         x = pad_length(x, image[1], dim=1).unflatten(1, (-1, image[1]))
         x = pad_length(pad_length(x, height, dim=1), width, dim=2)
@@ -137,9 +137,9 @@ def _raster(
     width: int,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Of each block, extended by `reach` (before, after) on each axis: pixel numbers (G, K).
+    """The pixel numbers of each block, (G, K), and which of them exist.
 
-    And which of them exist.
+    reach: by how much a block is extended (before, after) on each axis.
     """
     row, column = (
         torch.arange(count, device=device)[:, None] * size

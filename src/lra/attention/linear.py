@@ -18,7 +18,7 @@ CHUNK = 128  # tokens of a causal chunk
 class Attention(MultiHead):
     """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi = elu + 1
 
-    No attention weights exist that `dropout` could drop; as in the official code, it does nothing.
+    `dropout` does nothing, as in the official code, for there are no attention weights to drop.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ def linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class ByHead(torch.autograd.Function):
-    """`linear` one head at a time: its features stay in a CPU's cache and are never kept.
+    """`linear`, one head at a time: its features stay in a CPU's cache and are not saved.
 
     apply(q, k, v (B, N, H, D), mask (B, N) or None) -> (B, N, H, D), the projections' own layout.
     """
@@ -100,7 +100,7 @@ def _features(t: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Sums over k up to each q: quadratic within chunks, running totals between them."""
+    """`linear` over the keys up to each query: quadratic in chunks, running sums between them."""
     n = q.shape[2]
     chunk = min(CHUNK, n)
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
@@ -114,5 +114,5 @@ def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _shifted_sum(t: Tensor) -> Tensor:
-    """Along the chunks, the sum over all earlier ones."""
+    """The sum over all earlier chunks."""
     return pad(t.cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))

@@ -1,7 +1,7 @@
 """Linformer (Wang et al. 2020, arXiv:2006.04768, section 4 and equation 7).
 
 The official code is `sharing="key-value"` with k = 16: one Xavier-uniform projection (max_len, k)
-in each layer, which its parameter count contains and whose initialisation is kept here.
+in each layer. Its parameter count includes it, and its initialisation is the same here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 from typing import Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -23,11 +22,10 @@ INFO = Info("low rank", "Wang et al. 2020, arXiv:2006.04768", "O(N k)", causal=F
 class Attention(MultiHead):
     """softmax(q (E k)^T / sqrt(D)) F v, where E and F (k, N) project k and v along the length
 
-    k: rows of E and F. Their first N columns serve a sequence of N < max_len tokens, and masked
-    tokens count as zeros.
-    sharing: what has projections of its own (section 4, "Additional Efficiency Techniques"): with
-    `none` the keys and the values of every head; with `headwise` keys and values, all heads alike;
-    with `key-value` the layer; with `layerwise` nothing, there is one for all layers.
+    k: rows of E and F. A sequence of N tokens uses their first N columns. Masked tokens are zeros.
+    sharing: who shares a projection (section 4, "Additional Efficiency Techniques"). `none`: every
+    head has one for keys and one for values. `headwise`: all heads share these two. `key-value`:
+    each layer has one. `layerwise`: all layers share one.
     """
 
     def __init__(
@@ -54,20 +52,20 @@ class Attention(MultiHead):
             self.projection = first.projection
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        q = rearrange(self.query(x), "b n (h d) -> b h n d", h=self.heads)
+        q = self.split_heads(self.query(x))
         if mask is not None:
             x = x * mask[:, :, None]
         projection = self.projection[..., : x.shape[1]]  # (kinds, k, N)
         if self.sharing == "none":
             k, v = (
-                matrix @ rearrange(linear(x), "b n (h d) -> b h n d", h=self.heads)
+                matrix @ self.split_heads(linear(x))
                 for matrix, linear in zip(projection.chunk(2), (self.key, self.value), strict=True)
             )  # (B, H, k, D)
         else:
-            # E (x W) = (E x) W: what all heads share acts before their projections, on k rows only
+            # E (x W) = (E x) W: projecting the length first leaves k rows for W
             short = projection[:, None] @ x  # (kinds, B, k, dim)
             k, v = (
-                rearrange(linear(rows), "b k (h d) -> b h k d", h=self.heads)
+                self.split_heads(linear(rows))
                 for rows, linear in ((short[0], self.key), (short[-1], self.value))
             )
         return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))

@@ -1,24 +1,23 @@
 """Local attention: contiguous blocks without overlap (Tay et al. 2020, arXiv:2011.04006, sec. 3).
 
-The official code groups positions with a stride instead (block_size positions that lie N /
-block_size apart); this is the mechanism as the paper describes it.
+The official code takes block_size positions that lie N / block_size apart as a block. Here a block
+is contiguous, as in the paper.
 """
 
 from __future__ import annotations
 
-import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable, lower_triangle, pad_length
+from lra.attention.base import MultiHead, all_real, attendable, lower_triangle, pad_length
 
 INFO = Info("fixed pattern", "Tay et al. 2020, arXiv:2011.04006", "O(N block_size)", causal=True)
 
 
 class Attention(MultiHead):
-    """Softmax attention within blocks of `block_size` tokens; none looks outside its block."""
+    """Softmax attention within blocks of `block_size` tokens."""
 
     def __init__(
         self,
@@ -37,9 +36,7 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n, block = x.shape[1], min(self.block_size, x.shape[1])
         if mask is None and n % block:
-            mask = x.new_ones(
-                x.shape[:2], dtype=torch.bool
-            )  # the tail of the last block is padding
+            mask = all_real(x)  # the tail of the last block is padding
         x = pad_length(x, block, dim=1)
         q, k, v = (
             rearrange(t, "b h (g s) d -> (b g) h s d", s=block) for t in self.project(x)

@@ -1,8 +1,8 @@
 """Longformer (Beltagy et al. 2020, arXiv:2004.05150, section 3): sliding window and global tokens.
 
-Without the paper's dilation, which it uses in its character language model only. The official code
-of the arena has the global projections, too, but is never told of a global token; here the first
-token is one, the CLS token where there is one, as the paper's classifiers have it.
+Without the paper's dilation, which only its character language model uses. The official code of the
+arena has the global projections, too, but no token is global there. Here the first token is global,
+which is the CLS token where there is one, as in the paper's classifiers.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, allowed_keys
 from lra.attention.shared.blocks import attend, split
 from lra.core.errors import LRAError
 
 INFO = Info("fixed pattern", "Beltagy et al. 2020, arXiv:2004.05150", "O(N window)", causal=True)
-BLOCK = 128  # fewest queries that share one gathered stretch of keys; changes speed only
+BLOCK = 128  # fewest queries that share one gathered run of keys; changes speed only
 
 
 class Attention(MultiHead):
     """Every token sees window / 2 tokens on either side, itself and the global tokens.
 
-    The first `global_tokens` tokens are global: they see all tokens, by queries, keys and values
-    from projections of their own, and all tokens see them, as ordinary keys.
+    The first `global_tokens` tokens are global: they see all tokens, through projections of their
+    own, and all tokens see them as ordinary keys.
 
-    Causal, as the paper's language model, there are no global tokens, which would tell of what
-    comes later, and no projections for them; a token sees itself and the `window` tokens before.
+    causal: a token sees itself and the `window` tokens before it, as in the paper's language model.
+    There are no global tokens, as they would show what comes later.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class Attention(MultiHead):
                 nn.init.xavier_uniform_(projection.weight)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Letters beyond blocks.py's: K keys gathered for a block, E = H D, A global tokens."""
+        """Shape letters: K keys gathered for a block, E = H D, A global tokens."""
         batch, n = x.shape[:2]
         first = min(self.global_tokens, n)  # A
         seen, allowed = self.pattern(n, first, x.device)  # (G, K), (1, G, S, K)
         if mask is not None:
             allowed = allowed & mask[:, seen][:, :, None]
-        # as rows of a table: looked up and, in backward, added up faster than by index or slices
+        # rows of a table: look-up and its backward are faster than indexing or slicing
         near = seen[:, first:] + n * torch.arange(batch, device=x.device)[:, None, None]
         k, v = self.key(x), self.value(x)
         keys, values = (embedding(near, t.flatten(0, 1)) for t in (k, v))  # (B, G, stretch, E)
         if first:
-            # not by the table: in bfloat16, too many blocks would be added up one by one
+            # not by the table: its backward in bfloat16 would add up too many blocks one by one
             far = (t[:, None, :first].expand(-1, len(seen), -1, -1) for t in (k, v))
             keys, values = (torch.cat(t, 2) for t in zip(far, (keys, values), strict=True))
         queries = split(self.query(x), allowed.shape[2])  # (B, G, S, E)
@@ -80,9 +80,10 @@ class Attention(MultiHead):
         return self.out(out)
 
     def pattern(self, n: int, first: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """For each block of queries the tokens that it gathers (G, K), and who sees which of them.
+        """The tokens that each block of queries gathers, (G, K), and which each query sees.
 
-        The global tokens come first and then a stretch without gaps, cut to the sequence.
+        The second is (1, G, S, K). The global tokens come first, then a run without gaps that lies
+        within the sequence.
         """
         size = min(max(BLOCK, self.before), n)  # keys at most 3 times the queries
         stretch = min(size + self.before + self.after, n)
@@ -96,24 +97,20 @@ class Attention(MultiHead):
         allowed = torch.cat([allowed.new_ones(*query.shape, first), allowed], dim=-1)
         return torch.cat([far, near], dim=1), allowed[None]
 
-    def see_all(self, x: Tensor, everything: Tensor, mask: Tensor | None) -> Tensor:
-        """Attention by the global projections from x (B, A, dim) to everything -> (B, A, E)
+    def see_all(self, x: Tensor, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """Attention by the global projections from x (B, A, dim) to tokens (B, N, dim) -> (B, A, E)
 
-        q . (W x) = (W^T q) . x, and a sum of W x weighted is W times the weighted sum of x, so that
-        nothing is projected at all N tokens.
+        q . (W x) = (W^T q) . x, and a weighted sum of W x is W times the weighted sum of x. So the
+        N tokens need no projection.
         """
-        batch = len(x)
         to_key, to_value = (
             rearrange(p.weight, "(h d) c -> h d c", h=self.heads)
             for p in (self.global_key, self.global_value)
         )
-        q = rearrange(self.global_query(x), "b a (h d) -> b h a d", h=self.heads)
+        q = self.split_heads(self.global_query(x))
         q = rearrange(q @ to_key, "b h a c -> b 1 (h a) c")
-        allowed = None if mask is None else attendable(mask)[:, None, None]
-        everything = everything[:, None]
+        allowed, tokens = allowed_keys(mask), tokens[:, None]
         scale = to_key.shape[1] ** -0.5
-        out = scaled_dot_product_attention(
-            q, everything, everything, allowed, self.drop, scale=scale
-        )
+        out = scaled_dot_product_attention(q, tokens, tokens, allowed, self.drop, scale=scale)
         out = rearrange(out, "b 1 (h a) c -> b h a c", h=self.heads) @ to_value.mT
-        return rearrange(out, "b h a d -> b a (h d)", b=batch)
+        return rearrange(out, "b h a d -> b a (h d)")

@@ -1,9 +1,9 @@
 """Nystromformer (Xiong et al. 2021, arXiv:2102.03902, equations 11 to 15 and algorithm 1).
 
-Not among the arena's official models. The defaults are the paper's: 64 landmarks, "often
-sufficient", and 6 iterations; the authors' own runs of the arena (mlpen/Nystromformer) set conv to
+Not one of the arena's official models. The defaults are the paper's: 64 landmarks, "often
+sufficient", and 6 iterations. The authors' own runs of the arena (mlpen/Nystromformer) set conv to
 35. Their code scales the first guess of all matrices of a batch by the largest norm among them, so
-that examples depend on each other; here each matrix has its own, as equation 11 says.
+examples depend on each other. Here each matrix has its own norm, as in equation 11.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, allowed_keys
 from lra.core.errors import LRAError
 
 INFO = Info("low rank", "Xiong et al. 2021, arXiv:2102.03902", "O(N landmarks)", causal=False)
@@ -24,12 +24,12 @@ BLOCK = 64  # tokens of one matrix product of the convolution
 class Attention(MultiHead):
     """softmax(q k'^T) softmax(q' k'^T)^+ softmax(q' k^T) v, all scaled by 1 / sqrt(D)
 
-    landmarks: rows of q' and k', which are the means of q and k over that many segments. Segments
-    are cut among a sequence's real tokens, sizes differing by at most one; with fewer real tokens
-    than landmarks each token is its own.
+    landmarks: rows of q' and k', which are the means of q and k over that many segments of the real
+    tokens. The segments' sizes differ by at most one token. With fewer real tokens than landmarks,
+    each token is a segment.
     iterations: of the approximate pseudo-inverse (equation 11).
     conv: width in tokens (odd) of the depthwise convolution of v that is added (section 3.3).
-    The approximate weights are never formed; `dropout` acts on the two softmaxes with N tokens.
+    The N x N weights are never computed; `dropout` acts on the two softmaxes that have N tokens.
     """
 
     def __init__(
@@ -59,13 +59,11 @@ class Attention(MultiHead):
         means, used = segment_means(x, mask, min(self.landmarks, x.shape[1]))
         # projections are linear, so those of the means are the means of q and k
         short_q, short_k = (
-            rearrange(projection(means), "b m (h d) -> b h m d", h=self.heads)
-            for projection in (self.query, self.key)
+            self.split_heads(projection(means)) for projection in (self.query, self.key)
         )  # (B, H, M, D)
-        real = None if mask is None else attendable(mask)[:, None, None, :]
-        landmarks = None if mask is None else attendable(used)[:, None, None, :]
+        real, landmarks = allowed_keys(mask), None if mask is None else allowed_keys(used)
         pooled = scaled_dot_product_attention(short_q, k, v, real, self.drop)  # (B, H, M, D)
-        with torch.autocast(x.device.type, enabled=False):  # the iteration does not stand bfloat16
+        with torch.autocast(x.device.type, enabled=False):  # the iteration fails in bfloat16
             exact = torch.promote_types(v.dtype, torch.float32)
             among = weights(short_q.to(exact), short_k.to(exact), used)
             pooled = pseudo_inverse(among, self.iterations) @ pooled.to(exact)
@@ -77,8 +75,10 @@ class Attention(MultiHead):
 
 
 def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
-    """Means (B, M, dim) of x (B, N, dim) over M = `count` segments of real tokens, and which are
-    used (B, M): the first min(M, real tokens)."""
+    """Means (B, M, dim) of x (B, N, dim) over M = `count` segments, and which are used (B, M).
+
+    The used segments are the first min(M, number of real tokens).
+    """
     if mask is None and x.shape[1] % count == 0:
         return x.unflatten(1, (count, -1)).mean(2), x.new_ones(1, count, dtype=torch.bool)
     if mask is None:
@@ -92,14 +92,14 @@ def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, T
 
 
 def weights(q: Tensor, k: Tensor, used: Tensor) -> Tensor:
-    """Softmax attention among landmarks q, k (B, H, M, D), the unused being an identity block.
+    """Softmax attention among landmarks q, k (B, H, M, D); used (B, M).
 
-    That block is its own pseudo-inverse, and the others' is as if it were not there.
+    Unused landmarks form an identity block: it is its own pseudo-inverse and does not change that
+    of the others.
     """
-    used = used[:, None, None, :]  # (B, 1, 1, M)
-    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~attendable(used), -torch.inf)
+    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed_keys(used), -torch.inf)
     identity = torch.eye(q.shape[2], dtype=q.dtype, device=q.device)
-    return torch.where(used.mT, scores.softmax(-1), identity)
+    return torch.where(used[:, None, :, None], scores.softmax(-1), identity)
 
 
 def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
@@ -116,8 +116,8 @@ def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
 def convolve(v: Tensor, kernel: Tensor) -> Tensor:
     """v (B, H, N, D) convolved along N by each head's kernel (H, W), W odd, zeros beyond the ends.
 
-    A product with a band matrix for every block, as torch 2.13's conv2d has wrong kernel gradients
-    on CPU in float32 for N = 4096 (by 1 %, with oneDNN), and is slower.
+    Computed as a product with a band matrix for every block: torch 2.13's conv2d has kernel
+    gradients that are wrong by 1 % on CPU in float32 for N = 4096 (oneDNN), and is slower.
     """
     n, width = v.shape[2], kernel.shape[1]
     around = width // 2

@@ -1,7 +1,7 @@
 """Performer (Choromanski et al. 2020, arXiv:2009.14794): FAVOR+, sections 2.2 to 2.4.
 
-The official code's default is another kernel, relu(q) + 0.001 without any random features; here
-`relu` is the paper's, of random projections. The parameter count is the same, features being none.
+The official code's default is another kernel, relu(q) + 0.001 without random features. Here `relu`
+is the paper's, with random projections. Features are no parameters, so the count is the same.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ TINY = 1e-30  # sums of similarities below this come from no real token
 class Attention(MultiHead):
     """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi of random projections w of x / D^(1/4)
 
-    features: how many; their estimate of the kernel has an error of about features^(-1/2).
+    features: their number; the error of the estimated kernel is about features^(-1/2).
     kernel: `softmax` has positive features exp(w x - |x|^2 / 2), whose mean products are exp(q k)
     (lemma 1); `relu` has relu(w x) + 0.001 (section 2.2, equation 5).
     orthogonal: w in orthogonal blocks of D (section 2.4), else independent.
-    redraw: training forwards after which w is drawn anew; None keeps the first. The generator is
-    torch's default one, and w and the count of forwards are saved with the weights.
-    No attention weights exist that `dropout` could drop; as in the official code, it does nothing.
+    redraw: w is drawn anew after so many forwards in training; None keeps the first. The generator
+    is torch's default. w and the count of forwards are saved with the weights.
+    `dropout` does nothing, as in the official code, for there are no attention weights to drop.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Attention(MultiHead):
             q, k = softmax_features(q, k, projection, mask)
         else:
             q, k = (relu_features(t, projection) for t in (q, k))
-        # with a column of ones the sum over k is one more product of the same sums
+        # a column of ones in v gives the sum over k
         v = pad(v, (0, 1), value=1.0)  # (B, H, N, D + 1)
         if mask is not None:
             v = v * mask[:, None, :, None]
@@ -81,7 +81,7 @@ class Attention(MultiHead):
     def current_projection(self) -> Tensor:
         if self.redraw is None or not self.training:
             return self.projection
-        # drawn every time, so that no value of the counter steers Python and graphs can be compiled
+        # drawn every time: Python must not branch on the counter, or graphs could not be compiled
         self.forwards.add_(1)
         candidate = draw(*self.projection.shape, self.orthogonal, self.projection.device)
         due = self.forwards % self.redraw == 0
@@ -97,17 +97,17 @@ def draw(count: int, size: int, orthogonal: bool, device: torch.device | None = 
         return rows
     blocks = torch.randn(-(-count // size), size, size, device=device, dtype=torch.float32)
     q, r = torch.linalg.qr(blocks)
-    q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # all directions alike, not only QR's
+    q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # makes the directions uniform
     return q.flatten(0, 1)[:count] * rows.norm(dim=1, keepdim=True)
 
 
 def softmax_features(
     q: Tensor, k: Tensor, projection: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Features (B, H, N, M) of q and k (B, H, N, D), up to factors that cancel in attention:
+    """Features (B, H, N, M) of q and k (B, H, N, D), up to factors that cancel in attention.
 
-    one of each query, which takes its |q|^2 and its largest exponent away, and one of all the
-    keys of a head, which takes the largest exponent of its real tokens away.
+    Each query's factor removes its |q|^2 and its largest exponent. One factor for all keys of a
+    head removes the largest exponent of its real tokens.
     """
     projection = projection * q.shape[-1] ** -0.25
     half_norms = k.square().sum(-1, keepdim=True) * (q.shape[-1] ** -0.5 / 2)  # (B, H, N, 1)
@@ -129,7 +129,7 @@ def relu_features(t: Tensor, projection: Tensor) -> Tensor:
 
 
 def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each q's sum over j up to it of (q k_j) v_j: quadratic within chunks, totals between them."""
+    """Sum of (q_i k_j) v_j over j <= i: quadratic in chunks, running sums between them."""
     n = q.shape[2]
     chunk = min(CHUNK, n)
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))

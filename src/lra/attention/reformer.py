@@ -1,10 +1,10 @@
 """Reformer: attention within buckets of a locality-sensitive hash (Kitaev et al. 2020,
 arXiv:2001.04451, section 2; several rounds as in appendix A).
 
-The official code shares q and k, too, but has no output projection, so it has 2 dim^2 parameters
-fewer in each layer than four projections; the paper's layer, as here, has one dim^2 fewer. That
-code also attends across buckets, leaves keys unnormalised, lets a token attend to itself,
-multiplies scores by sqrt(D), ignores padding and hashes once, always into the same 10 buckets.
+The official code shares q and k, as here, but has no output projection: it has 2 dim^2 parameters
+fewer per layer than four projections have, and the paper's layer has dim^2 fewer. That code also
+attends across buckets, does not normalise keys, lets a token attend to itself, multiplies scores by
+sqrt(D), ignores padding and hashes once, always into the same 10 buckets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.functional import dropout as drop_out
 from torch.nn.functional import normalize
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, pad_length
+from lra.attention.base import MultiHead, all_real, pad_length
 
 INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N log N)", causal=True)
 
@@ -24,17 +24,18 @@ INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N lo
 class Attention(MultiHead):
     """Softmax over the keys that share a bucket with the query in at least one round of hashing.
 
-    Queries are keys, too, scaled to unit length (k = q / |q|); scores are q k^T / sqrt(D). In every
-    round tokens are sorted by bucket, then position, and cut into chunks of `bucket_size` tokens; a
-    query sees its bucket in its own chunk and the one before. No query sees itself unless it sees
-    nothing else.
+    Keys are the queries, scaled to unit length (k = q / |q|). Scores are q k^T / sqrt(D). In every
+    round tokens are sorted by bucket, then position, and cut into chunks of `bucket_size` tokens. A
+    query sees the tokens of its bucket in its own chunk and the one before. A query sees itself
+    only if it sees nothing else.
 
-    hashes: rounds. bucket_size: tokens of a chunk, twice the mean size of a bucket; a sequence of
-    one chunk is one bucket. Both count real tokens only, which are sorted before padding.
-    seed: of the rotations used in evaluation; in training every forward draws new ones.
-    reversible: whether the encoder's layers are reversible (section 3; see lra.reversible).
-    causal: queries see no later token; which earlier ones share their chunk does depend on later
-    tokens, as in the paper.
+    hashes: number of rounds.
+    bucket_size: tokens per chunk, twice the mean size of a bucket. A sequence of one chunk is one
+    bucket. Only real tokens count; they are sorted before padding.
+    seed: of the rotations used in evaluation. In training every forward draws new ones.
+    reversible: whether the encoder's layers are reversible (section 3; lra.models.reversible).
+    causal: queries see no later token. Which earlier tokens share their chunk depends on later
+    ones, as in the paper.
     """
 
     selects = True
@@ -65,14 +66,14 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n, chunk = x.shape[1], min(self.bucket_size, x.shape[1])
         if mask is None and n % chunk:
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
+            mask = all_real(x)
         if mask is not None:
             mask = pad_length(mask, chunk, dim=1)
         x = pad_length(x, chunk, dim=1)
         q, v = (
             rearrange(p(x), "b n (h d) -> b n h d", h=self.heads) for p in (self.query, self.value)
         )
-        # all columns are drawn whatever the length, so that padding does not change the first ones
+        # all columns are drawn at every length, so that padding does not change the first ones
         rotations = torch.randn_like(self.rotations) if self.training else self.rotations
         buckets = hash_into_buckets(q.detach(), mask, rotations.to(q.dtype), self.bucket_size)
         out = attend(q, v, buckets, chunk, self.causal, self.drop)
@@ -83,7 +84,7 @@ def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: i
     """The bucket of every token in every round, (R, B, H, N): argmax [x rotation; -x rotation].
 
     q (B, N, H, D), rotations (R, H, D, chunks or more). A row of c chunks uses the first c columns,
-    hence 2 c buckets; masked tokens have one of their own, after all others.
+    which gives 2 c buckets. Masked tokens have a bucket of their own, after all others.
     """
     columns = -(-q.shape[1] // size)
     if mask is None:
@@ -91,7 +92,7 @@ def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: i
     else:
         chunks = (mask.sum(1) + size - 1) // size
     q = q.transpose(1, 2)  # (B, H, N, D)
-    # the others are 0, which never wins: of x and -x one is positive
+    # unused columns give 0, which is never the maximum: x or -x is positive
     used = torch.arange(columns, device=q.device) < chunks[:, None]  # (B, columns)
     rounds = []
     for rotation in rotations[..., :columns]:
@@ -107,14 +108,14 @@ def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: i
 
 
 def places(buckets: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of buckets (..., N): tokens in sorted order, where each of them went, and each one's place.
+    """Of buckets (..., N): the tokens in sorted order, each one's rank there, and its place.
 
     i sees j where place_i - place_j is 0 (same bucket and chunk) or 1 (same bucket, chunk before).
     """
     order = torch.argsort(buckets, dim=-1, stable=True)
     at = torch.arange(buckets.shape[-1], device=buckets.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(-1, order, at)
-    # a step to the next bucket is 2, so that it cannot be taken for one to the next chunk
+    # the next bucket is 2 further, so that it differs from the next chunk
     return order, rank, 2 * buckets + rank // chunk
 
 
@@ -123,8 +124,8 @@ def attend(
 ) -> Tensor:
     """q, v (B, N, H, D), buckets (R, B, H, N), N a multiple of chunk. Returns (B, N, H, D).
 
-    Appendix A weighs a key by 1 / N_ij in each of the N_ij rounds in which i sees j; counting it in
-    the first of them alone comes to the same.
+    Appendix A weighs a key by 1 / N_ij in each of the N_ij rounds in which i sees j. Counting it in
+    the first of these rounds only is the same.
     """
     batch, n, heads, size = q.shape
     order, rank, place = places(buckets, chunk)  # each (R, B, H, N)
@@ -133,7 +134,7 @@ def attend(
     of_sorted = row.view(batch, heads, n)
     k = normalize(q, dim=-1, eps=1e-6) * size**-0.5
     q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (B N H, D)
-    # no two sequences or heads have places in common, so chunks need no border between them
+    # places differ between sequences and heads, so chunks need no border
     place = (place + of_sorted[..., :1] * 8).int()
     own = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device)
     own = own.triu() if causal else own.tril().triu()  # a bucket is sorted by position
@@ -142,7 +143,7 @@ def attend(
         back = of_sorted.gather(-1, back).transpose(1, 2).flatten()
         token = here
         here = of_token.gather(-1, here).flatten()
-        # the first chunk looks back at a copy of itself, of which it sees nothing
+        # the first chunk looks back at a copy of itself and sees nothing of it
         before = torch.cat([here[:chunk], here])
         sorted_q = Permute.apply(q, here, back).view(-1, chunk, size)  # (C, S, D), C = B H N / S
         sorted_k, sorted_v = (
@@ -157,7 +158,7 @@ def attend(
             if not shift:
                 excluded |= own
             tiles.append((scores.masked_fill_(excluded, -torch.inf), sorted_v[keys]))
-        # the largest score only keeps exp in range, and is finite where nothing is seen
+        # subtracting the largest score keeps exp in range; it is finite where nothing is seen
         largest = torch.maximum(*(scores.detach().amax(-1, keepdim=True) for scores, _ in tiles))
         largest = largest.clamp(min=torch.finfo(largest.dtype).min)
         weights = [(scores - largest).exp() for scores, _ in tiles]
@@ -174,9 +175,9 @@ def attend(
 
 
 def _excluded(at: list[Tensor], shift: int) -> Tensor:
-    """Which keys of the chunk `shift` before are not seen in the last round, or were in one before.
+    """Which keys of the chunk `shift` before are not seen in the last round, or in an earlier one.
 
-    at: places (C, S) in every round, tokens sorted as in the last. Returns (C, S, S).
+    at: places (C, S) in every round, with tokens sorted as in the last. Returns (C, S, S).
     """
     of_q = torch.stack(at)[..., None]  # (R, C, S, 1)
     of_k = of_q.roll(shift, dims=1).mT
@@ -188,7 +189,7 @@ def _excluded(at: list[Tensor], shift: int) -> Tensor:
 
 
 class Permute(torch.autograd.Function):
-    """apply(rows (M, D), index (M,), its inverse) -> rows[index]; backward takes no scatter"""
+    """apply(rows (M, D), index (M,), its inverse) -> rows[index]; backward needs no scatter"""
 
     @staticmethod
     def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:

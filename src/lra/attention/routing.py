@@ -1,8 +1,8 @@
 """Routing Transformer: attention within k-means clusters (Roy et al. 2020, arXiv:2003.05997,
 section 4.1 and algorithm 1).
 
-Not among the arena's official models. Clustering is learnt from moving averages alone, as in
-algorithm 1; the authors' code (google-research/routing_transformer) adds a commitment loss.
+Not one of the arena's official models. Clusters are learnt by moving averages only, as in algorithm
+1; the authors' code (google-research/routing_transformer) adds a commitment loss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize, scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, all_real, attendable
 from lra.attention.shared import blocks
 from lra.core.errors import LRAError
 
@@ -30,18 +30,18 @@ INFO = Info(
 class Attention(MultiHead):
     """Softmax attention within clusters; each takes the tokens nearest to its centroid.
 
-    Queries and keys are layer-normalised without scale and bias; every centroid takes its `window`
-    nearest queries and its `window` nearest keys, and the former attend to the latter. A query that
-    several clusters take gets the mean of its outputs, one that none takes gets 0 (as in the
-    authors' code; algorithm 1 says "scatter").
+    Queries and keys are layer-normalised without scale and bias. Every centroid takes its `window`
+    nearest queries and its `window` nearest keys, and these queries attend to these keys. A query
+    that several clusters take gets the mean of its outputs; one that no cluster takes gets 0 (as in
+    the authors' code; algorithm 1 says "scatter").
 
-    clusters: default sqrt(max_len), the paper's choice. window: tokens that a cluster takes,
-    default real tokens / clusters, rounded up. decay: of the centroids' moving averages, which
-    training updates (lambda in section 4.1).
-    local_heads: how many heads, the last ones, attend within their block of `block_size` and the
-    blocks beside it instead (half of them in most of the paper's models); default none.
-    causal: keys are queries, too, and see no later one. Which tokens a cluster takes does depend on
-    all of them, as in the paper, so a change of later tokens may reach earlier ones.
+    clusters: their number; default sqrt(max_len), as in the paper.
+    window: tokens that a cluster takes; default real tokens / clusters, rounded up.
+    decay: of the centroids' moving averages, which training updates (lambda in section 4.1).
+    local_heads: the number of heads, the last ones, that attend within their block of `block_size`
+    and the blocks beside it (half of the heads in most of the paper's models); default none.
+    causal: keys are the queries, and no query sees a later key. Which tokens a cluster takes
+    depends on all tokens, as in the paper, so a change of later tokens may reach earlier ones.
     """
 
     selects = True
@@ -102,15 +102,17 @@ class Attention(MultiHead):
     @torch.no_grad()
     def nearness(self, t: Tensor) -> Tensor:
         """Dot products (B, H, C, N) of unit centroids with q or k (B, N, H, D)"""
-        with torch.autocast(t.device.type, enabled=False):  # an average moves by less than bfloat16
+        with torch.autocast(t.device.type, enabled=False):  # bfloat16 would lose an average's steps
             t = rearrange(t.to(self.centroids.dtype), "b n h d -> b h d n")
             return normalize(self.centroids, dim=-1) @ t
 
     @torch.no_grad()
     def follow(self, both: list[Tensor], near: list[Tensor], mask: Tensor | None) -> None:
-        """Centroids towards the tokens nearest to them: c <- decay c + (1 - decay) / 2 (sum of its
-        queries + sum of its keys). Only their directions matter; one that no token is nearest to
-        keeps its own."""
+        """Move centroids towards their nearest tokens.
+
+        c <- decay c + (1 - decay) / 2 (sum of its queries + sum of its keys). Only the direction of
+        c matters. A centroid that is nearest to no token stays.
+        """
         with torch.autocast(self.centroids.device.type, enabled=False):
             sums, counts = 0, 0
             for t, dots in zip(both, near, strict=True):
@@ -133,7 +135,7 @@ def take(near: Tensor, mask: Tensor | None, window: int | None) -> Tensor:
 
 
 def counted(mask: Tensor, clusters: int, window: int | None, width: int) -> Tensor:
-    """Which of a cluster's `width` tokens are taken, (B, W): as many as without any padding."""
+    """Which of a cluster's `width` tokens count, (B, W): as many as without padding."""
     real = mask.sum(1, keepdim=True)
     limit = (real + clusters - 1) // clusters if window is None else real  # W is at most `window`
     return torch.arange(width, device=mask.device) < limit
@@ -187,10 +189,10 @@ def local_blocks(
     causal: bool,
     dropout: float,
 ) -> Tensor:
-    """Attention to a token's own block, the one before and, unless causal, the one after."""
+    """Attention to a token's own block, the one before and, if not causal, the one after."""
     n = q.shape[1]
     size, after = min(size, n), int(not causal)
-    real = q.new_ones(q.shape[:2], dtype=torch.bool) if mask is None else mask
+    real = all_real(q) if mask is None else mask
     q, k, v, real = (blocks.split(t, size) for t in (q, k, v, real))
     k, v, real = (blocks.neighbours(t, 1, after) for t in (k, v, real))
     allowed = real[:, :, None]  # (B, G, 1, W S)

@@ -1,6 +1,6 @@
 """Set Transformer's induced attention (Lee et al. 2019, arXiv:1810.00825, section 3.1).
 
-Not among the arena's official models; 32 inducing points as in the authors' code for point clouds.
+Not one of the arena's official models. 32 inducing points are the authors' number for point clouds.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ INFO = Info("memory", "Lee et al. 2019, arXiv:1810.00825", "O(N inducing)", caus
 class Attention(MultiHead):
     """Multihead(X, H, H) with H = MAB(I, X) (equations 9 and 10)
 
-    inducing: rows of I, learned in each layer; H is what they read from the sequence's real tokens.
-    Equation 9's outer block is the encoder's: the residual, norms and feed-forward network around
-    this module are in the place of those of the outer MAB.
+    inducing: rows of I, which each layer learns. They attend to the real tokens, which gives H.
+    The encoder's residual, norms and feed-forward network take the place of those of equation 9's
+    outer MAB.
     """
 
     def __init__(

@@ -1,14 +1,14 @@
 """Sparse Sinkhorn attention (Tay et al. 2020, arXiv:2002.11296, section 3).
 
-The official code's count (8,424,202 on listops) comes of one bias-free D -> 25 map, shared by the
-heads, of each head's block sums of keys. Its sum over the sorting weights runs over both of their
-sides, so every block meets the sum of all blocks and that map is never trained; it has no Sinkhorn
-iterations, groups strided positions to blocks and adds the results of two softmaxes. Here the
-network sees the same sums and is shared alike, but it has the paper's two layers (without its
-biases, as all projections here) and one output for each block of max_len: D^2 + D blocks weights.
+In the official code, one bias-free D -> 25 map, shared by the heads, reads each head's block sums
+of keys (8,424,202 parameters on listops). It sums the sorting weights over both of their axes, so
+every block meets the sum of all blocks and the map is never trained. It has no Sinkhorn iterations,
+takes strided positions as blocks and adds the results of two softmaxes. Here the network reads the
+same sums and is shared, too, but it has the paper's two layers (without biases, like all
+projections here) and one output for each block of max_len: D^2 + D blocks weights.
 
-No causal version: every column's normalisation contains later blocks' logits, which the paper's
-masks (causal Sinkhorn balancing) do not take out of the earlier rows.
+No causal version: the normalisation of every column contains the logits of later blocks. The
+paper's masks (causal Sinkhorn balancing) do not remove them from the earlier rows.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable, pad_length
+from lra.attention.base import MultiHead, all_real, attendable, pad_length
 from lra.attention.shared.blocks import split
 from lra.core.errors import LRAError
 
 INFO = Info(
     "learnable pattern", "Tay et al. 2020, arXiv:2002.11296", "O(N block_size)", causal=False
 )
-LEAST = 1e-6  # share of real tokens below which a sorted token is none
+LEAST = 1e-6  # smallest share of real tokens in a sorted token that is not padding
 
 
 class Attention(MultiHead):
     """softmax(q [k, S k]^T / sqrt(D)) [v, S v] within blocks, S a soft permutation of the blocks
 
-    Each head has its own S, from its block sums of keys by a two-layer network and the Sinkhorn
-    operator. A sorted token mixes the tokens that stand at its offset in all blocks. Padding has no
-    part in it: it is the mean of the real ones, and its attention weight is multiplied by the share
-    that they have in its row of S. Blocks without any real token stay where they are.
+    Each head has its own S, which a two-layer network and the Sinkhorn operator compute from its
+    block sums of keys. A sorted token is a mixture of the tokens at its offset in all blocks. Only
+    real tokens count: the sorted token is their mean, and its attention weight is multiplied by
+    their share in its row of S. Blocks without any real token stay in their place.
 
-    temperature: of the logits; near 0 the permutation is hard.
-    iterations: of normalising columns, then rows.
+    temperature: of the logits; near 0 the permutation is hard. The paper found 0.75 best.
+    iterations: normalisations of columns, then rows. The paper found 7 best.
     gumbel: whether training adds Gumbel noise to the logits.
-    cut: SortCut, where every query attends to the first `cut` sorted blocks (of those with a real
-    token) and to nothing else. None: to its own block and the sorted block in its place.
-    The paper found 0.75 and 7 best; `block_size` is the official configuration's.
+    cut: SortCut: every query attends only to the first `cut` sorted blocks (of those with a real
+    token). None: to its own block and the sorted block in its place.
+    block_size: as in the official configuration.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n, size = x.shape[1], min(self.block_size, x.shape[1])
         if mask is None and n % size:
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)  # the tail of the last block is not
+            mask = all_real(x)  # the tail of the last block is padding
         x = pad_length(x, size, dim=1)
         q, k, v = (split(linear(x), size) for linear in (self.query, self.key, self.value))
         real = None if mask is None else split(mask, size)  # (B, G, S)
@@ -85,7 +85,7 @@ class Attention(MultiHead):
         return self.out(attend(q, k, v, real, order)[:, :n])
 
     def order(self, k: Tensor, real: Tensor | None) -> Tensor:
-        """S of keys (B, G, S, H D): entry (i, j) is the share of block j in the sorted block i."""
+        """The permutation S from keys (B, G, S, H D): share of block j in the sorted block i."""
         sums = rearrange(k.sum(2), "b g (h d) -> b h g d", h=self.heads)
         logits = self.sorter(sums)[..., : k.shape[1]]  # (B, H, G, G)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -133,9 +133,9 @@ class Attention(MultiHead):
 
 
 def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Tensor:
-    """Logits (B, H, G, G) to matrices with rows that sum to one and columns that nearly do.
+    """Logits (B, H, G, G) -> matrices whose rows sum to one and whose columns nearly do.
 
-    used (B, G): blocks of which there is anything; the others are each its own, apart from them.
+    used (B, G): blocks with a real token. Every other block is sorted to its own place.
     """
     if used is not None:
         pairs = (used[:, None, :, None] & used[:, None, None, :]).expand_as(logits)
@@ -152,10 +152,10 @@ def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Ten
 def mix(
     order: Tensor, k: Tensor, v: Tensor, real: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys and values sorted by order (B, H, C, G), (B, C, S, H, D), and the logarithm of shares.
+    """Keys and values (B, C, S, H, D) sorted by order (B, H, C, G), and the logarithm of shares.
 
-    k and v (B, G, S, H D) with zeros where real (B, G, S) is False. A sorted token is the mean of
-    the real tokens in it. Their share (B, C, H, S) multiplies its weight; None is all of it.
+    k and v (B, G, S, H D) are zeros where real (B, G, S) is False. A sorted token is the mean of
+    its real tokens. Their share (B, C, H, S) multiplies its weight; None: all tokens are real.
     """
     heads = order.shape[1]
     k, v = (
@@ -166,7 +166,7 @@ def mix(
         return k, v, None
     share = torch.einsum("bhcg,bgs->bchs", order, real.to(order.dtype)).to(k.dtype)
     seen = share > LEAST
-    share = share.where(seen, 1)  # of the zeros no gradient: it would be infinite
+    share = share.where(seen, 1)  # no gradient at zeros, where it is infinite
     bias = share.log().masked_fill(~seen, -torch.inf)
     scale = share.transpose(2, 3)[..., None]  # (B, C, S, H, 1)
     return k / scale, v / scale, bias

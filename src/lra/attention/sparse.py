@@ -1,10 +1,10 @@
 """Sparse Transformer (Child et al. 2019, arXiv:1904.10509, sections 4.2 and 4.3), merged heads.
 
-Both heads' patterns are joined in one softmax (section 4.3, equation 8); a key that lies in both
-counts once. The paper is causal, and so is the official code, which fills an N x N mask. Not
-causal, as the arena's encoders are, the patterns here are made symmetric: what a token may see is
-what it would see in the sequence read forwards or backwards. The official code's fixed pattern sees
-the first position of every block, too, and its CLS token sees and is seen by all; not so here.
+One softmax spans the patterns of both heads (section 4.3, equation 8); a key in both counts once.
+The paper is causal, and so is the official code, which fills an N x N mask. Without `causal`, as in
+the arena's encoders, the patterns are symmetric: a token sees what it would see in the sequence
+read forwards or backwards. In the official code, the fixed pattern also sees the first position of
+every block, and a CLS token sees all and is seen by all; not so here.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _COLUMNS = "b g s h d -> b s h g d"
 class Attention(MultiHead):
     """Softmax attention over the union of two patterns, one near, one far; l is `stride`.
 
-    `fixed`: the block of l tokens that holds the query, and the last `summary` (the paper's c)
-    tokens of every block. `strided`: the l tokens before and after the query, and all that lie a
-    multiple of l away. Causal: those of them that are not later than the query.
+    pattern `fixed`: the query's block of l tokens, and the last `summary` tokens (the paper's c) of
+    every block. `strided`: the l tokens before and after the query, and all at a distance that is a
+    multiple of l. causal: those of them that are not later than the query.
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class Attention(MultiHead):
     def fixed(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
 
-        G lots of one block or more, S tokens each. The keys of a lot are its own and a copy of all
-        summaries, C tokens; a lot has about as many of its own, lest the copies grow as N^2.
+        G groups of one block or more, S tokens each. A group's keys are its own and a copy of all
+        summaries, C tokens. It has about as many of its own, or the copies would grow as N^2.
         """
         size = min(self.stride, q.shape[1])
         blocks = -(-q.shape[1] // size)
@@ -83,7 +83,7 @@ class Attention(MultiHead):
             allowed = allowed.tril()
         if blocks > 1:
             of = block.repeat_interleave(self.summary)  # (C,)
-            # not the block's own summary, which is among its own keys already
+            # without the block's own summary, which is among its own keys
             other = of < own[:, :, None] if self.causal else of != own[:, :, None]
             far = self.summaries(mask, size)[:, None, None] & other  # (B, G, S, C)
             allowed = torch.cat([allowed, far], dim=-1)
@@ -98,8 +98,8 @@ class Attention(MultiHead):
     def strided(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
 
-        In the grid of G x l tokens near keys lie in the query's row and those beside it, far ones
-        in its column. Each part has scores of its own, N (3 l) and N G; one softmax spans both.
+        In the grid of G x l tokens, near keys lie in the query's row and the rows beside it, far
+        keys in its column. Each part has its own scores, N x 3 l and N x G; one softmax spans both.
         """
         size = min(self.stride, q.shape[1])
         q, k, v, mask = (split(t, size) for t in (q, k, v, mask))
@@ -108,11 +108,11 @@ class Attention(MultiHead):
         token = torch.arange(-size, size * (1 + after), device=q.device)  # of the rows around
         distance = token - torch.arange(size, device=q.device)[:, None]
         near = (distance >= -size) & (distance <= after * size)
-        # itself, so that every query has something to see
+        # and the query itself, so that every row has something to see
         near = near & neighbours(mask, 1, after)[:, :, None] | (distance == 0)  # (B, G, l, rows)
         row = torch.arange(groups, device=q.device)
         gap = row[:, None] - row
-        # l tokens away and less is near
+        # keys within l tokens are near
         far = ((gap if self.causal else gap.abs()) > 1) & mask.mT[:, :, None]  # (B, l, G, G)
 
         q = q * (q.shape[-1] // self.heads) ** -0.5
@@ -120,10 +120,10 @@ class Attention(MultiHead):
         k_near, v_near = (rearrange(neighbours(t, 1, after), _ROWS) for t in (k, v))
         a = rearrange(q, _ROWS) @ k_near.mT  # (B, G, H, l, rows)
         b = rearrange(q, _COLUMNS) @ rearrange(k, _COLUMNS).mT  # (B, l, H, G, G)
-        # in place, for these are the largest tensors; to add is cheaper than to fill
+        # in place, as these are the largest tensors; adding is cheaper than filling
         a += _minus_infinity(~near, a.dtype)[:, :, None]
         b += _minus_infinity(~far, b.dtype)[:, :, None]
-        with torch.no_grad():  # the softmax does not depend on it
+        with torch.no_grad():  # softmax does not depend on it
             top = torch.maximum(a.amax(-1), rearrange(b.amax(-1), "b s h g -> b g h s"))
         a = a.sub_(top[..., None]).exp_()
         b = b.sub_(rearrange(top, "b g h s -> b s h g 1")).exp_()

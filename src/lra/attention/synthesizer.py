@@ -1,9 +1,10 @@
-"""Synthesizer (Tay et al. 2020, arXiv:2005.00743, section 3): scores made without comparing tokens.
+"""Synthesizer (Tay et al. 2020, arXiv:2005.00743, section 3): scores without comparing tokens.
 
-The official code of the arena is `random+dot`, whose two score matrices are summed without weights;
-the paper's mixtures have learnt ones of sum 1, which `mixture="learnt"` gives. No layer has biases,
-as in the official code. Its `dense` reshapes (N, H, max_len) scores as if they were (H, N, max_len)
-and shares the second layer between heads; here each head has its own, as in the paper.
+The official code of the arena is `random+dot`: it sums two score matrices without weights. The
+paper's mixtures have learnt weights of sum 1, which `mixture="learnt"` gives. No layer has biases,
+as in the official code. That code's `dense` reshapes (N, H, max_len) scores as if they were
+(H, N, max_len) and shares the second layer between heads; here each head has its own, as in the
+paper.
 """
 
 from __future__ import annotations
@@ -12,25 +13,24 @@ import math
 from typing import Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop_out
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable, lower_triangle
+from lra.attention.base import MultiHead, allowed_keys, lower_triangle
 
 INFO = Info("low rank", "Tay et al. 2020, arXiv:2005.00743", "O(N^2)", causal=True)
 
 
 class Attention(MultiHead):
-    """softmax(S) v, S the scores that `mode` names or, with a `+`, a sum of two
+    """softmax(S) v, where S are the scores that `mode` names or, with a `+`, the sum of two
 
     mode: scores of each head. `dot`: q k^T / sqrt(D). `random`: R, a trained (N, N) matrix that all
-    inputs share; `fixed-random`: R as it was drawn; `factorised-random`: R1 R2^T, both (N, k).
-    `dense`: W2 relu(W1 x) of each token, N numbers; `factorised-dense`: products of one of a and
-    one of b numbers W2 relu(W1 x), a and b about sqrt(max_len). Of matrices made for max_len tokens
-    the first N rows and columns serve N tokens.
+    inputs share; `fixed-random`: R untrained; `factorised-random`: R1 R2^T, both (N, k). `dense`:
+    W2 relu(W1 x), N values for each token; `factorised-dense`: two such vectors of a and b values,
+    about sqrt(max_len) each, whose a b products are the scores. Matrices are made for max_len
+    tokens; a sequence of N tokens uses their first N rows and columns.
     k: the rank of factorised-random, 8 as in the paper.
     mixture: `sum`, or `learnt` weights of the two scores, softmax of one parameter for each.
     """
@@ -89,21 +89,18 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n = x.shape[1]
-        v = rearrange(self.value(x), "b n (h d) -> b h n d", h=self.heads)
+        v = self.split_heads(self.value(x))
         shares = self.shares()
         synthetic = [self.scores(part, x) * shares[part] for part in self.parts if part != "dot"]
         scores = sum(synthetic[1:], start=synthetic[0])  # (B or 1, H, N, N)
-        allowed = None if mask is None else attendable(mask)[:, None, None, :]
+        allowed = allowed_keys(mask)
         if self.causal:
             allowed = lower_triangle(n, x.device, allowed)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, -torch.inf)
         if "dot" not in self.parts:
             return self.merge(drop_out(scores.softmax(-1), self.drop) @ v)
-        q, k = (
-            rearrange(projection(x), "b n (h d) -> b h n d", h=self.heads)
-            for projection in (self.query, self.key)
-        )
+        q, k = (self.split_heads(p(x)) for p in (self.query, self.key))
         q = q * shares["dot"]
         return self.merge(scaled_dot_product_attention(q, k, v, scores.to(q.dtype), self.drop))
 
@@ -114,13 +111,13 @@ class Attention(MultiHead):
         return dict(zip(self.parts, self.mixture.softmax(0), strict=True))
 
     def scores(self, part: str, x: Tensor) -> Tensor:
-        """What `part` of the mode makes of x (B, N, dim): (B or 1, H, N, N)"""
+        """The scores of one part of the mode from x (B, N, dim): (B or 1, H, N, N)"""
         n, matrices = x.shape[1], list(self.matrices[part])
         if part in ("random", "fixed-random"):
             return matrices[0][None, :, :n, :n]
         if part == "factorised-random":
             return (matrices[0][:, :n] @ matrices[1][:, :n].mT)[None]
-        hidden = rearrange(self.hidden(x).relu(), "b n (h d) -> b h n d", h=self.heads)
+        hidden = self.split_heads(self.hidden(x).relu())
         if part == "dense":
             return hidden @ matrices[0][..., :n]
         major = hidden @ matrices[0][..., : -(-n // self.minor)]  # (B, H, N, a)
@@ -129,6 +126,6 @@ class Attention(MultiHead):
 
 
 def xavier(heads: int, rows: int, columns: int) -> Tensor:
-    """(H, rows, columns), as the official initialiser takes such a shape"""
+    """(H, rows, columns), drawn as the official initialiser draws such a shape"""
     bound = math.sqrt(6 / (heads * (rows + columns)))
     return torch.empty(heads, rows, columns).uniform_(-bound, bound)

@@ -10,7 +10,7 @@ from torch.nn.functional import dropout as drop_out
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable, lower_triangle
+from lra.attention.base import MultiHead, allowed_keys, lower_triangle
 
 INFO = Info("full", "Vaswani et al. 2017, arXiv:1706.03762", "O(N^2)", causal=True)
 
@@ -18,8 +18,8 @@ INFO = Info("full", "Vaswani et al. 2017, arXiv:1706.03762", "O(N^2)", causal=Tr
 class Attention(MultiHead):
     """softmax(q k^T / sqrt(D)) v
 
-    kernel: `fused` never holds the N x N weights (on CPU only while nothing is dropped);
-    `materialised` does, as the code behind the paper's efficiency table. Results agree to rounding.
+    kernel: `fused` never holds the N x N weights (on CPU only without dropout). `materialised`
+    does, like the code behind the paper's efficiency table. The results agree up to rounding.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = self.project(x)  # (B, H, N, D)
-        allowed = None if mask is None else attendable(mask)[:, None, None, :]  # (B, 1, 1, N)
+        allowed = allowed_keys(mask)
         if self.causal and (mask is not None or self.kernel == "materialised"):
             allowed = lower_triangle(x.shape[1], x.device, allowed)
         if self.kernel == "materialised":
@@ -49,7 +49,7 @@ class Attention(MultiHead):
 
 
 def materialised(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, dropout: float) -> Tensor:
-    """The same, step by step; allowed broadcasts to (B, H, N, N), True where q may see k."""
+    """The same with all weights in memory; allowed broadcasts to (B, H, N, N)."""
     scores = q @ k.mT * q.shape[-1] ** -0.5  # (B, H, N, N)
     if allowed is not None:
         scores = scores.masked_fill(~allowed, -torch.inf)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from lra.attention import Info
 from lra.attention.base import MultiHead
-from lra.attention.shared.blocks import split
 from lra.attention.shared.segments import (
     Part,
     RelativeAttention,
     earlier,
+    in_segments,
     projected,
     visible,
 )
@@ -22,12 +21,13 @@ INFO = Info("recurrence", "Dai et al. 2019, arXiv:1901.02860", "O(N segment)", c
 class Attention(MultiHead):
     """Segments of `segment` tokens that attend to themselves and to the `memory_segments` before.
 
-    The memory is what this layer was given there, gradient stopped: its keys and values train W_k
-    and W_v, not the layers below. Scores have relative positions (segments.RelativeAttention).
+    The memory is this layer's input at those segments, with the gradient stopped: its keys and
+    values train W_k and W_v, not the layers below. Scores have relative positions
+    (segments.RelativeAttention).
 
-    Unlike in the paper, a query sees its whole segment unless `causal`, with negative distances to
-    what comes later, and the segments are of one document and one training step, all computed at
-    once; so the memory was computed with today's weights, not with those of the step before.
+    Different from the paper: without `causal` a query sees its whole segment, at negative distances
+    what comes later. And all segments are of one document and one training step, computed at once,
+    so the memory is computed with the current weights, not with those of the step before.
     """
 
     def __init__(
@@ -47,11 +47,8 @@ class Attention(MultiHead):
         self.relative = RelativeAttention(dim, heads, qkv_dim or dim)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        n, size = x.shape[1], min(self.segment, x.shape[1])
-        if mask is None and (n > size or self.causal):
-            # the tail of the last segment is padding, and the first segments lack memories
-            mask = x.new_ones(x.shape[:2], dtype=torch.bool)
-        x = split(x, size)  # (B, G, S, dim)
+        n = x.shape[1]
+        x, mask = in_segments(x, mask, self.segment, self.causal)
         groups = x.shape[1]
         count = min(self.memory_segments, groups - 1)
         (k, old_k), (v, old_v) = (
@@ -60,7 +57,6 @@ class Attention(MultiHead):
         parts = [Part(old_k, old_v, tuple(range(count, 0, -1))), Part(k, v, (0,))]
         allowed = None
         if mask is not None:
-            mask = split(mask, size)  # (B, G, S)
             memories = [earlier(mask, groups, count)] if count else []
             allowed = visible(memories, mask, self.causal)
         out = self.relative(self.query(x), parts, allowed, self.drop)

@@ -1,4 +1,4 @@
-"""Verbs that make and show data sets."""
+"""Commands that make and show data sets."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def _recipe(dataset: str):
 @app.command()
 def download(
     archive: Annotated[
-        str, typer.Option(help="file, urls, sha256 and bytes, as YAML file or JSON")
+        str, typer.Option(help="file, urls or package, sha256, bytes; a YAML file or JSON")
     ],
     out: Out,
     mirror: Annotated[
         Path | None,
-        typer.Option(envvar="LRA_DATA_MIRROR", help="folder that has the file; no network then"),
+        typer.Option(envvar="LRA_DATA_MIRROR", help="folder that holds the file; no network"),
     ] = None,
 ) -> None:
-    """Bring an archive of a data set to the disk, verified; run again, it resumes."""
+    """Download an archive of a data set and verify it; a second run resumes a partial download."""
     from lra.core.locks import alone
     from lra.data.download import download as bring
     from lra.data.recipe import Archive
@@ -57,7 +57,7 @@ def prepare(
     out: Out,
     fingerprint: Planned = None,
 ) -> None:
-    """Make a data set of a downloaded archive: the same files as `lra generate`."""
+    """Make a data set from a downloaded archive: the same files as `lra generate`."""
     from lra.data.prepare import prepare_dataset
     from lra.data.sources import READERS
     from lra.data.stamp import make_once
@@ -88,7 +88,7 @@ def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Plan
 def distributions(
     splits: Annotated[list[Path], typer.Argument(help="train.arrow of one data set, of another")],
 ) -> None:
-    """Print what splits hold, side by side: labels, lengths, tokens; for images ink and values."""
+    """Compare splits: shares of labels, lengths, tokens; for images pixels above 0 and values."""
     from lra.data.distributions import compared
 
     print(compared(splits))

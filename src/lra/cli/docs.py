@@ -25,7 +25,6 @@ STAGES = {  # of rules that do not have their stage's name
     "measure_span": "span",
     "table": "tables",
     "figure": "figures",
-    "write_archive": "archive",
 }
 
 

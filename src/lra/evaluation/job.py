@@ -17,7 +17,7 @@ from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
-from lra.results import failure, fingerprint
+from lra.results import failure, fingerprint, layout
 from lra.results.fingerprint import agreed
 from lra.results.provenance import provenance
 from lra.results.records import (
@@ -45,9 +45,9 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
     from lra.evaluation import accuracy
 
     with failure.noted(work, "evaluate"):
-        cell = read(Cell, str(folder / "config.yaml"))
+        cell = read(Cell, str(folder / layout.CONFIG_FILE))
         found = agreed(planned, fingerprint.stage("evaluate", cell.encoder.attention))
-        trained = read_record(folder / "train.json", TrainRecord)
+        trained = read_record(folder / layout.TRAIN_FILE, TrainRecord)
         test = data / "test.arrow"
         verify(test)
         examples = accuracy.test_set(test)
@@ -56,13 +56,13 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
         with held(cell.device, say):
             made_with = provenance(found, cell.device)
             if trained.status == "ok":
-                scored = accuracy.evaluate(cell, folder / "checkpoint.safetensors", test)
+                scored = accuracy.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
                 result = {"accuracy": scored.accuracy, "loss": scored.loss}
                 pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
                 rows = [{"label": label, "prediction": answer} for label, answer in pairs]
                 majority = f"(majority class {examples['chance']:.2f} %)"
                 say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
-        write_rows(folder / "predictions.parquet", rows, PredictionRow)
+        write_rows(folder / layout.PREDICTIONS_FILE, rows, PredictionRow)
         record = ScoreRecord(
             **named(cell),
             **made_with,
@@ -71,7 +71,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
             **examples,
             **result,
         )
-        write_record(folder / "score.json", record)
+        write_record(folder / layout.SCORE_FILE, record)
 
 
 def measure_span(
@@ -90,11 +90,11 @@ def measure_span(
     """
     from lra.evaluation import attention_span
 
-    cell = read(Cell, str(folder / "config.yaml"))
+    cell = read(Cell, str(folder / layout.CONFIG_FILE))
     mechanism = cell.encoder.attention
     found = agreed(planned, fingerprint.stage("span", mechanism))
-    trained = read_record(folder / "train.json", TrainRecord)
-    checkpoint, val = folder / "checkpoint.safetensors", data / "val.arrow"
+    trained = read_record(folder / layout.TRAIN_FILE, TrainRecord)
+    checkpoint, val = folder / layout.CHECKPOINT_FILE, data / "val.arrow"
     verify(val)
     rows, reasons = [], [trained.reason]
     known = attention_span.methods(mechanism)

@@ -140,11 +140,10 @@ class Classifier(nn.Module):
 
         No token of one document sees the other's, so a document is encoded once for all its pairs.
         """
-        features = list(pooled.unbind(dim=1))
-        if self.config.interaction == "NLI":
-            one, two = features
-            features += [one * two, one - two]
-        return self.head(torch.cat(features, dim=-1))
+        if self.config.interaction != "NLI":
+            return self.head(rearrange(pooled, "b t d -> b (t d)"))
+        one, two = pooled.unbind(dim=1)
+        return self.head(torch.cat([one, two, one * two, one - two], dim=-1))
 
     def loss(self, task_loss: Tensor) -> Tensor:
         """The task's, and what mechanisms add to it (e.g. Compressive Transformer's)."""

@@ -5,6 +5,9 @@ Nothing here is a param of a rule, so no change here reruns anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from lra.config.cell import Cell
 from lra.config.schema import Site
 from lra.core.formats import BYTES
@@ -61,6 +64,52 @@ def capped_mb(wanted: float, site: Site) -> int:
 
 def capped_minutes(wanted: float, site: Site) -> int:
     return max(1, int(min(wanted, 60 * site.max_hours)))
+
+
+class Requests:
+    """What the jobs of an experiment ask for, as functions of Snakemake's wildcards and attempt."""
+
+    def __init__(self, estimates: Estimates, site: Site, cell_of: Callable[[Any], Cell]) -> None:
+        """cell_of: the resolved cell of a job's wildcards."""
+        self.estimates, self.site, self.cell_of = estimates, site, cell_of
+        self.experiment = estimates.arena.experiment
+
+    def memory(self, wildcards: Any, attempt: int) -> int:
+        return memory_mb(self.cell_of(wildcards), self.estimates, attempt, self.site)
+
+    def train(self, wildcards: Any, attempt: int) -> int:
+        site = self._one_seed(0.8)
+        return train_minutes(self.cell_of(wildcards), self.estimates, attempt, site)
+
+    def evaluate(self, wildcards: Any, attempt: int) -> int:
+        cell, site = self.cell_of(wildcards), self._one_seed(0.2)
+        examples = self.estimates.arena.dataset(cell.dataset).test
+        return scoring_minutes(cell, self.estimates, attempt, site, examples)
+
+    def span(self, wildcards: Any, attempt: int) -> int:
+        passes = self.experiment.span.samples * (1 + self.experiment.span.queries)
+        cell = self.cell_of(wildcards)
+        return scoring_minutes(cell, self.estimates, attempt, self.site, passes)
+
+    def profile(self, wildcards: Any, attempt: int) -> int:
+        """All points of a model are one job, whose limit is their sum."""
+        share = 60 * self.site.max_hours / (2 * len(self.experiment.profile.lengths))
+        return capped_minutes(min(30 * attempt, share), self.site)
+
+    def minutes(self, wanted: float) -> Callable[[Any, int], int]:
+        """A fixed time limit, longer at each attempt."""
+        return lambda wildcards, attempt: capped_minutes(attempt * wanted, self.site)
+
+    def megabytes(self, wanted: float) -> Callable[[Any, int], int]:
+        """Fixed memory, more at each attempt."""
+        return lambda wildcards, attempt: capped_mb(attempt * wanted, self.site)
+
+    def _one_seed(self, share: float) -> Site:
+        """The limits of one seed's job; those of all seeds in one job add up to the site's."""
+        if not self.site.seeds_together:
+            return self.site
+        hours = share * self.site.max_hours / len(self.experiment.seeds)
+        return self.site.model_copy(update={"max_hours": hours})
 
 
 def node(site: Site, gpu: bool) -> dict[str, str]:

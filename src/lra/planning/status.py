@@ -62,7 +62,7 @@ def look(root: Path, name: str) -> Seen:
     failed = failure.read(work)
     reason = failed and failed.reason
     if not trained.exists():
-        step, seconds = _newest(work / "history.parquet")
+        step, seconds = _newest(work / layout.HISTORY_FILE)
         if failed:
             state = "waiting" if failed.resumes else "failed"
         else:
@@ -182,7 +182,7 @@ def _remaining(progress: Progress, running: int) -> list[str]:
 
 def curve(root: Path, name: str) -> str:
     """A cell's learning curve so far, one line an evaluation, drawn with characters."""
-    places = file(root, layout.WORK, name) / "history.parquet", file(root, layout.HISTORY, name)
+    places = file(root, layout.WORK, name) / layout.HISTORY_FILE, file(root, layout.HISTORY, name)
     path = next((path for path in places if path.exists()), None)
     if path is None:
         return f"{name}: no evaluation so far"

@@ -1,4 +1,4 @@
-"""Every table and figure there is. To add one, write its module and add a line here.
+"""Every table and figure. To add one, write its module and add a line here.
 
 Planning reads this, so it imports nothing heavy.
 """
@@ -34,12 +34,12 @@ FIGURES = [
 
 
 def table(name: str) -> Item:
-    """Raises LRAError naming the nearest table where there is none of this name."""
+    """The table of this name; raises LRAError naming the nearest where there is none."""
     return _find("lra tables", name, TABLES)
 
 
 def figure(name: str) -> Item:
-    """Raises LRAError naming the nearest figure where there is none of this name."""
+    """The figure of this name; raises LRAError naming the nearest where there is none."""
     return _find("lra figure", name, FIGURES)
 
 

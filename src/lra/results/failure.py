@@ -6,7 +6,7 @@ It lies beside the folder of the cell's unfinished work and goes when a job of t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -44,18 +44,13 @@ def read(work: Path) -> Failure | None:
 
 @contextmanager
 def noted(work: Path, stage: Stage) -> Iterator[None]:
-    """Record why what is done in this context fails."""
+    """Record why what is done in this context fails, where the disk allows it."""
     _file(work).unlink(missing_ok=True)
     try:
         yield
-    except Stopped as error:
-        note(work, stage, str(error), resumes=True)
-        raise
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else ""
-        note(
-            work,
-            stage,
-            first if isinstance(error, LRAError) else f"{type(error).__name__}: {first}",
-        )
+        first = str(error).partition("\n")[0]
+        reason = first if isinstance(error, LRAError) else f"{type(error).__name__}: {first}"
+        with suppress(LRAError):
+            note(work, stage, reason, resumes=isinstance(error, Stopped))
         raise

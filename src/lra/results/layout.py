@@ -9,13 +9,18 @@ from __future__ import annotations
 RESULTS = "results/{experiment}/"
 NAME = "{task}/{model}/seed{seed}"  # of a cell
 
+# files in the folder of a cell
+CONFIG_FILE, CHECKPOINT_FILE = "config.yaml", "checkpoint.safetensors"
+HISTORY_FILE, TRAIN_FILE = "history.parquet", "train.json"
+SCORE_FILE, PREDICTIONS_FILE = "score.json", "predictions.parquet"
+
 CELL = f"cells/{NAME}"
-CONFIG = f"{CELL}/config.yaml"
-CHECKPOINT = f"{CELL}/checkpoint.safetensors"
-HISTORY = f"{CELL}/history.parquet"
-TRAIN_RECORD = f"{CELL}/train.json"
-SCORE_RECORD = f"{CELL}/score.json"
-PREDICTIONS = f"{CELL}/predictions.parquet"
+CONFIG = f"{CELL}/{CONFIG_FILE}"
+CHECKPOINT = f"{CELL}/{CHECKPOINT_FILE}"
+HISTORY = f"{CELL}/{HISTORY_FILE}"
+TRAIN_RECORD = f"{CELL}/{TRAIN_FILE}"
+SCORE_RECORD = f"{CELL}/{SCORE_FILE}"
+PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
 WORK = f"work/{NAME}"  # unfinished training
 POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory

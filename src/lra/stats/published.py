@@ -65,7 +65,7 @@ def efficiency(path: Path) -> dict[tuple[str, int], Line]:
     }
 
 
-def figure(line: Line, column: str) -> float | str | None:
+def value(line: Line, column: str) -> float | str | None:
     """A number, FAIL, or None where nothing was published."""
     text = line.get(column) or None
     return float(text) if text not in (None, "FAIL") else text

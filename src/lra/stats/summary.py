@@ -32,6 +32,11 @@ class Outcome:
     seeds: int  # ok or not
 
     @property
+    def finished(self) -> bool:
+        """Whether every seed is ok."""
+        return self.verdict in ("ok", "FAIL")
+
+    @property
     def number(self) -> float | None:
         """Mean accuracy in percent where every seed is ok and the mean is above chance."""
         return self.accuracy.mean if self.verdict == "ok" else None

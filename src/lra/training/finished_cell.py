@@ -13,10 +13,11 @@ from pathlib import Path
 
 from lra.config.cell import Cell, read
 from lra.core.files import one_line
+from lra.results import layout
 from lra.results.records import TrainRecord, read_record
 
-RECORD = "train.json"  # written last
-FILES = ("config.yaml", "checkpoint.safetensors", "history.parquet", RECORD)
+RECORD = layout.TRAIN_FILE  # written last
+FILES = (layout.CONFIG_FILE, layout.CHECKPOINT_FILE, layout.HISTORY_FILE, RECORD)
 
 
 def folder(work: Path) -> Path:
@@ -32,7 +33,7 @@ def keep(out: Path, work: Path) -> None:
 def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
     """Put the copy into `out`; False where there is none of this cell and code."""
     kept = folder(work)
-    if not (kept / RECORD).exists() or read(Cell, str(kept / "config.yaml")) != cell:
+    if not (kept / RECORD).exists() or read(Cell, str(kept / layout.CONFIG_FILE)) != cell:
         return False
     if read_record(kept / RECORD, TrainRecord).fingerprint != fingerprint:
         return False

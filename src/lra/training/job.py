@@ -19,7 +19,7 @@ from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
-from lra.results import failure, fingerprint
+from lra.results import failure, fingerprint, layout
 from lra.results.failure import Stopped
 from lra.results.fingerprint import agreed
 from lra.results.provenance import provenance
@@ -70,7 +70,7 @@ def _train(
     unfinished = Work(work, _key(cell, code), say)
 
     def watch(history: list[dict[str, Any]]) -> None:
-        write_rows(work / "history.parquet", history, CurveRow)
+        write_rows(work / layout.HISTORY_FILE, history, CurveRow)
 
     with held(cell.device, say) as gpu, Meter(gpu) as meter:
         stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
@@ -130,11 +130,11 @@ def _key(cell: Cell, code: str) -> str:
 
 def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -> None:
     """The files of a cell; train.json is the last."""
-    write_beside(out / "config.yaml", to_yaml(cell).encode())
+    write_beside(out / layout.CONFIG_FILE, to_yaml(cell).encode())
     # one key only: safetensors writes several keys in an order that changes from run to run
     metadata = {"step": str(outcome.chosen_step)}
-    write_beside(out / "checkpoint.safetensors", save(outcome.weights, metadata))
-    write_rows(out / "history.parquet", outcome.history, CurveRow)
+    write_beside(out / layout.CHECKPOINT_FILE, save(outcome.weights, metadata))
+    write_rows(out / layout.HISTORY_FILE, outcome.history, CurveRow)
     record = TrainRecord(
         **named(cell),
         **made_with,
@@ -146,6 +146,6 @@ def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -
         train_seconds=outcome.seconds,
         val_accuracy=outcome.val_accuracy,
     )
-    write_record(out / "train.json", record)
+    write_record(out / layout.TRAIN_FILE, record)
     if outcome.status != "ok":
         say(f"{cell.name}  status {outcome.status}: {outcome.reason}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
 import naive.bigbird
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -40,7 +41,7 @@ def random_blocks(module, blocks):
     block_size=st.integers(1, 20) | st.just(64),
     random=st.integers(0, 4),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_equals_its_naive_form(variant, length, padding, block_size, random):
     options = {"block_size": block_size, "random_blocks": random, "global_tokens": 3}
     module = layer("bigbird", 2, 4, max_len=120, variant=variant, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
@@ -12,6 +12,7 @@ import naive.compressive
 from lra import attention
 from lra.core.errors import LRAError
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 COMPRESSIONS = ["mean", "max", "conv"]
 
@@ -34,7 +35,7 @@ class Naive(torch.nn.Module):
     rate=st.integers(1, 4),
     older=st.integers(1, 3),
 )
-@settings(max_examples=15)
+@examples(15)
 def test_compressive_equals_its_naive_form(causal, masked, compression, length, slots, rate, older):
     options = {"segment": slots * rate, "rate": rate, "compressed_segments": older}
     module = layer("compressive", 2, 4, causal=causal, compression=compression, **options)
@@ -44,7 +45,7 @@ def test_compressive_equals_its_naive_form(causal, masked, compression, length, 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "holes"])
 @given(length=st.integers(9, 60), slots=st.integers(1, 2), rate=st.integers(1, 4))
-@settings(max_examples=25)
+@examples(25)
 def test_auxiliary_loss_equals_its_naive_form(masked, length, slots, rate):
     module = layer("compressive", 2, 4, segment=slots * rate, rate=rate).train()
     x, mask = tokens(2, length, 8), holes(2, length) if masked else None
@@ -103,7 +104,7 @@ def test_auxiliary_is_there_only_to_learn_from(compression):
 
 
 @given(length=st.integers(9, 40), extra=st.integers(1, 40))
-@settings(max_examples=20)
+@examples(20)
 def test_auxiliary_does_not_depend_on_padding(length, extra):
     module = layer("compressive", 2, 8, segment=8, rate=4).train()
     x, mask = tokens(2, length + extra, 16), holes(2, length + extra)

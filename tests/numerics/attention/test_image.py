@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
 import naive.image
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 CAUSAL = pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 
@@ -28,7 +29,7 @@ class Naive(nn.Module):
 @given(
     length=st.integers(1, 80), block=st.integers(1, 90), halo=st.integers(0, 90), mask=st.booleans()
 )
-@settings(max_examples=40)
+@examples(40)
 def test_1d_equals_its_dense_mask(causal, length, block, halo, mask):
     module = layer("image", 2, 4, causal=causal, block_size=block, halo=halo)
     x, mask = tokens(2, length, 8), holes(2, length) if mask else None
@@ -45,7 +46,7 @@ def test_1d_equals_its_dense_mask(causal, length, block, halo, mask):
     halo=st.tuples(st.integers(0, 9), st.integers(0, 9)),
     mask=st.booleans(),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_2d_equals_its_dense_mask(causal, cls, length, width, block, halo, mask):
     sizes = {"block_height": block[0], "block_width": block[1]}
     sizes |= {"halo_height": halo[0], "halo_width": halo[1], "width": width}

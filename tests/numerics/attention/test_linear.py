@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import elu
@@ -13,6 +13,7 @@ from torch.testing import assert_close
 import naive.linear
 from lra.attention import linear
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -30,7 +31,7 @@ class Naive(nn.Module):
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @given(length=st.integers(1, 300))
-@settings(max_examples=30)
+@examples(30)
 def test_equals_its_naive_form(causal, length):
     module = layer("linear", 2, 8, causal=causal)
     x = tokens(2, length, 16)

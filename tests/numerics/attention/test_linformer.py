@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -13,6 +13,7 @@ from torch.testing import assert_close
 import naive.linformer
 from lra import attention
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 SHARING = ["none", "headwise", "key-value", "layerwise"]
 
@@ -33,7 +34,7 @@ class Naive(nn.Module):
 
 @pytest.mark.parametrize("sharing", SHARING)
 @given(length=st.integers(1, 90), k=st.integers(1, 20), masked=st.booleans())
-@settings(max_examples=20)
+@examples(20)
 def test_equals_its_naive_form(sharing, length, k, masked):
     module = layer("linformer", 2, 8, 90, k=k, sharing=sharing)
     x, mask = tokens(2, length, 16), holes(2, length) if masked else None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import naive.local
 from oracles import gradients, layer, tokens
+from tiny import examples
 
 
 @given(length=st.integers(1, 90), block=st.integers(1, 40))
-@settings(max_examples=40)
+@examples(40)
 def test_equals_one_full_attention_per_block(length, block):
     module = layer("local", 2, 8, block_size=block)
     x = tokens(2, length, 16)

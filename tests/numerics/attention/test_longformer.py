@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -16,6 +16,7 @@ import naive.longformer
 from lra import attention
 from lra.attention import longformer
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -47,7 +48,7 @@ class Largest(TorchDispatchMode):
     global_tokens=st.integers(0, 5),
     block=st.sampled_from([8, 24, 128]),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_equals_its_naive_form(causal, length, half, global_tokens, block):
     options = {"window": 2 * half, "global_tokens": global_tokens}
     module = layer("longformer", 2, 4, causal=causal, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import conv2d, scaled_dot_product_attention
@@ -14,6 +14,7 @@ import naive.nystrom
 from lra import attention
 from lra.attention import nystrom
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -47,7 +48,7 @@ class Naive(nn.Module):
     masked=st.booleans(),
 )
 @example(length=60, landmarks=12, conv=None, masked=False)
-@settings(max_examples=40)
+@examples(40)
 def test_equals_its_naive_form(length, landmarks, conv, masked):
     module = layer("nystrom", 2, 8, landmarks=landmarks, conv=conv)
     x, mask = tokens(2, length, 16), holes(2, length) if masked else None

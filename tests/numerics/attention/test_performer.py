@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -14,6 +14,7 @@ from torch.testing import assert_close
 import naive.performer
 from lra.attention import performer
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -32,7 +33,7 @@ class Naive(nn.Module):
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @pytest.mark.parametrize("kernel", ["softmax", "relu"])
 @given(length=st.sampled_from([1, 2, 40, 256, 257, 600]), masked=st.booleans())
-@settings(max_examples=8)
+@examples(8)
 def test_equals_its_naive_form(kernel, causal, length, masked):
     module = layer("performer", 2, 8, features=24, kernel=kernel, causal=causal)
     x, mask = tokens(2, length, 16), holes(2, length) if masked else None
@@ -131,6 +132,7 @@ def test_redrawing_continues_with_the_same_bits():
     assert_close([resumed(x) for _ in range(4)], expected, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_redrawing_compiles():
     module = layer("performer", 2, 8, redraw=2).train()
     torch._dynamo.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from einops import rearrange
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -15,6 +15,7 @@ import naive.reformer
 from lra import attention
 from lra.attention import reformer
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Slow(nn.Module):
@@ -41,7 +42,7 @@ class Slow(nn.Module):
     causal=st.booleans(),
     masked=st.booleans(),
 )
-@settings(max_examples=25)
+@examples(25)
 def test_equals_naive_outputs_and_gradients(length, bucket_size, hashes, causal, masked):
     module = layer(
         "reformer", 2, 4, max_len=40, bucket_size=bucket_size, hashes=hashes, causal=causal
@@ -51,7 +52,7 @@ def test_equals_naive_outputs_and_gradients(length, bucket_size, hashes, causal,
 
 
 @given(seed=st.integers(0, 1000), hashes=st.integers(1, 3), causal=st.booleans())
-@settings(max_examples=20)
+@examples(20)
 def test_equals_naive_with_buckets_larger_than_chunks(seed, hashes, causal):
     """Two buckets of about 15 tokens in chunks of 4, so that chunks cut buckets."""
     generator = torch.Generator().manual_seed(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from einops import rearrange
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, normalize
@@ -14,6 +14,7 @@ from torch.testing import assert_close
 import naive.routing
 from lra import attention
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Slow(nn.Module):
@@ -47,7 +48,7 @@ def normalised(module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     causal=st.booleans(),
     masked=st.booleans(),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_equals_naive_outputs_and_gradients(length, clusters, window, causal, masked):
     module = layer("routing", 2, 8, clusters=clusters, window=window, causal=causal)
     x, mask = tokens(2, length, 16), holes(2, length) if masked else None

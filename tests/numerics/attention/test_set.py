@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import naive.set
 from lra.attention.shared import mab
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -26,7 +27,7 @@ class Naive(nn.Module):
 
 
 @given(length=st.integers(1, 40), points=st.integers(1, 9))
-@settings(max_examples=25)
+@examples(25)
 def test_equals_its_naive_form(length, points):
     module = layer("set", 2, 4, inducing=points)
     x = tokens(3, length, 8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import naive.sinkhorn
 from lra.attention import sinkhorn
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(nn.Module):
@@ -45,7 +46,7 @@ def gap(length: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("cut", [None, 1, 2], ids=lambda cut: f"cut-{cut}")
 @given(length=st.integers(1, 50), block=st.integers(1, 20))
-@settings(max_examples=12)
+@examples(12)
 def test_equals_its_naive_form(cut, length, block):
     options = {} if cut is None else {"cut": cut}
     module = layer("sinkhorn", 2, 4, max_len=50, block_size=block, iterations=3, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import naive.sparse
 from lra import attention
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 PATTERN = pytest.mark.parametrize("pattern", ["fixed", "strided"])
 CAUSAL = pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
@@ -33,7 +34,7 @@ class Naive(nn.Module):
 @given(
     length=st.integers(1, 90), stride=st.integers(1, 40), part=st.floats(0, 1), mask=st.booleans()
 )
-@settings(max_examples=40)
+@examples(40)
 def test_equals_its_dense_mask(causal, pattern, length, stride, part, mask):
     summary = max(1, round(part * stride))
     options = {"pattern": pattern, "stride": stride, "summary": summary}

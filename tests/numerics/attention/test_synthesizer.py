@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import naive.synthesizer
 from lra import attention
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 MODES = attention.option_model("synthesizer").model_fields["mode"].annotation.__args__
 MIXED = [mode for mode in MODES if "+" in mode]
@@ -33,7 +34,7 @@ class Naive(nn.Module):
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @pytest.mark.parametrize("mode", MODES)
 @given(length=st.integers(1, 40), masked=st.booleans(), learnt=st.booleans())
-@settings(max_examples=6)
+@examples(6)
 def test_equals_its_naive_form(mode, causal, length, masked, learnt):
     mixture = "learnt" if learnt else "sum"
     module = layer("synthesizer", 2, 4, 40, causal=causal, mode=mode, k=3, mixture=mixture)

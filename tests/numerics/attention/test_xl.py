@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import naive.xl
 from lra.attention.shared import segments
 from oracles import gradients, holes, layer, tokens
+from tiny import examples
 
 
 class Naive(torch.nn.Module):
@@ -25,7 +26,7 @@ class Naive(torch.nn.Module):
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "holes"])
 @given(length=st.integers(1, 40), segment=st.integers(1, 12), memory=st.integers(1, 3))
-@settings(max_examples=25)
+@examples(25)
 def test_xl_equals_its_naive_form(causal, masked, length, segment, memory):
     options = {"segment": segment, "memory_segments": memory, "causal": causal}
     module = layer("xl", 2, 4, **options)

@@ -1,6 +1,6 @@
-"""Sequences cut into blocks, and the blocks beside each, as tensors that SDPA reads directly.
+"""Sequences cut into blocks, the blocks beside each, and attention within them.
 
-Letters beyond base.py's: G blocks, S tokens of a block, W blocks that one block sees.
+For shape letters see lra.attention.base.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def split(x: Tensor, size: int) -> Tensor:
 
 
 def neighbours(x: Tensor, before: int, after: int) -> Tensor:
-    """(B, G, S, ...) -> (B, G, W S, ...): each block's neighbours and itself, in their order.
+    """(B, G, S, ...) -> (B, G, W S, ...): each block with `before` and `after` blocks beside it.
 
-    Beyond the ends there are zeros (False).
+    Beyond the ends of the sequence there are zeros (False).
     """
     blocks = x.shape[1]
     ends = (x.new_zeros(len(x), count, *x.shape[2:]) for count in (before, after))
@@ -37,8 +37,7 @@ def attend(
     """Softmax attention of every block's queries to the keys gathered for that block.
 
     q (B, G, S, H D), k and v (B, G, K, H D), allowed broadcasts to (B, G, S, K), True where q may
-    see k; a query that may see nothing gets whatever is there, never NaN. Returns (B, N, H D) with
-    N = G S.
+    see k. A query that may see nothing sees all keys, so there is no NaN. Returns (B, G S, H D).
     """
     batch, length = len(q), q.shape[1] * q.shape[2]
     q, k, v = (rearrange(t, "b g s (h d) -> (b g) h s d", h=heads) for t in (q, k, v))

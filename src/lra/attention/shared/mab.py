@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, allowed_keys
 
 
 class MAB(MultiHead):
     """MAB(X, Y) = LN(A + rFF(A)) with A = LN(X + Multihead(X, Y, Y)) (equations 6 and 7)
 
-    rFF is one layer with ReLU, as in the authors' code. That code adds the projected queries where
-    the paper adds X, has no projection of the heads' outputs, and divides scores by the square root
-    of dim instead of one head's size; here all three are as in the paper.
+    rFF is one layer with ReLU, as in the authors' code. That code differs from the paper in three
+    points, where this class follows the paper: it adds the projected queries in place of X, does
+    not project the heads' outputs, and divides scores by sqrt(dim), not by sqrt(D).
     """
 
     def __init__(
@@ -28,7 +27,7 @@ class MAB(MultiHead):
         nn.init.zeros_(self.feed_forward.bias)
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, M, dim) looks at the real tokens of y (B, N, dim), mask (B, N) -> (B, M, dim)"""
+        """x (B, M, dim) attends to the real tokens of y (B, N, dim), mask (B, N) -> (B, M, dim)"""
         x = self.attention_norm(x + cross(self, x, y, mask))
         return self.norm(x + relu(self.feed_forward(x)))
 
@@ -36,6 +35,5 @@ class MAB(MultiHead):
 def cross(layer: MultiHead, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
     """Multihead(X, Y, Y) by a layer's projections: x (B, M, dim), y (B, N, dim) -> (B, M, dim)"""
     pairs = ((layer.query, x), (layer.key, y), (layer.value, y))
-    q, k, v = (rearrange(p(t), "b n (h d) -> b h n d", h=layer.heads) for p, t in pairs)
-    allowed = None if mask is None else attendable(mask)[:, None, None, :]  # (B, 1, 1, N)
-    return layer.merge(scaled_dot_product_attention(q, k, v, allowed, layer.drop))
+    q, k, v = (layer.split_heads(p(t)) for p, t in pairs)
+    return layer.merge(scaled_dot_product_attention(q, k, v, allowed_keys(mask), layer.drop))

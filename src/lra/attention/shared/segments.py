@@ -1,10 +1,9 @@
 """Segments with memories of earlier ones, for Transformer-XL and Compressive Transformer.
 
-In one layer, all that a segment sees of earlier segments are the layer's inputs there, gradient
-stopped. They are known before the layer starts, so all segments are computed at once.
+In one layer, a segment sees only the layer's inputs at earlier segments, with the gradient stopped.
+They are known before the layer starts, so all segments are computed at once.
 
-Letters beyond base.py's: G segments, S tokens of a segment, K keys that a segment's queries see,
-m of memory.
+For shape letters see lra.attention.base; m are the keys of a memory.
 """
 
 from __future__ import annotations
@@ -19,15 +18,16 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from lra.attention.base import attendable, lower_triangle
+from lra.attention.base import all_real, attendable, lower_triangle
+from lra.attention.shared.blocks import split
 
 
 class Shared(torch.autograd.Function):
-    """x W^T twice from one multiplication; the two outputs differ in where gradients go.
+    """x W^T as two outputs of one multiplication that differ in where their gradients go.
 
-    apply(x (..., i), weight (o, i), own) -> two of (..., o). The second's gradient stops at x and
-    reaches only the weight: keys and values of a memory. The first's reaches x and, if `own`, the
-    weight, too.
+    apply(x (..., i), weight (o, i), own) -> two of (..., o). The second, the keys or values of a
+    memory, sends its gradient to the weight only. The first sends it to x and, if `own`, also to
+    the weight.
     """
 
     @staticmethod
@@ -48,13 +48,24 @@ class Shared(torch.autograd.Function):
 
 
 def projected(x: Tensor, projection: nn.Linear, stops_gradients: bool) -> tuple[Tensor, Tensor]:
-    """x as a segment's own keys or values, and as a later segment's, where gradients may stop."""
+    """Keys or values of x for its own segment, and for later ones, where gradients may stop."""
     own, memory = Shared.apply(x, projection.weight, True)
     return own, memory if stops_gradients else own
 
 
+def in_segments(
+    x: Tensor, mask: Tensor | None, segment: int, causal: bool
+) -> tuple[Tensor, Tensor | None]:
+    """x (B, N, dim) -> (B, G, S, dim), and its mask (B, G, S); None where all see all."""
+    size = min(segment, x.shape[1])
+    if mask is None and (x.shape[1] > size or causal):
+        # the tail of the last segment is padding, and the first segments lack memories
+        mask = all_real(x)
+    return split(x, size), None if mask is None else split(mask, size)
+
+
 def earlier(x: Tensor, segments: int, count: int, skip: int = 0) -> Tensor:
-    """What each of `segments` segments sees of `count` earlier ones, having skipped the last few.
+    """The `count` segments before each of `segments`, without the last `skip` ones.
 
     x (B, at least G - 1 - skip, S, ...) -> (B, G, count S, ...), oldest first, zeros (False) where
     there are none.
@@ -66,7 +77,8 @@ def earlier(x: Tensor, segments: int, count: int, skip: int = 0) -> Tensor:
 
 
 def visible(memories: list[Tensor], own: Tensor, causal: bool) -> Tensor:
-    """Real keys of memories (B, G, m) and of the segment itself (B, G, S) -> (B, G, 1 or S, K)"""
+    """Which keys a query sees, (B, G, 1 or S, K): real ones of memories (B, G, m) and of its own
+    segment (B, G, S)."""
     keys = [real[:, :, None] for real in (*memories, own)]
     if causal:
         keys[-1] = lower_triangle(own.shape[2], own.device, keys[-1])
@@ -83,10 +95,10 @@ def sinusoids(distances: Tensor, dim: int) -> Tensor:
 
 @dataclass
 class Part:
-    """Keys and values (B, G, s, H D) of G segments, and by whom they are seen.
+    """Keys and values (B, G, s, H D) of G segments, and which segments see them.
 
-    A segment sees those of the segments that are `back` before it: (2, 1) is the last two, (0,) is
-    itself.
+    A segment sees those of the segments that lie `back` before it: (2, 1) are the last two, (0,) is
+    the segment itself.
     """
 
     k: Tensor
@@ -97,8 +109,8 @@ class Part:
 class RelativeAttention(nn.Module):
     """Softmax attention with Transformer-XL's scores (Dai et al. 2019, section 3.3).
 
-    score(i, j) = ((q_i + u)^T k_j + (q_i + v)^T W_kR R_(i - j)) / sqrt(D), with u (`content`) and
-    v (`place`) per head, W_kR (`distance`), R sinusoids of the signed distance.
+    score(i, j) = ((q_i + u)^T k_j + (q_i + v)^T W_kR R_(i - j)) / sqrt(D). Each head has u
+    (`content`) and v (`place`). W_kR is `distance`. R are sinusoids of the signed distance.
     """
 
     def __init__(self, dim: int, heads: int, width: int) -> None:
@@ -119,7 +131,7 @@ class RelativeAttention(nn.Module):
         """
         batch, _, length, _ = q.shape
         back = [part.back for part in parts]
-        # a segment back is a row back: the first rows of an example see another's, never allowed
+        # a segment before is a row before; `allowed` hides another example's rows
         keys, values = (
             [part.k.flatten(0, 1) for part in parts],
             [part.v.flatten(0, 1) for part in parts],
@@ -144,8 +156,8 @@ class RelativeAttention(nn.Module):
 class Attend(torch.autograd.Function):
     """RelativeAttention's scores, softmax and sum, one head after the other.
 
-    One head's tensors of N K numbers are small enough for caches, and none of them is saved: the
-    backward pass computes the weights again. M is short for B G.
+    One head's tensors of N K values fit into caches, and none is saved: the backward pass computes
+    the weights again. M is B G.
 
     apply(back, hidden (M, 1 or S, K) or None, dropout, q (M, S, H D), r (H, S + K, D), content and
     place (H, D), *keys, *values, one (M, s, H D) each for every entry of back) -> (M, S, H D)
@@ -219,13 +231,13 @@ def relative_weights(
 
 
 def cuts(content: Tensor) -> list[slice]:
-    """Where each head lies in (..., H D), from a tensor (H, D)"""
+    """The columns of each head in (..., H D), from a tensor (H, D)"""
     heads, size = content.shape
     return [slice(h * size, h * size + size) for h in range(heads)]
 
 
 def gather(parts: Sequence[Tensor], back: list[tuple[int, ...]], cut: slice) -> Tensor:
-    """One head's keys or values (M, K, D), every part as many segments later as it is `back`."""
+    """One head's keys or values (M, K, D), each part moved to the segments that see it."""
     moved = []
     for part, each in zip(parts, back, strict=True):
         for steps in each:
@@ -237,7 +249,7 @@ def gather(parts: Sequence[Tensor], back: list[tuple[int, ...]], cut: slice) -> 
 
 
 def scatter(parts: list[Tensor], back: list[tuple[int, ...]], cut: slice, gathered: Tensor) -> None:
-    """The gradient of what `gather` gathered, written into those of its parts."""
+    """The backward of `gather`: adds the gradient of what it gathered to those of its parts."""
     start = 0
     for part, each in zip(parts, back, strict=True):
         if each != (0,):
@@ -252,8 +264,8 @@ def scatter(parts: list[Tensor], back: list[tuple[int, ...]], cut: slice, gather
 def shifted(x: Tensor) -> Tensor:
     """(M, S, S + K) -> (M, S, K): row i without its first S - 1 - i columns, as a view.
 
-    Columns are distances from the largest on, and query i is i further from every key than query
-    0. The last column (distance -S, which no pair has) is there to make this one stride.
+    Columns are distances in falling order. Query i is i further from every key than query 0. The
+    last column (distance -S, which no pair has) makes one stride of this.
     """
     many, length, both = x.shape
     rows = x.view(many, -1)[:, length - 1 : -1].unflatten(1, (length, both - 1))

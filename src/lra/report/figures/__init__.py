@@ -1,1 +1,1 @@
-"""One figure a module."""
+"""One module a figure, or two of one shape."""

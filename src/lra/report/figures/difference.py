@@ -47,7 +47,7 @@ def difference(scores: Path, reference: Path) -> Figure:
     facts = {(r["model"], r["task"]): (r["n_test"], r["chance"], r["protocol"]) for r in rows}
     found: dict[tuple[str, str], Compared] = {}
     for (model, task), ours in outcomes(rows).items():
-        theirs = published.figure(paper.get(model, {}), task)
+        theirs = published.value(paper.get(model, {}), task)
         if theirs is not None and task not in own_tasks:
             verdict = replication(ours, theirs, *facts[model, task], own_task=False)
             found[model, task] = ours, theirs, verdict

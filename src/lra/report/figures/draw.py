@@ -1,4 +1,4 @@
-"""A figure of the registry as files: SVG, PNG and PDF."""
+"""Writes the three files of a figure: SVG, PNG and PDF."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lra.core.files import write_beside
 from lra.report.figures import style
 from lra.report.item import Item
 
-FORMS = {  # without what differs from run to run
+FORMS = {  # without the metadata that differ from run to run
     "svg": {"Date": None},
     "png": {"Software": None},
     "pdf": {"CreationDate": None},
@@ -19,9 +19,9 @@ FORMS = {  # without what differs from run to run
 
 
 def draw(item: Item, root: Path, stem: Path, reference: Path) -> None:
-    """Write STEM.svg, .png and .pdf of the experiment in `root`.
+    """Write a figure of the registry, of the experiment in `root`: STEM.svg, .png and .pdf.
 
-    reference: csv of published accuracies. The same tables give the same bytes.
+    reference: csv of published accuracies. The same results give the same bytes.
     """
     with matplotlib.rc_context(style.STYLE):
         figure = item.make(root, reference)

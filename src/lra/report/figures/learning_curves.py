@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -68,19 +68,14 @@ def learning_curves(history: Path, scores: Path) -> Figure:
 
 def _draw_seeds(axes: Axes, curves: list[Curve], look: dict) -> None:
     """Mean and range of curves that have the same steps."""
-    by_step: dict[int, list[float]] = {}
-    for step, accuracy in sorted(point for curve in curves for point in curve):
-        by_step.setdefault(step, []).append(accuracy)
     # Where some seed has no value there is no mean: a line over fewer seeds would jump.
-    steps = [step for step, values in by_step.items() if len(values) == len(curves)]
-    values = np.array([by_step[step] for step in steps])
-    if not steps:
+    values = pd.DataFrame({i: dict(curve) for i, curve in enumerate(curves)}).sort_index().dropna()
+    if values.empty:
         return
-    every = max(1, len(steps) // 6)
-    axes.plot(steps, values.mean(axis=1), **look, markevery=every)
+    axes.plot(values.index, values.mean(axis=1), **look, markevery=max(1, len(values) // 6))
     if len(curves) > 1:
-        low, high = values.min(axis=1), values.max(axis=1)
-        axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        ends = values.min(axis=1), values.max(axis=1)
+        axes.fill_between(values.index, *ends, color=look["color"], alpha=0.15, linewidth=0)
 
 
 def _draw_lost(axes: Axes, curve: Curve, look: dict) -> None:

@@ -98,8 +98,7 @@ def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict])
     lines = [[[p[c] for p in front]] if front else None for c in "xy"]
     *_, leaders = textalloc.allocate(
         axes, x, y, names, x_scatter=x, y_scatter=y, scatter_sizes=sizes, text_scatter_sizes=sizes,
-        x_lines=lines[0], y_lines=lines[1],
-        direction=SIDES, nbr_candidates=400, margin=0.004,
+        x_lines=lines[0], y_lines=lines[1], direction=SIDES, nbr_candidates=400, margin=0.004,
         min_distance=0.006, max_distance=0.25, textsize=style.SMALL, va="bottom", linewidth=0.6,
         linecolor="0.4", avoid_label_lines_overlap=True, avoid_crossing_label_lines=True,
     )  # fmt: skip
@@ -122,18 +121,15 @@ def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[f
         notes.append(f"Dotted line: no model is both faster and more accurate: {listed(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
-    without = [p for p in points if p["y"] is None]
-    for words, key, of in (
-        (
-            "Mean over fewer runs (dashed), not comparable",
-            "lacks",
-            (p for p in points if p["lacks"] and p not in without),
-        ),
-        ("No accuracy", "lacks", without),
-        ("Neither accuracy nor speed", "why", (p for p in without if p["x"] is None)),
-    ):
-        models = [f"{p['model']} ({p[key]})" for p in of]
-        notes += [f"{words}: {listed(models)}."] if models else []
+    partly = [f"{p['model']} ({p['lacks']})" for p in points if p["lacks"] and p["y"] is not None]
+    without = [f"{p['model']} ({p['lacks']})" for p in points if p["y"] is None]
+    absent = [f"{p['model']} ({p['why']})" for p in points if p["x"] is None and p["y"] is None]
+    if partly:
+        notes.append(f"Mean over fewer runs (dashed), not comparable: {listed(partly)}.")
+    if without:
+        notes.append(f"No accuracy: {listed(without)}.")
+    if absent:
+        notes.append(f"Neither accuracy nor speed: {listed(absent)}.")
     title = "area: peak memory of tensors in training"
     style.finish(figure, handles, names, notes, title, LARGEST)
 
@@ -149,9 +145,7 @@ def _longest_common(fast: dict[tuple[str, int], dict], models: list[str]) -> int
 def _point(model: str, cells: dict[str, Outcome], fast: dict | None, large: dict | None) -> dict:
     """A model's coordinates, None where one is missing, and `why` it is; `cells`: by task."""
     means = [cell.accuracy.mean for cell in cells.values() if cell.accuracy]
-    lacks = [
-        f"{t} {cell.verdict}" for t, cell in cells.items() if cell.verdict not in ("ok", "FAIL")
-    ]
+    lacks = [f"{t} {cell.verdict}" for t, cell in cells.items() if not cell.finished]
     x = fast["train_steps_per_s"] if fast else None
     size = large["peak_bytes"] if large else None
     why = [] if means else ["no accuracy"]

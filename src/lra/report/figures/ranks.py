@@ -70,7 +70,7 @@ def blocks(rows: list[dict]) -> tuple[dict[str, dict[str, float]], list[str], li
     """Accuracy (percent) by task and model; the models left out, and the tasks where all tie."""
     cells = outcomes(rows)
     models, tasks = distinct(rows, "model"), distinct(rows, "task")
-    finished = {cell for cell, ours in cells.items() if ours.verdict in ("ok", "FAIL")}
+    finished = {cell for cell, ours in cells.items() if ours.finished}
     whole = [m for m in models if all((m, t) in finished for t in tasks)]
     chance = {r["task"]: r["chance"] for r in rows if r["status"] == "ok"}
     values = {t: {m: cells[m, t].number or chance[t] for m in whole} for t in tasks if whole}

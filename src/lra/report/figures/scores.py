@@ -83,7 +83,7 @@ def scores(scores: Path) -> Figure:
 
 def _share(cell: Outcome | None, chance: float, best: float) -> float:
     """Position between chance (0) and the best of the task (1); nan where a seed is not ok."""
-    if cell is None or cell.verdict not in ("ok", "FAIL"):
+    if cell is None or not cell.finished:
         return float("nan")
     if cell.verdict == "FAIL" or best <= chance:
         return 0.0
@@ -93,9 +93,7 @@ def _share(cell: Outcome | None, chance: float, best: float) -> float:
 def _text(cell: Outcome | None) -> str:
     if cell is None:
         return "–"
-    if cell.verdict == "ok":
-        return f"{cell.accuracy.mean:.1f}"
-    return cell.verdict
+    return f"{cell.accuracy.mean:.1f}" if cell.verdict == "ok" else cell.verdict
 
 
 def _hatch(axes: Axes, x: int, y: int, text: str) -> None:

@@ -11,15 +11,7 @@ from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
-from lra.stats.published import (
-    AVERAGED,
-    CHANCE,
-    NEAR,
-    OWN,
-    WITHIN,
-    Replication,
-    replication,
-)
+from lra.stats.published import AVERAGED, CHANCE, NEAR, OWN, WITHIN, Replication, replication
 from lra.stats.summary import Outcome, Summary, above_chance, outcome, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
@@ -103,7 +95,7 @@ def _column(
     lines = []
     for model, ours in found.items():
         own, mean = facts[model], ours.accuracy or Summary(None, None, 0, None, None)
-        theirs = published.figure(paper.get(model, {}), _published_as(task))
+        theirs = published.value(paper.get(model, {}), _published_as(task))
         verdict = replication(
             ours, theirs, own["n_test"], own["chance"], own["protocol"], own_task=own_task
         )

@@ -75,7 +75,7 @@ def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
         line |= {"memory_status": m.get("status", "-")}
         line |= {key: m.get(key) for key in ("peak_bytes", "process_bytes")}
         for key in ("steps_per_s", "speedup", "peak_memory_gb"):
-            line[f"published_{key}"] = published.figure(paper.get((model, length), {}), key)
+            line[f"published_{key}"] = published.value(paper.get((model, length), {}), key)
         lines.append(line)
     return lines
 

@@ -79,19 +79,15 @@ def _scored(cells: dict[tuple[str, str], Outcome], models: list[str]) -> dict:
     gaps = []
     for (_, task), ours in found.items():
         base = cells.get(("transformer", task))
-        if "transformer" not in models and base and _finished(base) and _finished(ours):
+        if "transformer" not in models and base and base.finished and ours.finished:
             gaps.append(ours.accuracy.mean - base.accuracy.mean)
     return {
         "difference": sum(gaps) / len(gaps) if gaps else None,
         "n_compared": len(gaps),
         "n_fail": sum(o.verdict == "FAIL" for o in found.values()),
-        "n_not_ok": sum(not _finished(o) for o in found.values()),
+        "n_not_ok": sum(not o.finished for o in found.values()),
         "n_cells": len(found),
     }
-
-
-def _finished(cell: Outcome) -> bool:
-    return cell.verdict in ("ok", "FAIL")
 
 
 def _profiled(fast: Curves, large: Curves, models: list[str], base: str) -> dict:

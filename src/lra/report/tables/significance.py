@@ -11,6 +11,7 @@ from lra.core.formats import p_value, signed
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
+from lra.results import layout
 from lra.results.records import PredictionRow, ScoreRow, read_table
 from lra.stats import paired
 from lra.stats.summary import outcome
@@ -21,8 +22,9 @@ ALPHA = 0.05
 def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
     """Compare each model with the transformer, or where there is none with the first, per task.
 
-    cells: the folder of all cells, whose predictions are read. A model is compared where every seed
-    of both is ok. Holm's correction is over all comparisons of the table, of each test apart.
+    cells: the experiment's folder, with the predictions of its cells. A model is compared where
+    every seed of both is ok. Holm's correction is over all comparisons of the table, of each test
+    apart.
     Raises LRAError where two cells of a task were not scored on the same examples.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
@@ -44,14 +46,14 @@ def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
     return _table(lines, models, base), lines
 
 
-def right(folder: Path, task: str, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+def right(root: Path, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     """(seeds, n_test) bool, which answers of a model's cells are right, and the labels (n_test).
 
     Raises LRAError naming the file where two seeds were not scored on the same examples.
     """
     answers, labels = [], None
     for row in rows:
-        path = folder / task / row["model"] / f"seed{row['seed']}" / "predictions.parquet"
+        path = root / layout.PREDICTIONS.format(**row)
         table = read_table(path, PredictionRow)
         own = table["label"].to_numpy()
         if len(own) == 0:
@@ -63,10 +65,10 @@ def right(folder: Path, task: str, rows: list[dict]) -> tuple[np.ndarray, np.nda
     return np.array(answers), labels
 
 
-def _lines(folder: Path, task: str, own: dict[str, list[dict]], base: str) -> list[dict]:
+def _lines(root: Path, task: str, own: dict[str, list[dict]], base: str) -> list[dict]:
     lines = []
     whole = [m for m, seeds in own.items() if all(row["status"] == "ok" for row in seeds)]
-    known = {model: right(folder, task, own[model]) for model in whole}
+    known = {model: right(root, own[model]) for model in whole}
     for model, seeds in own.items():
         line = {"experiment": seeds[0]["experiment"], "task": task, "model": model, "over": base}
         line |= {"verdict": outcome(seeds).verdict, "n_seeds": len(seeds)}
