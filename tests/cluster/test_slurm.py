@@ -26,8 +26,8 @@ def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
         asked[rule.split("_wildcards_")[0]] = shown["Partition"], shown.get("TresPerJob")
     on_gpu, on_cpu = ("gpu", "gres:gpu:1"), ("cpu", None)
     assert asked == {
-        "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile-linear_profile_speed": on_gpu,
-        "rule_collect_scores": on_cpu, "rule_table_accuracy": on_cpu,
+        "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile-linear_profile": on_gpu,
+        "rule_collect": on_cpu, "rule_table": on_cpu,
     }  # fmt: skip
 
 
