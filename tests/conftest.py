@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """`make test` runs four processes, and processes share no fixture. All that needs the one Slurm
+    """Tests run in several processes, which share no fixture. All that needs the one Slurm
     of a host, which is idle most of the time, goes to one of them, and all that needs the archive
     to another; both first, as they are many."""
     from xdist.scheduler import LoadScopeScheduling

@@ -119,6 +119,7 @@ def test_a_training_records_its_energy_and_its_gpu(tiny_listops, tmp_path):
     assert (record.gpu.name, record.gpu.driver) == ("NVIDIA Stand-in", "999.1")
 
 
+@pytest.mark.slow
 def test_the_energy_of_a_resumed_training_is_that_of_both_parts(tiny_listops, tmp_path):
     cell = make_cell(device="auto", training={"steps": 1500})
     job = train(tiny_listops, tmp_path, cell, LRA_SAVE_SECONDS="0.5")

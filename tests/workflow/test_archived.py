@@ -22,6 +22,7 @@ from lra.archive import zip_file
 from lra.archive.verify import verify
 from processes import environment
 
+pytestmark = pytest.mark.slow
 LINEAR = "results/tiny/cells/listops/linear/seed1"
 SECRET = secrets.token_hex(12)  # not a literal: the source is archived, and searched for it
 

@@ -92,6 +92,7 @@ def test_two_folders_that_share_their_data_make_it_once_and_do_not_tear_it(tmp_p
         assert path.stat().st_ino == made[path.name]  # not removed, not even for a moment
 
 
+@pytest.mark.slow
 def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
              "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 500, eval_every: 250}}"]  # fmt: skip

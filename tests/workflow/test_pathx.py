@@ -28,6 +28,7 @@ def images(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "status"), [("linear", "ok"), ("synthesizer", "oom")])
 def test_path_x_trains_or_is_a_status(images, tmp_path, model, status):
     """The Synthesizer's random matrix alone takes 2 heads x 16,384^2 x 4 bytes = 2.1 GB."""

@@ -245,6 +245,7 @@ def signal_training(checkout, run: subprocess.Popen, after: int) -> None:
         job.send_signal(signal.SIGUSR1)
 
 
+@pytest.mark.slow
 def test_the_time_limit_in_every_retry_is_a_row_and_more_time_finishes_it(checkout):
     """The whole job is signalled, its shell and tee too; the first attempt fails and is retried."""
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
