@@ -3,7 +3,7 @@
 # them since this plan, so they are `update` outputs. The verbs keep what the same recipe made.
 
 SPLITS = {
-    split: update(f"results/data/{{dataset}}/{split}.arrow")
+    split: update(f"{layout.DATASET}/{split}.arrow")
     for split in ("train", "val", "test")
 }
 
@@ -11,9 +11,9 @@ SPLITS = {
 rule data:
     """Every data set of the experiment, and a contact sheet of those that are images."""
     input:
-        expand("results/data/{dataset}/dataset.json", dataset=DATASETS),
+        expand(f"{layout.DATASET}/dataset.json", dataset=DATASETS),
         [
-            f"results/data/{dataset}/contact_sheet.png"
+            f"{layout.DATA}/{dataset}/contact_sheet.png"
             for dataset in DATASETS
             if arena.dataset(dataset).contact_sheet
         ],
@@ -22,11 +22,11 @@ rule data:
 rule download:
     """A verified download. It is kept, because several data sets may need it."""
     output:
-        archive=update("results/data/downloads/{file}"),
+        archive=update(f"{layout.DOWNLOADS}/{{file}}"),
     log:
-        "results/data/downloads/{file}.log",
+        f"{layout.DOWNLOADS}/{{file}}.log",
     benchmark:
-        "results/data/downloads/{file}.tsv"
+        f"{layout.DOWNLOADS}/{{file}}.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -48,11 +48,11 @@ rule prepare:
         archive=archive_of,
     output:
         **SPLITS,
-        manifest=update("results/data/{dataset}/dataset.json"),
+        manifest=update(f"{layout.DATASET}/dataset.json"),
     log:
-        "results/data/{dataset}/prepare.log",
+        f"{layout.DATASET}/prepare.log",
     benchmark:
-        "results/data/{dataset}/prepare.tsv"
+        f"{layout.DATASET}/prepare.tsv"
     wildcard_constraints:
         dataset=one_of_names(PREPARED),
     conda:
@@ -77,11 +77,11 @@ rule generate:
     """A generated data set; the same bytes whatever the number of workers."""
     output:
         **SPLITS,
-        manifest=update("results/data/{dataset}/dataset.json"),
+        manifest=update(f"{layout.DATASET}/dataset.json"),
     log:
-        "results/data/{dataset}/generate.log",
+        f"{layout.DATASET}/generate.log",
     benchmark:
-        "results/data/{dataset}/generate.tsv"
+        f"{layout.DATASET}/generate.tsv"
     wildcard_constraints:
         dataset=one_of_names(GENERATED),
     conda:
@@ -106,13 +106,13 @@ rule generate:
 rule contact_sheet:
     """Samples by label, to look at."""
     input:
-        split="results/data/{dataset}/test.arrow",
+        split=f"{layout.DATASET}/test.arrow",
     output:
-        picture="results/data/{dataset}/contact_sheet.png",
+        picture=f"{layout.DATASET}/contact_sheet.png",
     log:
-        "results/data/{dataset}/contact_sheet.log",
+        f"{layout.DATASET}/contact_sheet.log",
     benchmark:
-        "results/data/{dataset}/contact_sheet.tsv"
+        f"{layout.DATASET}/contact_sheet.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1

@@ -23,10 +23,7 @@ def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     place = path.with_name(f".{path.name}.lock")
     lock = FileLock(place)
     with one_line(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not _taken(lock, place):
             say(f"{path}: another process is making it; waiting for its end")
             lock.acquire()
     try:
@@ -44,13 +41,20 @@ def hold_folder(folder: Path) -> FileLock:
     place = folder / ".snakemake" / "run.lock"
     lock = FileLock(place)
     with one_line(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not _taken(lock, place):
             raise LRAError(
                 f"{folder.resolve()}: snakemake is running here already ({place.read_text()}); "
                 "wait for its end, or stop it"
-            ) from None
+            )
         place.write_text(f"process {os.getpid()} on {socket.gethostname()}")
     return lock
+
+
+def _taken(lock: FileLock, place: Path) -> bool:
+    """Take the lock at `place` at once; False where another process holds it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True

@@ -69,12 +69,10 @@ def _scores(root: Path, out: Path, cells: Cells) -> None:
         score = _record(root, layout.SCORE_RECORD, ScoreRecord, cell)
         status = train.status if train.status != "ok" else score.status
         _check_value(_path(root, layout.SCORE_RECORD, cell), status, "accuracy", score.accuracy)
-        scored = _shared_fields(score, ScoreRow) | {"status": status}
+        row = _shared_fields(score, ScoreRow) | _shared_fields(train, ScoreRow)
         if status != "ok":
-            scored |= {"accuracy": None, "loss": None}
-        made = ("fingerprint", "device", "torch_version", "git_commit")
-        trained = _shared_fields(train, ScoreRow)
-        rows.append(trained | scored | {key: trained[key] for key in made})
+            row |= {"status": status, "accuracy": None, "loss": None}
+        rows.append(row)
     write_rows(out, rows, ScoreRow)
 
 

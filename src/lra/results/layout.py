@@ -33,6 +33,7 @@ REPORT = "report.html"
 ARCHIVE = "archive/{experiment}.zip"
 
 DATA = "results/data"
+DATASET = f"{DATA}/{{dataset}}"
 DOWNLOADS = f"{DATA}/downloads"
 
 

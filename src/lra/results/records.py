@@ -82,42 +82,37 @@ class ScoreRecord(CellName, Provenance):
     validation: str  # what the validation split was: "held out" or "test set"
 
 
-class SpeedRecord(Provenance):
-    """profile/speed/<model>/<length>.json"""
+class PointRecord(Provenance):
+    """What the records of speed and of memory share"""
 
     experiment: str
     model: str
     mechanism: str
     length: int
     batch_size: int
+    threads: int
+    precision: str
+    params: int
     status: Status
     reason: str | None
+
+
+class SpeedRecord(PointRecord):
+    """profile/speed/<model>/<length>.json"""
+
     train_steps_per_s: float | None
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
     flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
-    threads: int
-    precision: str
-    params: int
     gpu: GpuUse | None = None
 
 
-class MemoryRecord(Provenance):
+class MemoryRecord(PointRecord):
     """profile/memory/<model>/<length>.json"""
 
-    experiment: str
-    model: str
-    mechanism: str
-    length: int
-    batch_size: int
-    status: Status
-    reason: str | None
     peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
     process_bytes: int | None  # resident set of the whole process at its peak
-    threads: int
-    precision: str
-    params: int
 
 
 class ScoreRow(CellName):
