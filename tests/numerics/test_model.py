@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import pytest
 import torch
 import yaml
@@ -53,7 +56,8 @@ def official(task: str, model: str) -> Encoder:
     facts = yaml.safe_load((ROOT / f"config/tasks/{task}.yaml").read_text())["encoder"]
     rules = protocol.tasks[task]
     own = rules.models.get(model)
-    sizes = {**facts, **rules.encoder, **(own.encoder if own else {}), "max_len": MAX_LEN[task]}
+    sizes = {**facts, **protocol.defaults.encoder, **rules.encoder, **(own.encoder if own else {})}
+    sizes["max_len"] = MAX_LEN[task]
     defaults = yaml.safe_load((ROOT / f"config/models/{model}.yaml").read_text())
     options = {**defaults.get("options", {}), **(own.options if own else {})}
     sizes |= {"attention": model, "options": options}
@@ -151,11 +155,84 @@ def test_cls_is_one_more_learned_position():
 
 
 def test_sinusoids_are_the_official_ones():
+    """Wavelengths 10,000^(2i / dim), sine and cosine in turn (common_layers.py, sinusoidal_init)."""
     table = sinusoids(100, 8)
-    assert_close(table[3, 0], torch.tensor(3.0).sin())
-    assert_close(table[3, 4], torch.tensor(3.0).cos())
-    assert_close(table[50, 3], torch.tensor(50 / 10_000).sin())
-    assert_close(table[0], torch.tensor([0.0] * 4 + [1.0] * 4))
+    assert_close(table[0], torch.tensor([0.0, 1.0] * 4))
+    assert_close(table[3, :2], torch.tensor([math.sin(3), math.cos(3)]))
+    assert_close(table[50, 2:4], torch.tensor([math.sin(5), math.cos(5)]))  # 10,000^(2/8) is 10
+    assert_close(table[50, 6], torch.tensor(math.sin(0.05)))
+    assert sinusoids(9, 5).shape == (9, 5)
+
+
+def test_no_positions_make_a_bag_of_tokens():
+    torch.manual_seed(0)
+    model = Classifier(Encoder(**{**ENCODER, "positions": "none"})).double().eval()
+    tokens = torch.randint(1, 17, (2, 1, 40))
+    assert_close(model(tokens), model(tokens.flip(2)))
+    assert "positions" not in dict(model.named_parameters())
+
+
+@pytest.mark.parametrize("std", [0.02, 1.0])
+def test_embeddings_and_positions_start_at_their_scale(std):
+    torch.manual_seed(0)
+    sizes = {"dim": 64, "positions": "learned", "max_len": 500, "vocab_size": 257}
+    config = Encoder(**{**ENCODER, **sizes, "embedding_std": std, "position_std": std / 2})
+    model = Classifier(config)
+    assert model.embedding.weight.std().item() == pytest.approx(std, rel=0.05)
+    assert model.positions.std().item() == pytest.approx(std / 2, rel=0.05)
+
+
+def test_a_hidden_zero_is_no_token():
+    """mask_zero hides token 0 wherever it stands: what such positions hold changes nothing."""
+    torch.manual_seed(0)
+    config = Encoder(**{**ENCODER, "mask_zero": True, "positions": "none"})
+    model = Classifier(config).double().eval()
+    tokens = torch.randint(1, 17, (2, 1, 40))
+    holes = torch.zeros(2, 1, 60, dtype=torch.long)
+    holes[..., torch.arange(60)[torch.arange(60) % 3 != 0]] = tokens
+    assert_close(model(holes), model(tokens))
+    assert model(torch.zeros_like(tokens)).isfinite().all()
+    seen = Classifier(config.model_copy(update={"mask_zero": False})).double().eval()
+    seen.load_state_dict(model.state_dict())
+    assert not torch.allclose(seen(holes), seen(tokens))
+
+
+def test_what_a_mean_is_over():
+    torch.manual_seed(0)
+    x, mask = torch.randn(2, 6, 4), torch.arange(6) < torch.tensor([[4], [6]])
+    mean = {
+        over: Classifier(Encoder(**{**ENCODER, "mean_over": over})).mean
+        for over in ("real", "all", 10)
+    }
+    assert_close(mean["real"](x, mask)[0], x[0, :4].mean(0))
+    assert_close(mean["all"](x, mask), x.mean(1))
+    assert_close(mean[10](x, mask)[0], x[0, :4].sum(0) / 10)
+    assert_close(mean[10](x, None), x.sum(1) / 10)
+
+
+@pytest.mark.parametrize(("layers", "towers"), [(1, 1), (2, 1), (3, 2)])
+def test_the_head_has_as_many_layers_as_it_says(layers, towers):
+    sizes = {"head_layers": layers, "towers": towers, "mlp_dim": 20}
+    linear = list(Classifier(Encoder(**{**ENCODER, **sizes})).head[::2])
+    widths = [towers * ENCODER["dim"], 20, 10][:layers] + [ENCODER["classes"]]
+    assert [(m.in_features, m.out_features) for m in linear] == [*pairwise(widths)]
+
+
+def test_torchs_initialisation_leaves_layers_as_torch_made_them():
+    torch.manual_seed(0)
+    ours = Classifier(Encoder(**{**ENCODER, "init": "torch"})).blocks[0].mlp[0]
+    bound = ENCODER["dim"] ** -0.5
+    assert ours.bias.abs().max() <= bound and ours.bias.std() > bound / 3
+    assert ours.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+    assert Classifier(Encoder(**ENCODER)).blocks[0].mlp[0].bias.std() < 1e-5
+
+
+@pytest.mark.parametrize(("gelu", "kind"), [("tanh", "tanh"), ("exact", "none")])
+def test_the_kind_of_gelu_and_the_norms_epsilon(gelu, kind):
+    model = Classifier(Encoder(**{**ENCODER, "gelu": gelu, "norm_eps": 1e-3}))
+    assert model.blocks[0].mlp[1].approximate == kind
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.LayerNorm)]
+    assert {m.eps for m in norms} == {1e-3}
 
 
 @pytest.mark.parametrize("name", attention.names())

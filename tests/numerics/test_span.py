@@ -64,11 +64,23 @@ def blind(n, width=4):
     return module, tokens(2, n, width)
 
 
+def row_of(n):
+    """Uniform attention's distance among n positions in a row."""
+    return attention_span.uniform(torch.ones(1, n, dtype=torch.bool))[0]
+
+
+def test_uniform_attention_leaves_hidden_positions_out():
+    real = torch.rand(5, 23, generator=torch.Generator().manual_seed(0)) < 0.4
+    for row, found in zip(real, attention_span.uniform(real), strict=True):
+        places = row.nonzero()[:, 0].double()
+        assert_close(found, (places[:, None] - places).abs().mean())
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 50])
 def test_uniform_attention_has_the_closed_form(n):
     pairs = [abs(i - j) for i in range(n) for j in range(n)]
     expected = torch.tensor(sum(pairs) / n**2, dtype=torch.float64)
-    assert_close(attention_span.uniform(torch.tensor(n, dtype=torch.float64)), expected)
+    assert_close(row_of(n), expected)
     module, x = blind(n)
     assert_close(attention_span.by_attention(module, x, everywhere(x)), expected.expand(2, 1))
     assert_close(by_gradient(module, x), expected.expand(2))
@@ -135,7 +147,7 @@ def test_heads_are_told_apart():
     with torch.no_grad():
         module.query.weight[:4] = 0
     found = attention_span.by_attention(module, x, everywhere(x))
-    assert_close(found[0, 0], attention_span.uniform(torch.tensor(20.0, dtype=torch.float64)))
+    assert_close(found[0, 0], row_of(20))
     assert abs(found[0, 1] - found[0, 0]) > 0.01
 
 
@@ -169,7 +181,7 @@ def test_the_cls_token_is_no_position():
     x[:, 0, 0] = 50.0  # every query's score for the first token is 25, for others 0
     real = attention_span.positions(x, None, cls=True)
     assert real.sum(1).tolist() == [19, 19]
-    even = attention_span.uniform(torch.tensor(19.0, dtype=torch.float64))
+    even = row_of(19)
     assert_close(attention_span.by_attention(module, x, real), even.expand(2, 1))
     assert attention_span.by_attention(module, x, everywhere(x)).max() > even + 2
     module, x = blind(20)
@@ -228,8 +240,8 @@ def test_memories_that_training_stops_at_are_seen(name, options, older):
 
 def test_means_are_over_samples_then_heads_then_layers():
     distances = torch.tensor([[[1.0, 3.0], [2.0, 4.0]], [[5.0, 5.0], [9.0, torch.nan]]]).double()
-    lengths = torch.tensor([4.0, 7.0], dtype=torch.float64)
-    rows = attention_span.summarised(distances, lengths, "attention")
+    even = torch.stack([row_of(4), row_of(7)])
+    rows = attention_span.summarised(distances, even, "attention")
     assert [(r.layer, r.span, r.heads) for r in rows] == [
         (0, 2.5, [1.5, 3.5]), (1, 6.0, [7.0, 5.0]), (-1, 4.25, None),
     ]  # fmt: skip
@@ -320,7 +332,7 @@ def test_both_towers_count(tmp_path):
         )
         assert reason is None and [r.layer for r in rows] == [0, 1, -1]
         assert {r.samples for r in rows} == {4}  # two examples, two documents each
-        even = attention_span.uniform(torch.tensor([4.0, 2.0, 1.0, 5.0])).mean().item()
+        even = torch.stack([row_of(n) for n in (4, 2, 1, 5)]).mean().item()
         assert rows[0].uniform == pytest.approx(even)
         (row,) = attention_span.unmeasured(cell, tmp_path / "val.arrow", 9, method, "oom")
         assert row.uniform == pytest.approx(even) and row.samples == 4

@@ -269,8 +269,7 @@ def one_hot(distances: np.ndarray) -> np.ndarray:
     ("size", "contour_length"), [(16, 5), (32, 6), (32, 9), (32, 14), (256, 14)]
 )
 def test_marker_distance_tells_nothing(size, contour_length):
-    config = PathfinderConfig(size=size, contour_length=contour_length)
-    assert config.matched_distance
+    config = PathfinderConfig(size=size, contour_length=contour_length, matched_distance=True)
     distances, labels = marker_distances(config, 3000)
     accuracy = linear_probe(one_hot(distances), labels)
     assert accuracy < chance_bound(1500), f"{accuracy:.3f}"
@@ -278,7 +277,8 @@ def test_marker_distance_tells_nothing(size, contour_length):
 
 def test_marker_distance_tells_the_label_in_the_unmatched_procedure():
     """What the tables of `lra.data.pathfinder_matching` are for: 68 % at 256 px by the procedure itself."""
-    config = PathfinderConfig(size=256, matched_distance=False)
+    config = PathfinderConfig(size=256)
+    assert not config.matched_distance
     distances, labels = marker_distances(config, 2000)
     assert linear_probe(one_hot(distances), labels) > 0.6
 
@@ -286,7 +286,6 @@ def test_marker_distance_tells_the_label_in_the_unmatched_procedure():
 def test_matching_without_a_table_is_refused():
     with pytest.raises(ValidationError, match="matched_distance: not tabled for contour_length 7"):
         PathfinderConfig(size=32, contour_length=7, matched_distance=True)
-    assert not PathfinderConfig(size=32, contour_length=7).matched_distance
 
 
 # --- what users meet ----------------------------------------------------------------------------

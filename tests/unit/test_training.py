@@ -16,7 +16,8 @@ from lra.core.errors import LRAError
 from lra.evaluation import profile
 from lra.hardware import device
 from lra.training.checkpoint import Work
-from lra.training.loop import learning_rate, train
+from lra.training.loop import train
+from lra.training.optimizer import first_beta, learning_rate
 from tiny import examples, make_cell
 
 
@@ -26,18 +27,44 @@ def official(**changed) -> Training:
 
 
 def test_rsqrt_schedule_is_the_official_one():
+    """Its first update has the rate of step 0, so update n has that of step n - 1."""
     rule = official(learning_rate=0.05, schedule="rsqrt", warmup=1000)
-    assert learning_rate(rule, 1) == pytest.approx(0.05 / 1000 / math.sqrt(1000))
-    assert learning_rate(rule, 1000) == pytest.approx(1.581e-3, rel=1e-3)  # the published peak
-    assert learning_rate(rule, 5000) == pytest.approx(0.05 / math.sqrt(5000))
+    assert learning_rate(rule, 1) == 0
+    assert learning_rate(rule, 2) == pytest.approx(0.05 / 1000 / math.sqrt(1000))
+    assert learning_rate(rule, 1001) == pytest.approx(1.581e-3, rel=1e-3)  # the published peak
+    assert learning_rate(rule, 5000) == pytest.approx(0.05 / math.sqrt(4999))
 
 
 def test_cosine_schedule_is_the_official_one():
     rule = official(learning_rate=0.001, schedule="cosine", warmup=312, cycle=62_400)
-    assert learning_rate(rule, 1) == pytest.approx(0.001 / 312)
-    assert learning_rate(rule, 312) == pytest.approx(0.001)
-    assert learning_rate(rule, 312 + 31_200) == pytest.approx(0.0005)
-    assert learning_rate(rule, 62_400) == pytest.approx(0.0005 * (1 + math.cos(math.pi * 0.995)))
+    assert learning_rate(rule, 2) == pytest.approx(0.001 / 312)
+    assert learning_rate(rule, 313) == pytest.approx(0.001)
+    assert learning_rate(rule, 313 + 31_200) == pytest.approx(0.0005)
+    assert learning_rate(rule, 62_401) == pytest.approx(0.0005 * (1 + math.cos(math.pi * 0.995)))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 20), (700, 5), (500, 200)])
+def test_onecycle_is_torchs(steps, warmup):
+    """Rate and first beta of every update, against torch.optim.lr_scheduler.OneCycleLR."""
+    rule = official(learning_rate=1e-4, schedule="onecycle", warmup=warmup).model_copy(
+        update={"steps": steps}
+    )
+    theirs = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, max_lr=1e-4, pct_start=warmup / steps, anneal_strategy="linear", total_steps=steps
+    )
+    group = theirs.param_groups[0]
+    for update in range(1, steps + 1):
+        assert learning_rate(rule, update) == pytest.approx(group["lr"], rel=1e-9, abs=1e-15)
+        assert first_beta(rule, update) == pytest.approx(group["betas"][0], rel=1e-9)
+        theirs.step()
+        if update < steps:
+            schedule.step()
+
+
+def test_other_schedules_keep_their_first_beta():
+    rule = official(learning_rate=1e-4, schedule="cosine", warmup=10)
+    assert first_beta(rule, 1) == first_beta(rule, 4000) == 0.9
 
 
 def test_a_cell_reads_back_from_its_yaml(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from lra.config.yaml_file import parse_yaml, read_yaml
 from lra.core.schema import Strict, checked
@@ -33,8 +33,18 @@ class Encoder(Strict):
     heads: int = Field(gt=0)
     layers: int = Field(gt=0)
     mlp_dim: int = Field(gt=0)  # hidden width of each block's MLP and of the classifier head
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
+    embedding_std: float = Field(1.0, gt=0)  # of the token embeddings at the start
+    position_std: float = Field(0.02, gt=0)  # of learned positions at the start
+    mask_zero: bool = False  # hide every token 0, where it is a pixel's value too
     pooling: Literal["CLS", "MEAN", "PMA"] = "CLS"  # PMA: Set Transformer's, by attention
+    # MEAN: the mean of the real tokens, of all up to max_len, or the sum of the real ones over this
+    mean_over: Literal["real", "all"] | PositiveInt = "real"
+    head_layers: int = Field(2, gt=0)  # linear layers of the classifier head
+    init: Literal["xavier", "torch"] = "xavier"  # official's (Flax), or torch's own for all layers
+    projection_bias: bool = False  # biases of queries, keys, values and their output
+    gelu: Literal["tanh", "exact"] = "tanh"
+    norm_eps: float = Field(1e-6, gt=0)  # of each LayerNorm
     towers: Literal[1, 2] = 1  # 2: one shared encoder over two documents (retrieval)
     interaction: Literal["none", "NLI"] = "none"  # features of the two-tower head
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -51,6 +61,14 @@ class Encoder(Strict):
         return self
 
 
+class ParameterGroup(Strict):
+    """Parameters whose names fit a pattern, e.g. "blocks.*.attention.*"; the first fit counts."""
+
+    names: str
+    rate: float = Field(1.0, ge=0)  # factor of the learning rate
+    weight_decay: float | None = Field(None, ge=0)  # None: that of all parameters
+
+
 class Training(Strict):
     """How a cell is optimised and selected."""
 
@@ -59,11 +77,12 @@ class Training(Strict):
     eval_batch_size: int = Field(64, gt=0)  # changes speed and memory only
     eval_every: int = Field(gt=0)  # steps between evaluations on the validation split
     learning_rate: float = Field(gt=0)  # the schedule's constant, not always its peak
-    schedule: Literal["rsqrt", "cosine", "linear"]  # after a linear warm-up
+    schedule: Literal["rsqrt", "cosine", "onecycle"]  # see lra.training.optimizer
     warmup: int = Field(ge=1)  # steps
     cycle: int | None = Field(None, gt=0)  # steps per cosine cycle; default: steps
     weight_decay: float = Field(0.0, ge=0)  # decoupled, on all parameters
-    betas: tuple[float, float] = (0.9, 0.98)
+    groups: list[ParameterGroup] = []  # parameters with a rate or decay of their own
+    betas: tuple[float, float] = (0.9, 0.98)  # onecycle has its own first one
     eps: float = Field(1e-9, gt=0)
     clip: float | None = Field(None, gt=0)  # largest gradient norm
     checkpoint: Literal["best", "last"]  # which one is scored: best on validation, or the last
@@ -83,6 +102,9 @@ class Cell(Strict):
     experiment: str
     protocol: str
     task: str
+    variant_of: str | None = (
+        None  # the task whose column the cell's belongs to, e.g. text of text-1k
+    )
     model: str
     seed: int = Field(ge=0)
     dataset: str

@@ -6,6 +6,7 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lra.config import protocol_source
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
-from lra.config.schema import Experiment, Model, Protocol, Task, load
+from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
 from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError, nearest, one_of
 from lra.core.schema import checked, complain, leaves
@@ -62,14 +64,16 @@ class Arena:
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
             ("models", experiment.models, _stems(self.root, "models")),
             ("span.models", experiment.span.models or [], _stems(self.root, "models")),
-            ("tasks", experiment.tasks, _stems(self.root, "tasks")),
+            ("tasks", experiment.tasks, list(self.tasks)),
         ):
             for value in values:
                 one_of(f"{self.where}: {key}", value, choices)
-        where = f"config/protocols/{experiment.protocol}.yaml"
-        for task, rules in self.protocol.tasks.items():
-            for model in rules.models:
-                one_of(f"{where}: tasks.{task}.models", model, _stems(self.root, "models"))
+        for name, protocol in self.protocols.items():
+            where = f"config/protocols/{name}.yaml"
+            for task, rules in protocol.tasks.items():
+                one_of(f"{where}: tasks", rules.variant_of or task, _stems(self.root, "tasks"))
+                for model in rules.models:
+                    one_of(f"{where}: tasks.{task}.models", model, _stems(self.root, "models"))
         for task in experiment.tasks:
             for model in experiment.models:
                 self.resolve(task, model, experiment.seeds[0])
@@ -79,27 +83,55 @@ class Arena:
             check_source(name, self.dataset(name))
 
     @property
-    def protocol(self) -> Protocol:
-        return _protocol(self.root, self.experiment.protocol)
+    def protocols(self) -> dict[str, Protocol]:
+        """The experiment's protocol by its name, after those that it is based on."""
+        found: dict[str, Protocol] = {}
+        name: str | None = self.experiment.protocol
+        while name is not None:
+            one_of(f"{self.where}: protocol", name, _stems(self.root, "protocols"))
+            if name in found:
+                raise LRAError(f"config/protocols/{name}.yaml: base: it is based on itself")
+            found[name] = _protocol(self.root, name)
+            name = found[name].base
+        return dict(reversed(found.items()))
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """The protocol's tasks, and which of config/tasks/ each is or is a variant of."""
+        found: dict[str, str] = {}
+        for protocol in self.protocols.values():
+            found |= {task: rules.variant_of or task for task, rules in protocol.tasks.items()}
+        return found
+
+    def rules(self, task: str) -> list[tuple[str, ProtocolTask]]:
+        """What each protocol says of a task, weakest first, and where."""
+        names = dict.fromkeys((self.tasks[task], task))
+        return [
+            (f"config/protocols/{protocol}.yaml: tasks.{name}", rules.tasks[name])
+            for protocol, rules in self.protocols.items()
+            for name in names
+            if name in rules.tasks
+        ]
 
     def dataset_name(self, task: str) -> str:
         """The data set that the protocol uses for a task."""
-        where = f"config/protocols/{self.experiment.protocol}.yaml"
-        if task not in self.protocol.tasks:
+        if task not in self.tasks:
             raise LRAError(
                 f"{self.where}: tasks: protocol '{self.experiment.protocol}' has no task '{task}'; "
-                f"{nearest(task, self.protocol.tasks)}"
+                f"{nearest(task, self.tasks)}"
             )
-        name = self.protocol.tasks[task].dataset
+        named = [(where, rules.dataset) for where, rules in self.rules(task) if rules.dataset]
+        if not named:
+            raise LRAError(f"{self.rules(task)[-1][0]}: dataset is missing")
+        where, name = named[-1]
         if name not in datasets(self.root):
             raise LRAError(
-                f"{where}: tasks.{task}.dataset: '{name}' is not in config/datasets.yaml; "
+                f"{where}.dataset: '{name}' is not in config/datasets.yaml; "
                 f"{nearest(name, datasets(self.root))}"
             )
-        if self.dataset(name).task != task:
+        if self.dataset(name).task != self.tasks[task]:
             raise LRAError(
-                f"{where}: tasks.{task}.dataset: '{name}' is a data set of task "
-                f"'{self.dataset(name).task}'"
+                f"{where}.dataset: '{name}' is a data set of task '{self.dataset(name).task}'"
             )
         return name
 
@@ -121,24 +153,22 @@ class Arena:
 
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
-        entry = _task(self.root, task)
+        dataset = self.dataset(self.dataset_name(task))
         file = _model(self.root, model)
-        dataset = datasets(self.root)[self.dataset_name(task)]
-        protocol = self.protocol
-        rules = protocol.tasks[task]
-        where = f"config/protocols/{self.experiment.protocol}.yaml"
         layers: list[Layer] = [
-            (f"config/tasks/{task}.yaml", sections(entry)),
+            (f"config/tasks/{self.tasks[task]}.yaml", sections(_task(self.root, self.tasks[task]))),
             ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
             (f"config/models/{model}.yaml", {"encoder": {"options": file.options}}),
-            (f"{where}: defaults", sections(protocol.defaults)),
-            (f"{where}: tasks.{task}", sections(rules)),
         ]
-        if model in rules.models:
-            special = rules.models[model]
-            part = sections(special)
-            part["encoder"] = {**part["encoder"], "options": special.options}
-            layers.append((f"{where}: tasks.{task}.models.{model}", part))
+        for name, protocol in self.protocols.items():
+            layers.append((f"config/protocols/{name}.yaml: defaults", sections(protocol.defaults)))
+        for where, rules in self.rules(task):
+            layers.append((where, sections(rules)))
+            if model in rules.models:
+                special = rules.models[model]
+                part = sections(special)
+                part["encoder"] = {**part["encoder"], "options": special.options}
+                layers.append((f"{where}.models.{model}", part))
         training = {"training": {"precision": self.experiment.precision}}
         return [
             *layers,
@@ -158,6 +188,7 @@ class Arena:
             "experiment": self.experiment.experiment,
             "protocol": self.experiment.protocol,
             "task": task,
+            "variant_of": None if self.tasks[task] == task else self.tasks[task],
             "model": model,
             "seed": seed,
             "dataset": self.dataset_name(task),
@@ -245,12 +276,24 @@ def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
     return "--config" if key is not None else None
 
 
+def protocol_sources(root: Path, protocols: Iterable[str]) -> list[Path]:
+    """The files that say what the protocols' sources have; quick has none."""
+    return [root / f"config/reference/protocols/{name}.csv" for name in protocols]
+
+
 def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
-    """A cell as YAML, and behind each key the file that it comes from."""
+    """A cell as YAML; behind each key the file that it comes from, and what the source has."""
     one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
     one_of(f"{arena.where}: models", model, arena.experiment.models)
-    cell, sources = arena.resolve(task, model, seed)
+    cell, files = arena.resolve(task, model, seed)
+    sourced = protocol_source.read(protocol_sources(arena.root, arena.protocols))
+    theirs = protocol_source.of_cell(sourced, [arena.tasks[task], task], model)
     lines = []
     for key, value in leaves(cell.model_dump(mode="json")):
-        lines.append(f"{key + ':':32} {value!s:24} # {sources.get(key, 'default')}")
+        line = f"{key + ':':32} {value!s:24} # {files.get(key, 'default')}"
+        if key in theirs:
+            found = theirs[key]
+            line += f"; source: {found.value} ({found.source})"
+            line += f", not so here: {found.reason}" if found.differs else ""
+        lines.append(line)
     return "\n".join(lines)

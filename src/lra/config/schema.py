@@ -57,7 +57,8 @@ class ProtocolModel(Part):
 
 
 class ProtocolTask(Part):
-    dataset: str
+    dataset: str | None = None  # None: the one of the protocol's base
+    variant_of: str | None = None  # the task whose file and rules it has too, e.g. text at a length
     models: dict[str, ProtocolModel] = {}
 
 
@@ -65,6 +66,7 @@ class Protocol(Strict):
     """config/protocols/<protocol>.yaml"""
 
     title: str
+    base: str | None = None  # the protocol that says what this one leaves open
     defaults: Part = Part()
     tasks: dict[str, ProtocolTask]
 

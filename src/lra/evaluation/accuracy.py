@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -13,7 +14,7 @@ from lra.config.cell import Cell
 from lra.core.errors import LRAError
 from lra.data.split import read_split
 from lra.hardware.device import choose_device, make_repeatable
-from lra.models.classifier import Classifier
+from lra.models.classifier import Classifier, attended
 from lra.training.batches import Batches
 from lra.training.predict import predict
 
@@ -24,6 +25,7 @@ class Score:
     loss: float  # mean cross entropy in nats
     labels: np.ndarray  # (examples,) in the order of test.arrow
     predictions: np.ndarray  # (examples,)
+    attended_tokens: float  # mean of an example: neither padding nor hidden as token 0
 
 
 def trained(cell: Cell, checkpoint: Path) -> Classifier:
@@ -49,7 +51,19 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
         loss=loss,
         labels=batches.labels.cpu().numpy(),
         predictions=predictions.cpu().numpy(),
+        attended_tokens=attended_tokens(batches, cell),
     )
+
+
+def attended_tokens(batches: Batches, cell: Cell) -> float:
+    """Tokens of an example, both towers together, that the encoder does not hide: their mean."""
+    order, size = batches.by_length(), cell.training.eval_batch_size
+    total = torch.zeros((), dtype=torch.long, device=batches.device)
+    for start in range(0, len(order), size):
+        batch = batches.at(order[start : start + size])
+        real = attended(batch.tokens, batch.mask, cell.encoder)
+        total += batch.tokens.numel() if real is None else real.sum()
+    return total.item() / len(order)
 
 
 def test_set(test: Path) -> dict[str, float | int | str]:

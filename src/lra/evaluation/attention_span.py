@@ -32,7 +32,7 @@ from lra.core.errors import LRAError
 from lra.data.split import read_split
 from lra.evaluation.accuracy import trained
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable
-from lra.models.classifier import Classifier
+from lra.models.classifier import Classifier, attended
 from lra.training.batches import Batch, Batches
 from lra.training.predict import forward
 
@@ -78,12 +78,12 @@ def span(
     chosen = drawn(batches, samples)
     try:
         model = trained(cell, checkpoint).to(batches.device)
-        distances, lengths = _measure(model, batches, cell, chosen, method, queries)
+        distances, even = _measure(model, batches, cell, chosen, method, queries)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         return unmeasured(cell, val, samples, method, "oom"), str(error).splitlines()[0]
-    spans = summarised(distances, lengths, method)
+    spans = summarised(distances, even, method)
     if spans[-1].span is None:
         return unmeasured(cell, val, samples, method, "diverged"), "a layer's span is not finite"
     return spans, None
@@ -92,9 +92,15 @@ def span(
 def unmeasured(cell: Cell, val: Path, samples: int, method: str, status: str) -> list[Span]:
     """The row of a cell that has no span."""
     batches = Batches(read_split(val), cell, torch.device("cpu"))
-    chosen = torch.from_numpy(drawn(batches, samples))
-    lengths = torch.cat([t.lengths[chosen].clamp(max=batches.max_len) for t in batches.towers])
-    return [Span(method, MEAN, len(lengths), uniform(lengths.double()).mean().item(), status)]
+    cut = _cut(batches, cell, drawn(batches, samples))
+    found = torch.cat([uniform(real_tokens(batch, cell).flatten(0, 1)) for _, batch in cut])
+    return [Span(method, MEAN, len(found), found.mean().item(), status)]
+
+
+def real_tokens(batch: Batch, cell: Cell) -> Tensor:
+    """Which tokens of a batch (B, T, N) are attended."""
+    real = attended(batch.tokens, batch.mask, cell.encoder)
+    return torch.ones_like(batch.tokens, dtype=torch.bool) if real is None else real
 
 
 def drawn(batches: Batches, samples: int) -> np.ndarray:
@@ -104,14 +110,21 @@ def drawn(batches: Batches, samples: int) -> np.ndarray:
     return order[np.isin(order, chosen)]
 
 
-def uniform(lengths: Tensor) -> Tensor:
-    """Mean of |i - j| over all pairs of n positions in a row, i = j included: (n^2 - 1) / (3 n)"""
-    return (lengths**2 - 1) / (3 * lengths)
+def uniform(real: Tensor) -> Tensor:
+    """Mean of |i - j| over all pairs of attended positions of real (B, N), i = j included -> (B,)
+
+    Of n positions in a row it is (n^2 - 1) / (3 n).
+    """
+    real = real.double()
+    count = real.sum(1, keepdim=True)
+    place = torch.arange(real.shape[1], device=real.device)
+    nearer_less_farther = 2 * real.cumsum(1) - 1 - count  # of each position's distances, the signs
+    total = 2 * (real * place * nearer_less_farther).sum(1)
+    return total / count[:, 0].clamp(min=1) ** 2
 
 
-def summarised(distances: Tensor, lengths: Tensor, method: str) -> list[Span]:
-    """Of distances (layers, samples, heads), NaN where a sample has none, and lengths (samples,)"""
-    even = uniform(lengths)
+def summarised(distances: Tensor, even: Tensor, method: str) -> list[Span]:
+    """Of distances (layers, samples, heads), NaN where a sample has none, and of `uniform`'s"""
     by_head = distances.nanmean(dim=1)  # (layers, heads)
     # a sequence of one token has 0 of 0
     relative = (distances / even[:, None]).nanmean(dim=1).mean(dim=1)  # (layers,)
@@ -121,32 +134,32 @@ def summarised(distances: Tensor, lengths: Tensor, method: str) -> list[Span]:
     for layer, (*values, heads) in zip([*range(len(by_head)), MEAN], rows, strict=True):
         finite = [value.item() if value.isfinite() else None for value in values]
         heads = heads if method == "attention" else None
-        spans.append(Span(method, layer, len(lengths), even.mean().item(), "ok", *finite, heads))
+        spans.append(Span(method, layer, len(even), even.mean().item(), "ok", *finite, heads))
     return spans
 
 
 def _measure(
     model: Classifier, batches: Batches, cell: Cell, chosen: np.ndarray, method: str, queries: int
 ) -> tuple[Tensor, Tensor]:
-    """Distances (layers, samples, heads) and lengths (samples,), float64 on the CPU."""
+    """Distances (layers, samples, heads) and uniform attention's (samples,), float64 on the CPU."""
     model.eval().requires_grad_(False)
     for block in model.blocks:
         block.attention.stops_gradients = False
     distances: list[list[Tensor]] = [[] for _ in model.blocks]
-    lengths: list[Tensor] = []
+    even: list[Tensor] = []
     for index, batch in _cut(batches, cell, chosen):
         documents = np.repeat(index, cell.encoder.towers)  # rows of x are (example, tower)
         for layer, (module, x, mask) in enumerate(inputs(model, batch, cell)):
             real = positions(x, mask, model.cls is not None)
             if layer == 0:
-                lengths.append(real.sum(1).double().cpu())
+                even.append(uniform(real).cpu())
             if method == "attention":
                 found = by_attention(module, x, real)
             else:
                 at = queries_of(real, queries, documents)
                 found = by_gradient(module, x, mask, real, at)[:, None]
             distances[layer].append(found.cpu())
-    return torch.stack([torch.cat(each) for each in distances]), torch.cat(lengths)
+    return torch.stack([torch.cat(each) for each in distances]), torch.cat(even)
 
 
 def _cut(batches: Batches, cell: Cell, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, Batch]]:

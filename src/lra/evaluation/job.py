@@ -51,13 +51,13 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
         test = data / "test.arrow"
         verify(test)
         examples = accuracy.test_set(test)
-        result: dict[str, Any] = {"accuracy": None, "loss": None}
+        result: dict[str, Any] = dict.fromkeys(("accuracy", "loss", "attended_tokens"))
         rows: list[dict[str, int]] = []
         with held(cell.device, say):
             made_with = provenance(found, cell.device)
             if trained.status == "ok":
                 scored = accuracy.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
-                result = {"accuracy": scored.accuracy, "loss": scored.loss}
+                result = {key: getattr(scored, key) for key in result}
                 pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
                 rows = [{"label": label, "prediction": answer} for label, answer in pairs]
                 majority = f"(majority class {examples['chance']:.2f} %)"

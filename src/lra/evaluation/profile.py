@@ -55,7 +55,7 @@ class Workload:
         torch.manual_seed(0)
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
-        self.optimizer = AdamW(self.model.parameters())
+        self.optimizer = AdamW(self.model.named_parameters())
         shape = (point.batch_size, encoder.towers, point.length)
         self.tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
         self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)

@@ -1,14 +1,14 @@
-"""The shared encoder of the official configuration, with one- and two-tower heads.
+"""The shared encoder, with one- and two-tower heads.
 
-Pre-LN blocks of attention and a GELU-tanh MLP, a final LayerNorm, pooling, an MLP head.
-Sizes, initialisation and parameter counts are those of google-research/long-range-arena at cd31e5c
-(models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers have no
-CLS token and CLS pooling takes their first byte; unlike there, MEAN pooling leaves padding out.
+Pre-LN blocks of attention and a GELU MLP, a final LayerNorm, pooling, an MLP head. The defaults of
+`Encoder` give the sizes, initialisation and parameter counts of google-research/long-range-arena at
+cd31e5c (models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers
+have no CLS token and CLS pooling takes their first byte.
 """
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -21,27 +21,28 @@ from lra.models.pooling import PMA
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
-    """Fixed positions (length, dim): sines, then cosines, wavelengths up to 10,000 (x 2 pi)."""
+    """Fixed positions (length, dim): sin(p r), cos(p r) in turn, r = 10,000^(-2 i / dim)."""
     position = torch.arange(length, dtype=torch.float64)[:, None]
-    half = (dim + 1) // 2
-    rate = torch.exp(-math.log(10_000) * torch.arange(half, dtype=torch.float64) / max(half - 1, 1))
-    return torch.cat([(position * rate).sin(), (position * rate).cos()], dim=1)[:, :dim].float()
+    rate = 10_000 ** (-torch.arange(0, dim, 2, dtype=torch.float64) / dim)
+    waves = torch.stack([(position * rate).sin(), (position * rate).cos()], dim=2)
+    return rearrange(waves, "n i two -> n (i two)")[:, :dim].float()
 
 
 class MLP(nn.Sequential):
-    """Linear, GELU (tanh), dropout, Linear, dropout; Xavier weights, nearly zero biases."""
+    """Linear, GELU, dropout, Linear, dropout"""
 
-    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, config: Encoder) -> None:
         super().__init__(
-            nn.Linear(dim, hidden),
-            nn.GELU(approximate="tanh"),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, dim),
-            nn.Dropout(dropout),
+            nn.Linear(config.dim, config.mlp_dim),
+            nn.GELU(approximate="none" if config.gelu == "exact" else "tanh"),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.mlp_dim, config.dim),
+            nn.Dropout(config.dropout),
         )
-        for layer in (self[0], self[3]):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.normal_(layer.bias, std=1e-6)
+        if config.init == "xavier":
+            for layer in (self[0], self[3]):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.normal_(layer.bias, std=1e-6)
 
 
 class Block(nn.Module):
@@ -49,7 +50,7 @@ class Block(nn.Module):
 
     def __init__(self, config: Encoder, max_len: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.attention_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.attention = attention.build(
             config.attention,
             config.dim,
@@ -60,8 +61,8 @@ class Block(nn.Module):
             **config.options,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.mlp_norm = nn.LayerNorm(config.dim, eps=1e-6)
-        self.mlp = MLP(config.dim, config.mlp_dim, config.dropout)
+        self.mlp_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.mlp = MLP(config)
 
     def residual_attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
         return self.dropout(self.attention(self.attention_norm(x), mask))
@@ -90,16 +91,18 @@ class Classifier(nn.Module):
         if config.pooling == "CLS" and config.towers == 1:
             self.cls = nn.Parameter(torch.zeros(config.dim))
             max_len += 1
-        self.embedding = nn.Embedding(config.vocab_size, config.dim)  # std 1, not scaled
+        self.embedding = nn.Embedding(config.vocab_size, config.dim)
+        nn.init.normal_(self.embedding.weight, std=config.embedding_std)
         if config.positions == "learned":
-            self.positions = nn.Parameter(torch.randn(max_len, config.dim) * 0.02)
+            self.positions = nn.Parameter(torch.randn(max_len, config.dim) * config.position_std)
         else:
-            self.register_buffer("positions", sinusoids(max_len, config.dim), persistent=False)
+            fixed = sinusoids(max_len, config.dim) if config.positions == "sinusoidal" else None
+            self.register_buffer("positions", fixed, persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, max_len) for _ in range(config.layers))
         for block in self.blocks[1:]:
             block.attention.tie(self.blocks[0].attention)
-        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
+        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.pma = PMA(config.dim, config.heads) if config.pooling == "PMA" else None
         self.head = head(config)
         self.auxiliary: list[Tensor] = []  # losses of the last forward's mechanisms
@@ -111,7 +114,9 @@ class Classifier(nn.Module):
             x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1)
             if mask is not None:
                 mask = nn.functional.pad(mask, (1, 0), value=True)
-        x = self.dropout(x + self.positions[: x.shape[1]])
+        if self.positions is not None:
+            x = x + self.positions[: x.shape[1]]
+        x = self.dropout(x)
         if self.blocks[0].attention.reversible:
             x = reversible.run(self.blocks, x, mask)
         else:
@@ -124,13 +129,20 @@ class Classifier(nn.Module):
             return self.pma(x, mask)
         if self.config.pooling == "CLS":
             return x[:, 0]
-        if mask is None:
+        return self.mean(x, mask)
+
+    def mean(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """MEAN pooling of x (B, N, dim) -> (B, dim)"""
+        over = self.config.mean_over
+        if over == "all" or (mask is None and over == "real"):
             return x.mean(dim=1)
-        real = mask[:, :, None].to(x.dtype)
-        return (x * real).sum(1) / real.sum(1).clamp(min=1)
+        real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
+        count = real.sum(1, keepdim=True).clamp(min=1) if over == "real" else over
+        return (x * real[:, :, None]).sum(1) / count
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         documents = rearrange(tokens, "b t n -> (b t) n")
+        mask = attended(tokens, mask, self.config)
         masks = None if mask is None else rearrange(mask, "b t n -> (b t) n")
         pooled = self.encode(documents, masks)  # (B T, dim)
         return self.classify(rearrange(pooled, "(b t) d -> b t d", t=self.config.towers))
@@ -150,18 +162,22 @@ class Classifier(nn.Module):
         return sum(self.auxiliary, start=task_loss)
 
 
+def attended(tokens: Tensor, mask: Tensor | None, config: Encoder) -> Tensor | None:
+    """The tokens that the encoder does not hide, in the shape of `tokens`; None: all."""
+    return tokens != 0 if config.mask_zero else mask
+
+
 def head(config: Encoder) -> nn.Sequential:
-    """Dense(mlp_dim), ReLU, and for two towers Dense(mlp_dim / 2), ReLU, then Dense(classes)."""
+    """Linear layers, ReLU between them; hidden ones have mlp_dim, mlp_dim / 2, ... units."""
     features = {"none": 2, "NLI": 4}[config.interaction] if config.towers == 2 else 1
-    widths = [features * config.dim, config.mlp_dim]
-    if config.towers == 2:
-        widths.append(config.mlp_dim // 2)
+    hidden = [config.mlp_dim // 2**layer for layer in range(config.head_layers - 1)]
     layers: list[nn.Module] = []
-    for narrow, wide in zip(widths, [*widths[1:], config.classes], strict=True):
-        layers += [nn.Linear(narrow, wide), nn.ReLU()]
-    for layer in layers[::2]:
-        lecun_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
+    for wide, narrow in pairwise([features * config.dim, *hidden, config.classes]):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+    if config.init == "xavier":
+        for layer in layers[::2]:
+            lecun_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers[:-1])
 
 

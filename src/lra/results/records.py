@@ -49,6 +49,7 @@ class CellName(Strict):
     experiment: str
     protocol: str
     task: str
+    variant_of: str | None = None  # the task whose column it belongs to
     model: str
     mechanism: str
     dataset: str
@@ -77,6 +78,7 @@ class ScoreRecord(CellName, Provenance):
     reason: str | None
     accuracy: float | None  # percent on the test split
     loss: float | None  # mean cross entropy in nats on the test split
+    attended_tokens: float | None = None  # of a test example, both documents together: the mean
     n_test: int
     chance: float  # percent of the test split's majority class
     validation: str  # what the validation split was: "held out" or "test set"
@@ -122,6 +124,7 @@ class ScoreRow(CellName):
     accuracy: float | None
     val_accuracy: float | None
     loss: float | None
+    attended_tokens: float | None = None
     n_test: int
     chance: float
     params: int
@@ -241,7 +244,7 @@ def arrow_schema(row: type[Strict]) -> pa.Schema:
 
 def named(cell: Cell) -> dict[str, str | int]:
     """The fields of `CellName`."""
-    own = ("experiment", "protocol", "task", "model", "dataset", "seed")
+    own = ("experiment", "protocol", "task", "variant_of", "model", "dataset", "seed")
     return {key: getattr(cell, key) for key in own} | {"mechanism": cell.encoder.attention}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ CLOSE = 1.0  # percentage points
 NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
 OWN = "on a variant of our own"
 SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
+
+PUBLISHED_DATA = re.compile(r"-(official|release|[1-4]000)$")
 
 Line = dict[str, str]
 Verdict = Literal["reproduced", "above", "below", "not comparable"]
@@ -88,12 +91,12 @@ def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[s
 def own_variants(rows: Iterable[dict]) -> set[str]:
     """Tasks of scores.parquet on a data set of our own, which compare with nothing published.
 
-    A published data set has its task's name, or that with -official or -release.
+    A published data set has its task's name, or that with -official, -release or a length.
     """
     return {
         row["task"]
         for row in rows
-        if row["dataset"].removesuffix("-official").removesuffix("-release") != row["task"]
+        if PUBLISHED_DATA.sub("", row["dataset"]) != (row["variant_of"] or row["task"])
     }
 
 

@@ -40,6 +40,8 @@ class Batches:
                 )
         self.device, self.pads = device, info.pads
         self.max_len, self.pad_to = encoder.max_len, cell.training.pad_to
+        if encoder.pooling == "MEAN" and encoder.mean_over == "all":
+            self.pad_to = self.max_len  # the mean includes padding
         self.towers = [_Tower(sequences, device) for sequences in split.towers]
         self.labels = torch.from_numpy(np.array(split.labels)).to(device)
 

@@ -23,7 +23,7 @@ from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable
 from lra.models.classifier import Classifier, parameter_count
 from lra.training.batches import Batches, training_order
 from lra.training.checkpoint import Work
-from lra.training.optimizer import AdamW, learning_rate
+from lra.training.optimizer import AdamW, first_beta, learning_rate
 from lra.training.predict import forward, predict
 from lra.training.signals import Interrupted, Stop
 
@@ -63,12 +63,9 @@ class Run:
         )
         torch.manual_seed(cell.seed)
         self.model = Classifier(cell.encoder).to(self.device)
-        training = cell.training
+        training, named = cell.training, self.model.named_parameters()
         self.optimizer = AdamW(
-            self.model.parameters(),
-            betas=training.betas,
-            eps=training.eps,
-            weight_decay=training.weight_decay,
+            named, training.betas, training.eps, training.weight_decay, training.groups
         )
         self.step, self.seconds = 0, 0.0
         self.joules = joules  # of this process
@@ -126,7 +123,7 @@ class Run:
         self.model.loss(loss).backward()
         if training.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
-        self.optimizer.step(learning_rate(training, self.step))
+        self.optimizer.step(learning_rate(training, self.step), first_beta(training, self.step))
         correct = (scores.detach().argmax(-1) == batch.labels).double().mean()
         self.sums += torch.stack([loss.detach().double(), correct])
         self.summed += 1

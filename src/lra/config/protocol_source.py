@@ -1,0 +1,90 @@
+"""What a protocol's source has for each key of a cell: config/reference/protocols/<protocol>.csv.
+
+A line is of a task and a model (* is any), and the last one that fits a cell counts. `value` is the
+source's (JSON, or a word), `source` its file and line. Where ours differs, `ours` is our value and
+`reason` says why; a key that is none of a cell's (`other: ...`) is a difference in the code.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from lra.core.errors import LRAError
+
+COLUMNS = ["task", "model", "key", "value", "source", "ours", "reason"]
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """One line"""
+
+    task: str
+    model: str
+    key: str
+    value: Any
+    source: str
+    ours: Any
+    reason: str
+
+    def fits(self, tasks: Iterable[str], model: str) -> bool:
+        return self.task in (ANY, *tasks) and fnmatchcase(model, self.model)
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.reason)
+
+    @property
+    def expected(self) -> Any:
+        """What our cell has."""
+        return self.ours if self.differs else self.value
+
+
+def read(files: Iterable[Path]) -> list[Sourced]:
+    """The lines of several files, later ones over earlier ones; a file that is missing has none.
+
+    Raises LRAError naming the file and line where a column is missing.
+    """
+    found = []
+    for file in files:
+        if not file.exists():
+            continue
+        with file.open(encoding="utf-8", newline="") as text:
+            for line in (lines := csv.DictReader(text)):
+                if lines.fieldnames != COLUMNS or None in line.values() or None in line:
+                    wanted = ", ".join(COLUMNS)
+                    raise LRAError(f"{file}: line {lines.line_num}: the columns are {wanted}")
+                values = {key: _value(line[key]) for key in ("value", "ours")}
+                found.append(Sourced(**{**line, **values}))
+    return found
+
+
+def of_cell(lines: Iterable[Sourced], tasks: Iterable[str], model: str) -> dict[str, Sourced]:
+    """The line that counts for each key; tasks: the cell's, and the one that it is a variant of."""
+    tasks = list(tasks)
+    return {line.key: line for line in lines if line.fits(tasks, model)}
+
+
+def differences(
+    lines: Iterable[Sourced], tasks: Iterable[str], models: Iterable[str]
+) -> list[Sourced]:
+    """The lines that count for some cell of these and say that ours differs, in their order."""
+    lines, models = list(lines), list(models)
+    counting = {
+        id(line) for task in tasks for model in models
+        for line in of_cell(lines, [task], model).values()
+    }  # fmt: skip
+    return [line for line in lines if line.differs and id(line) in counting]
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
