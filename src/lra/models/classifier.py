@@ -58,6 +58,8 @@ class Block(nn.Module):
             max_len,
             qkv_dim=config.qkv_dim,
             dropout=config.attention_dropout,
+            bias=config.projection_bias,
+            init=config.init,
             **config.options,
         )
         self.dropout = nn.Dropout(config.dropout)
