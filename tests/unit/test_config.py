@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from lra import attention
-from lra.config.resolve import Arena, annotated
+from lra.config.annotate import annotated
+from lra.config.resolve import Arena
 from lra.config.schema import SCHEMAS, schema
 from lra.core.errors import LRAError
 from tiny import ROOT

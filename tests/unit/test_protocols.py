@@ -1,104 +1,186 @@
-"""What `official` and `standard` train, against the values of the code that they follow."""
+"""What `official`, `paper` and `standard` train, key by key against the code that they follow."""
 
 from __future__ import annotations
 
+import csv
 import math
 
 import pytest
 
+from lra.config import protocol_source
+from lra.config.annotate import annotated, protocol_sources
 from lra.config.resolve import Arena, datasets
 from lra.config.schema import Experiment
-from lra.training.loop import learning_rate
+from lra.core.errors import LRAError
+from lra.core.schema import leaves
+from lra.training.optimizer import learning_rate
 from tiny import ROOT
 
-TASKS = ["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
+TASKS = {
+    "official": ["listops", "text", "retrieval", "image", "pathfinder", "pathx"],
+    "paper": ["listops", "text-1k", "text-2k", "text-3k", "text-4k", "retrieval", "image",
+              "pathfinder", "pathx"],
+    "standard": ["listops", "text", "text-4k", "retrieval", "image", "pathfinder", "pathx"],
+}  # fmt: skip
+CELLS = [(protocol, task) for protocol, tasks in TASKS.items() for task in tasks]
 MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
-
-# google-research/long-range-arena at cd31e5c: steps, batch, warm-up, highest rate, rate at the end
-OFFICIAL = {
-    "listops": (5_000, 32, 1_000, 1.581e-3, 0.05 / math.sqrt(5_000)),
-    "text": (20_000, 32, 8_000, 5.590e-4, 0.05 / math.sqrt(20_000)),
-    "retrieval": (5_000, 32, 8_000, 3.494e-4, 3.494e-4),  # the warm-up never ends
-    "image": (35_000, 256, 175, 5.0e-4, None),
-    "pathfinder": (62_400, 512, 312, 1.0e-3, None),
-    "pathx": (500_000, 64, 2_500, 1.0e-3, None),
-}
-# mlpen/Nystromformer, LRA/code/lra_config.py at 2bcc280: steps, batch, warm-up, evaluation every
-STANDARD = {
-    "listops": (5_000, 32, 1_000, 50),
-    "text": (20_000, 32, 8_000, 500),
-    "retrieval": (30_000, 32, 800, 300),
-    "image": (35_000, 256, 175, 175),
-    "pathfinder": (62_400, 256, 312, 312),
-}
 
 
 def arena(protocol: str) -> Arena:
     experiment = Experiment(
-        experiment="x", protocol=protocol, tasks=TASKS, models=MODELS, seeds=[0],
+        experiment="x", protocol=protocol, tasks=TASKS[protocol], models=MODELS, seeds=[0],
         profile={"lengths": [64], "batch_size": 1},
     )  # fmt: skip
     return Arena(ROOT, "x.yaml", experiment)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_official_steps_batches_and_rates(task):
+def lines_of(protocol: str) -> list[protocol_source.Sourced]:
+    return protocol_source.read(protocol_sources(ROOT, arena(protocol).protocols))
+
+
+def wrong(cell: dict, expected: dict) -> list[str]:
+    """What of a cell is not what its source's table says, or is not in it."""
+    said = []
+    for key, value in cell.items():
+        if key not in expected:
+            said.append(f"{key} is {value}: not in the table")
+        elif value != expected[key].expected:
+            said.append(f"{key} is {value}, not {expected[key].expected}")
+    return said
+
+
+def resolved(protocol: str, task: str, model: str) -> dict:
+    cell = arena(protocol).resolve(task, model, 0)[0].model_dump(mode="json")
+    keys = leaves({part: cell[part] for part in ("dataset", "encoder", "training")})
+    return {key: value for key, value in keys if key != "encoder.attention"}
+
+
+@pytest.mark.parametrize(("protocol", "task"), CELLS)
+def test_every_key_of_every_cell_is_the_sources_or_a_difference_with_a_reason(protocol, task):
+    lines, tasks = lines_of(protocol), [arena(protocol).tasks[task], task]
+    found = {}
+    for model in MODELS:
+        expected = protocol_source.of_cell(lines, tasks, model)
+        if said := wrong(resolved(protocol, task, model), expected):
+            found[model] = said
+    assert not found
+
+
+@pytest.mark.parametrize("protocol", TASKS)
+def test_every_line_of_a_table_counts_somewhere_and_says_where_it_is_from(protocol):
+    """A key that no cell has, or a line that later ones hide everywhere, is a mistake."""
+    own = protocol_source.read(protocol_sources(ROOT, [protocol]))
+    assert own
+    used = {
+        id(line)
+        for task in TASKS[protocol]
+        for model in MODELS
+        for line in protocol_source.of_cell(
+            own, [arena(protocol).tasks[task], task], model
+        ).values()
+        if line.key.startswith("other: ") or line.key in resolved(protocol, task, model)
+    }
+    assert [line for line in own if id(line) not in used] == []
+    assert [line for line in own if not line.source] == []
+    assert [line for line in own if bool(line.reason) != (line.ours != "")] == []
+    assert [line for line in own if line.differs and line.ours == line.value] == []
+
+
+def test_a_wrong_key_and_a_missing_one_are_seen():
+    expected = protocol_source.of_cell(lines_of("official"), ["image"], "transformer")
+    cell = resolved("official", "image", "transformer")
+    assert wrong(cell | {"encoder.heads": 4}, expected) == ["encoder.heads is 4, not 8"]
+    missing = {key: line for key, line in expected.items() if key != "training.warmup"}
+    assert wrong(cell, missing) == ["training.warmup is 175: not in the table"]
+
+
+def test_the_last_line_that_fits_counts():
+    def line(task, model, value):
+        return protocol_source.Sourced(task, model, "k", value, "f:1", "", "")
+
+    lines = [line("*", "*", 1), line("text", "*", 2), line("text", "local", 3), line("*", "x", 4)]
+    values = [protocol_source.of_cell(lines, [task], model)["k"].value
+              for task, model in (("image", "local"), ("text", "set"), ("text", "local"),
+                                  ("text", "x"))]  # fmt: skip
+    assert values == [1, 2, 3, 4]
+
+
+def test_differences_are_those_that_count_for_the_models_and_tasks_asked_for():
+    def line(task, model, ours=""):
+        return protocol_source.Sourced(task, model, "k", 1, "f:1", ours, "why" if ours else "")
+
+    lines = [line("*", "*"), line("text", "*", 2), line("text", "local", 3), line("image", "*", 4)]
+    assert protocol_source.differences(lines, ["text"], ["local", "set"]) == lines[1:3]
+    assert protocol_source.differences(lines, ["text"], ["local"]) == lines[2:3]
+    assert protocol_source.differences(lines, ["listops"], ["local"]) == []
+
+
+def test_a_table_with_another_column_is_named(tmp_path):
+    path = tmp_path / "official.csv"
+    path.write_text("task,model,key,value,source\nimage,*,encoder.heads,8,x\n", encoding="utf-8")
+    with pytest.raises(LRAError, match="official.csv: line 2: the columns are task, model, key"):
+        protocol_source.read([path])
+
+
+def test_resolve_shows_the_sources_value_beside_ours():
+    text = annotated(arena("standard"), "text", "transformer", 0)
+    (dim,) = (line for line in text.splitlines() if line.startswith("encoder.dim:"))
+    assert dim.endswith("source: 64 (code/lra_config.py:227)")
+    (length,) = (line for line in text.splitlines() if line.startswith("encoder.max_len:"))
+    assert "source: 1024" in length and "not so here: positions that only padding has" in length
+
+
+@pytest.mark.parametrize("task", TASKS["official"])
+def test_official_rates_are_those_of_its_schedules(task):
+    """google-research/long-range-arena at cd31e5c: the highest rate and the last."""
+    peak, last = {
+        "listops": (1.581e-3, 0.05 / math.sqrt(4_999)),
+        "text": (5.590e-4, 0.05 / math.sqrt(19_999)),
+        "retrieval": (3.494e-4, 3.494e-4),  # the warm-up never ends
+        "image": (5.0e-4, None), "pathfinder": (1.0e-3, None), "pathx": (1.0e-3, None),
+    }[task]  # fmt: skip
     rules = arena("official").resolve(task, "transformer", 0)[0].training
-    steps, batch, warmup, peak, last = OFFICIAL[task]
-    assert (rules.steps, rules.batch_size, rules.warmup) == (steps, batch, warmup)
-    assert (rules.betas, rules.eps, rules.checkpoint) == ((0.9, 0.98), 1e-9, "last")
-    rates = [learning_rate(rules, step) for step in range(1, steps + 1)]
-    assert max(rates) == pytest.approx(peak, rel=1e-3)
-    assert rates[min(warmup, steps) - 1] == max(rates)
-    if rules.schedule == "rsqrt":
-        assert rates[0] == pytest.approx(0.05 / warmup / math.sqrt(warmup))
+    rates = [learning_rate(rules, step) for step in range(1, rules.steps + 1)]
+    assert rates[0] == 0 and max(rates) == pytest.approx(peak, rel=1e-3)
+    assert rates[min(rules.warmup, rules.steps - 1)] == max(rates)
+    if last:
         assert rates[-1] == pytest.approx(last, rel=1e-3)
     else:  # one cosine of `steps` after the warm-up, so that the end is a little above 0
-        assert rates[0] == pytest.approx(peak / warmup)
-        end = peak * 0.5 * (1 + math.cos(math.pi * (steps - warmup) / steps))
-        assert rates[-1] == pytest.approx(end)
-    assert rules.weight_decay == {"image": 0, "pathfinder": 0, "pathx": 0}.get(task, 0.1)
-    assert rules.clip == {"pathx": 1.0}.get(task)
+        end = (rules.steps - 1 - rules.warmup) / rules.steps
+        assert rates[-1] == pytest.approx(peak * 0.5 * (1 + math.cos(math.pi * end)))
 
 
-def test_official_text_is_validated_on_the_test_set_and_no_other_task_is():
-    official = arena("official")
-    for task in TASKS:
-        entry = datasets(ROOT)[official.dataset_name(task)]
-        assert (entry.options.get("validation") == "test") == (task == "text")
+def test_only_official_validates_on_a_test_set_and_only_text():
+    for protocol, tasks in TASKS.items():
+        for task in tasks:
+            entry = datasets(ROOT)[arena(protocol).dataset_name(task)]
+            on_test = entry.options.get("validation", "train") == "test"
+            assert on_test == ((protocol, task) == ("official", "text"))
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_standard_is_one_encoder_for_every_model(task):
+def test_standard_is_one_encoder_for_every_model():
     standard = arena("standard")
-    cells = [standard.resolve(task, model, 0)[0] for model in MODELS]
-    encoders = {
-        cell.encoder.model_copy(update={"attention": "", "options": {}}).model_dump_json()
-        for cell in cells
-    }
-    assert len(encoders) == 1
-    encoder = cells[0].encoder
-    assert (encoder.layers, encoder.dim, encoder.mlp_dim, encoder.heads) == (2, 64, 128, 2)
-    assert (encoder.pooling, encoder.interaction) == (
-        "MEAN",
-        "NLI" if task == "retrieval" else "none",
+    for task in TASKS["standard"]:
+        cells = [standard.resolve(task, model, 0)[0] for model in MODELS]
+        own = {"attention": "", "options": {}, "positions": ""}
+        assert len({c.encoder.model_copy(update=own).model_dump_json() for c in cells}) == 1
+        assert len({c.training.model_dump_json() for c in cells}) == 1
+
+
+def test_papers_sizes_are_the_appendixs_and_the_rest_is_officials():
+    paper, official = arena("paper"), arena("official")
+    text = paper.resolve("text-3k", "local", 0)[0]
+    assert (text.encoder.dim, text.encoder.heads, text.encoder.layers) == (512, 8, 6)
+    assert (text.encoder.max_len, text.variant_of) == (3000, "text")
+    assert (
+        text.training.learning_rate
+        == official.resolve("text", "local", 0)[0].training.learning_rate
     )
-    assert len({cell.training.model_dump_json() for cell in cells}) == 1
-    rules = cells[0].training
-    if task in STANDARD:
-        steps, batch, warmup, every = STANDARD[task]
-        assert (rules.steps, rules.batch_size, rules.warmup) == (steps, batch, warmup)
-        assert rules.eval_every == every
-    assert rules.checkpoint == "best"
-    assert learning_rate(rules, 1) == pytest.approx(1e-4 / rules.warmup)
-    assert learning_rate(rules, rules.warmup) == pytest.approx(1e-4)
-    middle = (rules.warmup + rules.steps) // 2
-    assert learning_rate(rules, middle) == pytest.approx(0.5e-4, rel=1e-3)
-    assert learning_rate(rules, rules.steps) == 0
+    assert paper.resolve("listops", "transformer", 0)[0].encoder.mlp_dim == 2048
 
 
-def test_standard_holds_validation_out_of_every_task():
-    standard = arena("standard")
-    for task in TASKS:
-        entry = datasets(ROOT)[standard.dataset_name(task)]
-        assert entry.options.get("validation", "train") == "train"
+def test_the_tables_are_csv_that_every_reader_reads_alike():
+    for protocol in TASKS:
+        (path,) = protocol_sources(ROOT, [protocol])
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        assert {len(row) for row in rows} == {len(protocol_source.COLUMNS)}

@@ -22,7 +22,8 @@ def resolve(
     configfile: Config = Path("config/config.yaml"),
 ) -> None:
     """Print a resolved cell, and for each key the file that sets its value."""
-    from lra.config.resolve import Arena, annotated
+    from lra.config.annotate import annotated
+    from lra.config.resolve import Arena
 
     print(annotated(Arena.read(configfile), task, model, seed))
 

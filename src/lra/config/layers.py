@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lra import attention
-from lra.config.schema import Part
+from lra.config.schema import Part, ProtocolModel
 from lra.core.errors import LRAError, one_of
 from lra.core.schema import Strict, complain
 
@@ -17,7 +17,10 @@ GIVEN_BY_ENCODER = {"qkv_dim", "dropout", "bias", "init"}  # options that the en
 
 
 def sections(part: Part) -> dict[str, Any]:
-    return {"encoder": dict(part.encoder), "training": dict(part.training)}
+    encoder = dict(part.encoder)
+    if isinstance(part, ProtocolModel):
+        encoder["options"] = part.options
+    return {"encoder": encoder, "training": dict(part.training)}
 
 
 def join(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:

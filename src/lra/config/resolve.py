@@ -6,7 +6,6 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,13 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lra.config import protocol_source
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
 from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError, nearest, one_of
-from lra.core.schema import checked, complain, leaves
+from lra.core.schema import checked, complain
 from lra.data.recipe import Archive, Dataset
 from lra.data.sources import check_source
 
@@ -64,16 +62,19 @@ class Arena:
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
             ("models", experiment.models, _stems(self.root, "models")),
             ("span.models", experiment.span.models or [], _stems(self.root, "models")),
-            ("tasks", experiment.tasks, list(self.tasks)),
+            ("tasks", experiment.tasks, {*_stems(self.root, "tasks"), *self.tasks}),
         ):
             for value in values:
                 one_of(f"{self.where}: {key}", value, choices)
         for name, protocol in self.protocols.items():
             where = f"config/protocols/{name}.yaml"
+            named = {"models": protocol.models}
             for task, rules in protocol.tasks.items():
                 one_of(f"{where}: tasks", rules.variant_of or task, _stems(self.root, "tasks"))
-                for model in rules.models:
-                    one_of(f"{where}: tasks.{task}.models", model, _stems(self.root, "models"))
+                named[f"tasks.{task}.models"] = rules.models
+            for key, models in named.items():
+                for model in models:
+                    one_of(f"{where}: {key}", model, _stems(self.root, "models"))
         for task in experiment.tasks:
             for model in experiment.models:
                 self.resolve(task, model, experiment.seeds[0])
@@ -103,14 +104,11 @@ class Arena:
             found |= {task: rules.variant_of or task for task, rules in protocol.tasks.items()}
         return found
 
-    def rules(self, task: str) -> list[tuple[str, ProtocolTask]]:
-        """What each protocol says of a task, weakest first, and where."""
-        names = dict.fromkeys((self.tasks[task], task))
+    def _rules(self, protocol: str, task: str) -> list[tuple[str, ProtocolTask]]:
+        """What a protocol says of a task by its key there, of the task that it is a variant of first."""
+        tasks = self.protocols[protocol].tasks
         return [
-            (f"config/protocols/{protocol}.yaml: tasks.{name}", rules.tasks[name])
-            for protocol, rules in self.protocols.items()
-            for name in names
-            if name in rules.tasks
+            (key, tasks[key]) for key in dict.fromkeys((self.tasks[task], task)) if key in tasks
         ]
 
     def dataset_name(self, task: str) -> str:
@@ -120,19 +118,23 @@ class Arena:
                 f"{self.where}: tasks: protocol '{self.experiment.protocol}' has no task '{task}'; "
                 f"{nearest(task, self.tasks)}"
             )
-        named = [(where, rules.dataset) for where, rules in self.rules(task) if rules.dataset]
+        named = [
+            (f"config/protocols/{protocol}.yaml: tasks.{key}.dataset", rules.dataset)
+            for protocol in self.protocols
+            for key, rules in self._rules(protocol, task)
+            if rules.dataset
+        ]
         if not named:
-            raise LRAError(f"{self.rules(task)[-1][0]}: dataset is missing")
+            where = f"config/protocols/{self.experiment.protocol}.yaml"
+            raise LRAError(f"{where}: tasks.{task}.dataset: is missing")
         where, name = named[-1]
         if name not in datasets(self.root):
             raise LRAError(
-                f"{where}.dataset: '{name}' is not in config/datasets.yaml; "
+                f"{where}: '{name}' is not in config/datasets.yaml; "
                 f"{nearest(name, datasets(self.root))}"
             )
         if self.dataset(name).task != self.tasks[task]:
-            raise LRAError(
-                f"{where}.dataset: '{name}' is a data set of task '{self.dataset(name).task}'"
-            )
+            raise LRAError(f"{where}: '{name}' is a data set of task '{self.dataset(name).task}'")
         return name
 
     def datasets(self) -> list[str]:
@@ -162,13 +164,16 @@ class Arena:
         ]
         for name, protocol in self.protocols.items():
             layers.append((f"config/protocols/{name}.yaml: defaults", sections(protocol.defaults)))
-        for where, rules in self.rules(task):
-            layers.append((where, sections(rules)))
-            if model in rules.models:
-                special = rules.models[model]
-                part = sections(special)
-                part["encoder"] = {**part["encoder"], "options": special.options}
-                layers.append((f"{where}.models.{model}", part))
+        for name, protocol in self.protocols.items():
+            where = f"config/protocols/{name}.yaml"
+            parts = [(f"{where}: tasks.{key}", rules) for key, rules in self._rules(name, task)]
+            layers += [(place, sections(rules)) for place, rules in parts]
+            for place, models in [
+                (f"{where}: models", protocol.models),
+                *((f"{place}.models", rules.models) for place, rules in parts),
+            ]:
+                if model in models:
+                    layers.append((f"{place}.{model}", sections(models[model])))
         training = {"training": {"precision": self.experiment.precision}}
         return [
             *layers,
@@ -274,26 +279,3 @@ def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
         if key in read_yaml(file):
             return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
     return "--config" if key is not None else None
-
-
-def protocol_sources(root: Path, protocols: Iterable[str]) -> list[Path]:
-    """The files that say what the protocols' sources have; quick has none."""
-    return [root / f"config/reference/protocols/{name}.csv" for name in protocols]
-
-
-def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
-    """A cell as YAML; behind each key the file that it comes from, and what the source has."""
-    one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
-    one_of(f"{arena.where}: models", model, arena.experiment.models)
-    cell, files = arena.resolve(task, model, seed)
-    sourced = protocol_source.read(protocol_sources(arena.root, arena.protocols))
-    theirs = protocol_source.of_cell(sourced, [arena.tasks[task], task], model)
-    lines = []
-    for key, value in leaves(cell.model_dump(mode="json")):
-        line = f"{key + ':':32} {value!s:24} # {files.get(key, 'default')}"
-        if key in theirs:
-            found = theirs[key]
-            line += f"; source: {found.value} ({found.source})"
-            line += f", not so here: {found.reason}" if found.differs else ""
-        lines.append(line)
-    return "\n".join(lines)

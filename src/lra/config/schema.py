@@ -68,6 +68,7 @@ class Protocol(Strict):
     title: str
     base: str | None = None  # the protocol that says what this one leaves open
     defaults: Part = Part()
+    models: dict[str, ProtocolModel] = {}  # over a task's values, under those of its `models`
     tasks: dict[str, ProtocolTask]
 
 
