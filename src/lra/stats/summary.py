@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest, t
 
 from lra.core.unique import grouped
+
+MARGIN = 2.0  # percentage points of accuracy: a smaller difference counts as none
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,13 @@ class Summary:
     low: float | None  # ends of the 95 % t-interval of the mean
     high: float | None
 
+    def interval(self, percent: float) -> tuple[float, float] | None:
+        """Ends of the t-interval of the mean; None for one seed."""
+        if self.std is None:
+            return None
+        half = float(t.ppf(0.5 + percent / 200, self.n - 1)) * self.std / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -30,6 +39,10 @@ class Outcome:
     verdict: str  # "ok", "FAIL" (at chance), a status that all seeds have, or e.g. "2/3 ok"
     accuracy: Summary | None  # percent, over the seeds that are ok; None where none is
     seeds: int  # ok or not
+    stuck: int = 0  # of the seeds that are ok, those that are no better than chance
+    # Some seeds are at chance, others are not, and they are more than MARGIN apart: the mean is of
+    # two kinds of training, and no training is near it.
+    mixed: bool = False
 
     @property
     def finished(self) -> bool:
@@ -62,9 +75,9 @@ def summary(values: Sequence[float]) -> Summary:
     n, mean = len(values), float(np.mean(values))
     if n == 1:
         return Summary(mean, None, 1, None, None)
-    std = float(np.std(values, ddof=1))
-    half = float(t.ppf(0.975, n - 1)) * std / math.sqrt(n)
-    return Summary(mean, std, n, mean - half, mean + half)
+    found = Summary(mean, float(np.std(values, ddof=1)), n, None, None)
+    low, high = found.interval(95)
+    return replace(found, low=low, high=high)
 
 
 def outcome(rows: Sequence[dict]) -> Outcome:
@@ -83,7 +96,10 @@ def outcome(rows: Sequence[dict]) -> Outcome:
         verdict = statuses.pop()
     else:
         verdict = f"{len(ok)}/{len(rows)} ok"
-    return Outcome(verdict, accuracy, len(rows))
+    stuck = [not above_chance(r["accuracy"], r["n_test"], r["chance"]) for r in ok]
+    apart = np.ptp([r["accuracy"] for r in ok]) if ok else 0.0
+    mixed = 0 < sum(stuck) < len(ok) and apart > MARGIN
+    return Outcome(verdict, accuracy, len(rows), sum(stuck), bool(mixed))
 
 
 def outcomes(rows: Sequence[dict]) -> dict[tuple[str, str], Outcome]:

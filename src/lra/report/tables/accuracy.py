@@ -11,8 +11,8 @@ from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
-from lra.stats.published import AVERAGED, CHANCE, NEAR, OWN, WITHIN, Replication, replication
-from lra.stats.summary import Outcome, Summary, above_chance, outcome, summary
+from lra.stats.published import AVERAGED, CHANCE, LEVEL, NEAR, OWN, Replication, replication
+from lra.stats.summary import Outcome, Summary, outcome, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
 
@@ -55,13 +55,13 @@ def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> lis
     for (task,), of_task in grouped(rows, "task").items():
         own = {model: seeds for (model,), seeds in grouped(of_task, "model").items()}
         found = {model: outcome(seeds) for model, seeds in own.items()}
-        facts = {m: seeds[0] | {"n_stuck": sum(map(_stuck, seeds))} for m, seeds in own.items()}
+        facts = {model: seeds[0] for model, seeds in own.items()}
         lines += _column(task, found, facts, paper, task in own_tasks)
     if len(tasks) > 1:
         over = averaged(tasks)
         own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
         found = {model: _average(cells, over) for model, cells in own.items()}
-        no_task = dict.fromkeys(("n_test", "chance", "validation", "params", "n_stuck"))
+        no_task = dict.fromkeys(("n_test", "chance", "validation", "params"))
         facts = {model: cells[0] | no_task for model, cells in own.items()}
         theirs = paper if set(over) == AVERAGED else {}
         lines += _column(AVERAGE, found, facts, theirs, any(task in own_tasks for task in over))
@@ -80,7 +80,9 @@ def _average(rows: list[dict], tasks: list[str]) -> Outcome:
     if any((task, seed) not in at for task in tasks for seed in seeds):
         return Outcome("incomplete", None, len(seeds))
     means = [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
-    return Outcome("ok", summary(means), len(seeds))
+    of_tasks = [outcome([r for r in rows if r["task"] == task]) for task in tasks]
+    mixed = any(each.mixed for each in of_tasks)
+    return Outcome("ok", summary(means), len(seeds), mixed=mixed)
 
 
 def _column(
@@ -104,7 +106,8 @@ def _column(
         line = {key: own[key] for key in ("experiment", "protocol")}
         line |= {"task": task, "model": model, "verdict": ours.verdict}
         line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
-        line |= {"n_ok": mean.n, "n_stuck": own["n_stuck"] if mean.n else None}
+        line |= dict(zip(("low_90", "high_90"), mean.interval(LEVEL) or (None,) * 2, strict=True))
+        line |= {"n_ok": mean.n, "n_stuck": ours.stuck if mean.n and task != AVERAGE else None}
         line |= {"n_seeds": ours.seeds, "n_test": own["n_test"], "chance": own["chance"]}
         line |= {"rank": marks[model], "validation": own["validation"], "params": own["params"]}
         line |= {"published": theirs, "difference": ours.number - theirs if numbers else None}
@@ -115,12 +118,6 @@ def _column(
 
 def _published_as(task: str) -> str:
     return "avg" if task == AVERAGE else task
-
-
-def _stuck(row: dict) -> bool:
-    """Trained to the end, and no better than chance."""
-    facts = row["accuracy"], row["n_test"], row["chance"]
-    return row["status"] == "ok" and not above_chance(*facts)
 
 
 def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) -> Table:
@@ -165,7 +162,10 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
         of_task = [line for line in lines if line["task"] == task]
         stuck = [f"{x['model']} {x['n_stuck']}/{x['n_ok']}" for x in of_task if x["n_stuck"]]
         if stuck:
-            notes.append(f"{task}: seeds that stayed at chance, of those ok: {listed(stuck)}.")
+            notes.append(
+                f"{task}: seeds that stayed at chance, of those ok: {listed(stuck)}. A model "
+                "without one may have such trainings too: few seeds do not show them."
+            )
         if any(row["validation"] == "test set" for row in own):
             notes.append(f"{task}: validated on the test set itself, as the official code does.")
         sizes = {row["model"]: row["params"] for row in own}
@@ -195,12 +195,22 @@ def _against_published(lines: list[dict]) -> list[str]:
     compared = [line for line in lines if line["replication"] not in (None, "not comparable")]
     if compared:
         by = Counter(x[key] for x in compared for key in ("replication", "replication_why"))
-        wide = [x["high"] - x["low"] for x in compared if x["replication_why"] == WITHIN]
         notes.append(
-            f"Reproduced, of {len(compared)} published values: ≈ {NEAR} of our mean ({by[NEAR]}) "
-            f"or {CHANCE} ({by[CHANCE]}); ∼ only {WITHIN} ({by[WITHIN]}"
-            + (f", up to {max(wide):.1f} points wide" if wide else "")
-            + f"). Not: ↑ ours is above ({by['above']}), ↓ below ({by['below']})."
+            f"Of {len(compared)} published values {by['reproduced']} are reproduced (≈): the "
+            f"{LEVEL:g} % interval of our mean over seeds lies {NEAR} of the value ({by[NEAR]}), "
+            f"or both are at chance ({by[CHANCE]}). The whole interval is beyond that: ours is "
+            f"above (↑ {by['above']}) or below (↓ {by['below']}). Neither is shown: inconclusive "
+            f"(? {by['inconclusive']})."
+        )
+    unsure = [x for x in compared if x["replication"] == "inconclusive"]
+    if unsure:
+        whys = [
+            f"{why}: {listed(map(_with_width, own))}"
+            for (why,), own in grouped(unsure, "replication_why").items()
+        ]
+        notes.append(
+            f"Inconclusive, and how many points the {LEVEL:g} % interval is wide: "
+            f"{'; '.join(whys)}."
         )
     odd = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
     odd = [x for x in odd if x["verdict"] != "incomplete"]
@@ -211,6 +221,14 @@ def _against_published(lines: list[dict]) -> list[str]:
     if cells:
         notes.append(f"Not comparable with what was published: {'; '.join(cells)}.")
     return notes
+
+
+def _with_width(line: dict) -> str:
+    """`local on text (44.2)`; without the width for one seed."""
+    low, high = line["low_90"], line["high_90"]
+    return f"{line['model']} on {line['task']}" + (
+        f" ({high - low:.1f})" if low is not None else ""
+    )
 
 
 def _off_size(sizes: dict[str, int]) -> list[str]:
