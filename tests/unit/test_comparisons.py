@@ -11,7 +11,7 @@ from lra.core.errors import LRAError
 from lra.report.tables.shortcomings import COMPLAINTS
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.published import replication
-from lra.stats.summary import outcome
+from lra.stats.summary import outcomes
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ from lra.stats.summary import outcome
 )
 def test_the_verdict_on_a_published_figure(ours, published, wanted, why):
     rows = [score_row(seed=i, accuracy=a, status="ok" if a else "oom") for i, a in enumerate(ours)]
-    facts = outcome(rows), published, 2000, 50.0
+    facts = outcomes(rows)["linear", "text"], published, 2000, 50.0
     found = replication(*facts, "official", False)
     assert (found.verdict, found.why) == (wanted, why)
     if published is not None:

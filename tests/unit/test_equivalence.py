@@ -10,7 +10,7 @@ from fabricated import score_row
 from scipy.stats import t
 
 from lra.stats.published import CHANCE, replication
-from lra.stats.summary import MARGIN, above_chance, outcome
+from lra.stats.summary import MARGIN, above_chance, outcomes
 
 SEED, RUNS = 20_201_108, 20_000
 N_TEST, CHANCE_LEVEL = 20_000, 50.0
@@ -55,7 +55,8 @@ def verdict(accuracies, published, n_test=N_TEST):
         score_row("pathfinder", seed=i, accuracy=float(a), n_test=n_test, chance=CHANCE_LEVEL)
         for i, a in enumerate(accuracies)
     ]
-    return replication(outcome(rows), published, n_test, CHANCE_LEVEL, "official", False)
+    (found,) = outcomes(rows).values()
+    return replication(found, published, n_test, CHANCE_LEVEL, "official", False)
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])

@@ -97,6 +97,15 @@ def test_fail_is_not_above_chance(accuracy):
     assert "FAIL: not significantly above chance" in forms["md"]
 
 
+def test_fail_is_corrected_for_the_models_of_the_table(accuracy):
+    rows = [score_row(model=f"m{i}", accuracy=50.0) for i in range(10)]
+    lines, _ = accuracy([*rows, score_row(accuracy=53.0)])  # p = 0.0039
+    assert lines["linear", "text"]["verdict"] == "FAIL"
+    lines, forms = accuracy([score_row(accuracy=53.0), rows[0]])
+    assert lines["linear", "text"]["verdict"] == "ok"
+    assert "p < 0.01 after Holm's correction for the task's models" in forms["md"]
+
+
 def test_what_was_validated_on_the_test_set_is_marked(accuracy):
     rows = [score_row(validation="test set"), score_row(task="image")]
     lines, forms = accuracy(rows)

@@ -12,7 +12,7 @@ from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
 from lra.stats.published import AVERAGED, CHANCE, LEVEL, NEAR, OWN, Replication, replication
-from lra.stats.summary import Outcome, Summary, outcome, summary
+from lra.stats.summary import AT_CHANCE, Outcome, Summary, outcomes, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
 
@@ -21,7 +21,7 @@ def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     """The accuracies of scores.parquet, by task and model, and their averages over the tasks.
 
     A task on a variant of its data set compares with nothing published. A mean counts only where
-    every seed is ok and it is above chance (see stats.summary.outcome); ranks and differences use
+    every seed is ok and it is above chance (see stats.summary.outcomes); ranks and differences use
     no other. An average is over tasks, seed by seed, at chance or not. Raises LRAError where the
     scores mix experiments, protocols or test sets.
     """
@@ -51,18 +51,19 @@ def rank(values: dict[str, float | None]) -> dict[str, Mark]:
 
 def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> list[dict]:
     """One a task and model, and of several tasks one a model for their average."""
-    tasks, lines = distinct(rows, "task"), []
+    tasks, lines, cells = distinct(rows, "task"), [], outcomes(rows)
     for (task,), of_task in grouped(rows, "task").items():
         own = {model: seeds for (model,), seeds in grouped(of_task, "model").items()}
-        found = {model: outcome(seeds) for model, seeds in own.items()}
+        found = {model: cells[model, task] for model in own}
         facts = {model: seeds[0] for model, seeds in own.items()}
         lines += _column(task, found, facts, paper, task in own_tasks)
     if len(tasks) > 1:
         over = averaged(tasks)
         own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
-        found = {model: _average(cells, over) for model, cells in own.items()}
+        mixed = {model for (model, task), each in cells.items() if task in over and each.mixed}
+        found = {model: _average(seeds, over, model in mixed) for model, seeds in own.items()}
         no_task = dict.fromkeys(("n_test", "chance", "validation", "params"))
-        facts = {model: cells[0] | no_task for model, cells in own.items()}
+        facts = {model: seeds[0] | no_task for model, seeds in own.items()}
         theirs = paper if set(over) == AVERAGED else {}
         lines += _column(AVERAGE, found, facts, theirs, any(task in own_tasks for task in over))
     return lines
@@ -73,15 +74,13 @@ def averaged(tasks: list[str]) -> list[str]:
     return [t for t in tasks if t in AVERAGED] if set(tasks) >= AVERAGED else tasks
 
 
-def _average(rows: list[dict], tasks: list[str]) -> Outcome:
+def _average(rows: list[dict], tasks: list[str], mixed: bool) -> Outcome:
     """Of one model over its seeds, each with its mean over the tasks; never FAIL."""
     at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
     seeds = distinct(rows, "seed")
     if any((task, seed) not in at for task in tasks for seed in seeds):
         return Outcome("incomplete", None, len(seeds))
     means = [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
-    of_tasks = [outcome([r for r in rows if r["task"] == task]) for task in tasks]
-    mixed = any(each.mixed for each in of_tasks)
     return Outcome("ok", summary(means), len(seeds), mixed=mixed)
 
 
@@ -156,7 +155,7 @@ def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) ->
 def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
     notes = []
     if any(line["verdict"] == "FAIL" for line in lines):
-        notes.append("FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
+        notes.append(f"FAIL: {AT_CHANCE}.")
     notes += _against_published(lines)
     for (task,), own in grouped(rows, "task").items():
         of_task = [line for line in lines if line["task"] == task]
