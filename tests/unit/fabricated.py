@@ -108,6 +108,7 @@ def experiment(
                 top = chance + (0.2 if task == "pathx" else 14 + 9 * math.sin(m * 2.3))
                 top += random.normal() * 0.3
                 row = score_row(task, model, seed, accuracy=top, status=status, protocol=protocol)
+                row["chosen_step"] = 2000 if status == "ok" else None
                 scores.append(row | {"energy_joules": joules and joules * (1 + m + 0.1 * seed)})
                 for step in range(100, 401 if status != "ok" else 2001, 100):
                     reached = chance + (top - chance) * (1 - math.exp(-step / 600))

@@ -73,6 +73,7 @@ def test_a_row_joins_training_and_scoring(tmp_path):
     (row,) = collect_scores(tmp_path)
     assert (row["experiment"], row["protocol"], row["task"]) == ("demo", "quick", "text")
     assert (row["accuracy"], row["val_accuracy"], row["n_test"]) == (60.0, 61.0, 100)
+    assert row["chosen_step"] == 5
     assert row["fingerprint"] == PROVENANCE["fingerprint"]  # of the training
 
 

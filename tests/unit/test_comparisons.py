@@ -11,28 +11,45 @@ from lra.core.errors import LRAError
 from lra.report.tables.shortcomings import COMPLAINTS
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.published import replication
-from lra.stats.summary import outcome
+from lra.stats.summary import outcomes
 
 
 @pytest.mark.parametrize(
-    ("ours", "published", "wanted"),
+    ("ours", "published", "wanted", "why"),
     [
-        ([60.0], 61.0, "reproduced"),
-        ([60.0], 61.1, "below"),
-        ([60.0, 64.0], 70.0, "reproduced"),
-        ([70.0, 70.1, 70.2], 60.0, "above"),
-        ([50.0], "FAIL", "reproduced"),
-        ([50.0], 50.4, "reproduced"),
-        ([50.0], 70.0, "below"),
-        ([70.0], "FAIL", "above"),
-        ([None, 70.0], 70.0, "not comparable"),
-        ([70.0], None, None),
+        ([60.0, 60.5, 61.0], 61.0, "reproduced", "within 2 points"),
+        # The 90 % interval is 60.5 +- 0.84.
+        ([60.0, 60.5, 61.0], 59.35, "reproduced", "within 2 points"),
+        ([60.0, 60.5, 61.0], 59.3, "inconclusive", "90 % interval too wide"),
+        ([60.0, 60.5, 61.0], 57.7, "inconclusive", "90 % interval too wide"),
+        ([60.0, 60.5, 61.0], 57.6, "above", "by over 2 points"),
+        ([60.0, 60.5, 61.0], 63.4, "below", "by over 2 points"),
+        ([60.0, 64.0, 68.0], 64.0, "inconclusive", "90 % interval too wide"),
+        ([60.0], 60.0, "inconclusive", "fewer than 3 seeds"),
+        ([60.0, 60.1], 60.0, "inconclusive", "fewer than 3 seeds"),
+        # Stuck and learned; the interval alone would be 54.5 +- 0.92.
+        ([50.0, *[55.0] * 9], 54.5, "inconclusive", "some seeds at chance, others not"),
+        ([50.0, *[55.0] * 9], 70.0, "below", "by over 2 points"),
+        # Either side of the level that is above chance, but one kind of training.
+        ([52.5, 52.7, 52.9], 52.8, "reproduced", "within 2 points"),
+        ([50.0, 50.2, 50.1], "FAIL", "reproduced", "both at chance"),
+        ([50.0, 50.2, 50.1], 50.4, "reproduced", "both at chance"),
+        ([46.0, 46.1, 46.2], 50.4, "reproduced", "both at chance"),
+        ([50.0, 51.3, 52.6], "FAIL", "inconclusive", "90 % interval too wide"),
+        ([50.0], "FAIL", "inconclusive", "fewer than 3 seeds"),
+        ([51.9, 52.0, 52.1], 53.0, "inconclusive", "only one of the two is at chance"),
+        ([52.8, 52.9, 53.0], 52.0, "inconclusive", "only one of the two is at chance"),
+        ([50.0, 50.2, 50.1], 70.0, "below", "by over 2 points"),
+        ([70.0, 70.5, 70.2], "FAIL", "above", "by over 2 points"),
+        ([None, 70.0, 70.0], 70.0, "not comparable", "ours is 2/3 ok"),
+        ([70.0], None, None, ""),
     ],
 )
-def test_the_verdict_on_a_published_figure(ours, published, wanted):
+def test_the_verdict_on_a_published_figure(ours, published, wanted, why):
     rows = [score_row(seed=i, accuracy=a, status="ok" if a else "oom") for i, a in enumerate(ours)]
-    facts = outcome(rows), published, 2000, 50.0
-    assert replication(*facts, "official", False).verdict == wanted
+    facts = outcomes(rows)["linear", "text"], published, 2000, 50.0
+    found = replication(*facts, "official", False)
+    assert (found.verdict, found.why) == (wanted, why)
     if published is not None:
         assert replication(*facts, "quick", False).verdict == "not comparable"
         assert replication(*facts, "official", True).verdict == "not comparable"

@@ -386,18 +386,23 @@ def test_a_difference_is_ours_minus_the_published_value(tmp_path):
     assert any("Without a published value: new." in t.get_text() for t in figure.texts)
 
 
-def test_a_difference_is_hollow_where_it_counts_as_reproduced(tmp_path):
-    rows = [score_row("text", "linear", s, accuracy=a) for s, a in enumerate((60.0, 70.0))]
-    rows += [score_row("text", "transformer", s, accuracy=80.0 + s / 100) for s in (0, 1)]
-    rows += [score_row("listops", "local", accuracy=17.0), score_row("listops", "transformer")]
+def test_a_difference_is_hollow_where_it_is_reproduced_and_half_where_that_is_open(tmp_path):
+    rows = [score_row("text", "linear", s, accuracy=65.8 + s / 10) for s in range(3)]
+    rows += [score_row("text", "transformer", s, accuracy=80.0 + s / 100) for s in range(3)]
+    rows += [score_row("text", "local", s, accuracy=60.0 + 9 * s) for s in range(3)]
+    rows += [score_row("listops", "local", s, accuracy=17.0) for s in range(3)]
+    rows += [score_row("listops", "transformer")]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
     text, listops = figure_of("difference", tmp_path).axes
     assert [x.get_text() for x in listops.texts] == ["both at chance"]
-    faces = [x.get_markerfacecolor() for x in text.lines if x.get_marker() not in ("", "None")]
-    assert [face == "white" for face in faces] == [True, False]
+    dots = [x for x in text.lines if x.get_marker() not in ("", "None")]
+    shown = [(x.get_fillstyle(), x.get_markerfacecolor() == "white") for x in dots]
+    assert shown == [("full", True), ("full", False), ("left", False)]
     ends = [x for x in text.lines if x.get_marker() == "None" and len(x.get_xdata()) == 2]
     band = text.patches[0].get_zorder()
-    assert len(ends) == 3 and all(x.get_zorder() > band for x in ends)  # two, and that of zero
+    assert len(ends) == 4 and all(x.get_zorder() > band for x in ends)  # three, and that of zero
+    half = 2.919986 * 0.1 / 3**0.5  # Student's t with 2 degrees of freedom, 95 %
+    assert ends[1].get_xdata() == pytest.approx([-half, half], abs=1e-6)
 
 
 def test_a_task_of_our_own_is_not_compared_and_said(tmp_path):

@@ -2,12 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from fabricated import score_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.stats.summary import above_chance, fitted_exponent, outcome, summary
+from lra.stats.summary import above_chance, fitted_exponent, outcomes, summary
 
 
 def test_chance_is_not_above_chance_and_certainty_is():
@@ -70,7 +71,7 @@ def test_nothing_missing_is_averaged_over(values):
 )
 def test_verdicts(statuses, accuracy, verdict):
     rows = [score_row(seed=i, status=s, accuracy=accuracy) for i, s in enumerate(statuses)]
-    found = outcome(rows)
+    (found,) = outcomes(rows).values()
     assert found.verdict == verdict
     assert found.number == (accuracy if verdict == "ok" else None)
     assert (found.accuracy is None) == ("ok" not in statuses)
@@ -80,7 +81,44 @@ def test_seeds_are_not_pooled():
     # 52 % is above chance on 10 x 1000 answers, but seeds share one test set of 1000.
     rows = [score_row(seed=i, accuracy=52.0, n_test=1000) for i in range(10)]
     assert above_chance(52.0, 10_000, 50.0)
-    assert outcome(rows).verdict == "FAIL"
+    assert verdicts(rows) == {("linear", "text"): "FAIL"}
+
+
+def verdicts(rows) -> dict:
+    return {cell: found.verdict for cell, found in outcomes(rows).items()}
+
+
+def near_chance(others: float) -> list[dict]:
+    """Ten models of an accuracy, and one that alone is above chance at p = 0.0060."""
+    rows = [score_row(model=f"m{i}", accuracy=others, n_test=100) for i in range(10)]
+    return [*rows, score_row(accuracy=63.0, n_test=100)]
+
+
+def test_fail_is_corrected_by_holm_for_the_models_of_a_task():
+    alone = verdicts(near_chance(50.0)[-1:])
+    assert alone["linear", "text"] == "ok"
+    assert set(verdicts(near_chance(50.0)).values()) == {"FAIL"}
+    # Holm's, and not Bonferroni's: nothing is left to correct for once all others are above.
+    assert set(verdicts(near_chance(90.0)).values()) == {"ok"}
+
+
+def test_other_tasks_and_unfinished_models_do_not_correct():
+    rows = [r | {"task": f"t{i}"} for i, r in enumerate(near_chance(50.0))]
+    assert verdicts(rows)["linear", "t10"] == "ok"
+    rows = [r | {"status": "oom", "accuracy": None} for r in near_chance(50.0)[:-1]]
+    assert verdicts([*rows, *near_chance(50.0)[-1:]])["linear", "text"] == "ok"
+
+
+def test_of_models_at_chance_one_passes_in_one_experiment_of_a_hundred():
+    """Eleven models, 2,000 examples: in 10 of 100 experiments where nothing is corrected."""
+    random = np.random.default_rng(0)
+    passed, uncorrected = 0, 0
+    for _ in range(300):
+        right = random.binomial(2000, 0.5, 11)
+        rows = [score_row(model=f"m{i}", accuracy=x / 20) for i, x in enumerate(right)]
+        passed += "ok" in verdicts(rows).values()
+        uncorrected += above_chance(float(right.max()) / 20, 2000, 50.0)
+    assert passed <= 9 and 15 <= uncorrected <= 45  # expected: 2.6 and 28
 
 
 @given(st.floats(0.1, 100), st.floats(-3, 3))

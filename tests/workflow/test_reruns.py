@@ -15,7 +15,7 @@ from lra.report import registry
 DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
 AFTER_SCORES = {"collect scores", "collect history", "table accuracy", "table training",
-                "table significance", "table shortcomings"}  # fmt: skip
+                "table significance", "table shortcomings", "table overfitting"}  # fmt: skip
 AFTER_PROFILES = {"collect speed", "collect memory", "table efficiency", "table costs"}
 AFTER_SPANS = {"collect span", "table span", "figure span"}
 

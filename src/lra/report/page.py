@@ -28,6 +28,7 @@ from lra.report.html import asset, head
 from lra.report.item import Item
 from lra.results import layout
 from lra.results.records import ScoreRow, read_table
+from lra.stats.published import LEVEL
 
 SCALE = 140 / 300  # pixels of the screen for one pixel of a figure, at 300 pixels an inch
 
@@ -69,7 +70,13 @@ def _result(path: Path) -> dict[str, object]:
     verdicts = Counter(x["verdict"] for x in lines)
     known = {"n": len(lines), "ok": verdicts["ok"], "chance": verdicts["FAIL"]}
     published = Counter(x["replication"] for x in lines if x["replication"])
-    known |= {v: published[v] for v in ("reproduced", "above", "below")}
+    known |= {v: published[v] for v in ("reproduced", "above", "below", "inconclusive")}
+    unsure = [x for x in lines if x["replication"] == "inconclusive"]
+    wide = [float(x["high_90"]) - float(x["low_90"]) for x in unsure if x["low_90"]]
+    whys = unique(x["replication_why"] for x in unsure)
+    if wide:
+        whys.append(f"{LEVEL:g} % intervals are up to {max(wide):.1f} points wide")
+    known |= {"unsure": "; ".join(whys)}
     odd = [x["replication_why"] for x in lines if x["replication"] == "not comparable"]
     known |= {"compared": published.total() - len(odd), "odd": len(odd)}
     return known | {"why": "; ".join(unique(odd))}

@@ -11,6 +11,7 @@ from lra.report.item import Item
 TABLES = [
     Item("accuracy", "Accuracy", "tables.accuracy", ("scores", "reference")),
     Item("significance", "Differences in accuracy", "tables.significance", ("scores", "cells")),
+    Item("overfitting", "Train and test accuracy", "tables.overfitting", ("scores", "history")),
     Item("efficiency", "Speed and memory", "tables.efficiency", ("speed", "memory", "efficiency")),
     Item("costs", "What a step costs", "tables.efficiency", ("speed", "memory", "efficiency")),
     Item("training", "Cost of training", "tables.training", ("scores",)),

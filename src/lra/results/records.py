@@ -129,6 +129,7 @@ class ScoreRow(CellName):
     chance: float
     params: int
     steps: int
+    chosen_step: int | None = None  # step of the checkpoint that is scored
     train_seconds: float
     energy_joules: float | None = None  # of the training
     fingerprint: str

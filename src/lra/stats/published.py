@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lra.core.errors import LRAError
-from lra.stats.summary import Outcome, above_chance
+from lra.stats.summary import MARGIN, Outcome, above_chance
 
 PAPER = "Tay et al. 2020"
 WHOSE = {  # accuracy, by file
@@ -22,15 +23,17 @@ AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of t
 # The paper's Transformer materialises its attention matrix. It has the accuracy of both of ours,
 # for they compute the same function, but only the speed of the materialised one.
 MATERIALISED = "transformer-materialised"
-CLOSE = 1.0  # percentage points
-NEAR, WITHIN, CHANCE = f"within {CLOSE:g} point", "within our 95 % interval", "both at chance"
-OWN = "on a variant of our own"
-SIGNS = {"above": "↑", "below": "↓", NEAR: "≈", CHANCE: "≈", WITHIN: "∼"}
-
+LEVEL = 90.0  # percent: of the interval of an equivalence test at 5 %
+FEWEST = 3  # seeds, for a verdict on a published value
+NEAR, CHANCE, OUTSIDE = f"within {MARGIN:g} points", "both at chance", f"by over {MARGIN:g} points"
+FEW, WIDE = f"fewer than {FEWEST} seeds", f"{LEVEL:g} % interval too wide"
+ONE = "only one of the two is at chance"
+MIXED, OWN = "some seeds at chance, others not", "on a variant of our own"
+SIGNS = {"reproduced": "≈", "above": "↑", "below": "↓", "inconclusive": "?"}
 PUBLISHED_DATA = re.compile(r"-(official|release|[1-4]000)$")
 
 Line = dict[str, str]
-Verdict = Literal["reproduced", "above", "below", "not comparable"]
+Verdict = Literal["reproduced", "above", "below", "inconclusive", "not comparable"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,7 @@ class Replication:
 
     @property
     def sign(self) -> str:
-        """Stands for `why` where the value is reproduced, else for the verdict."""
-        return SIGNS.get(self.why if self.verdict == "reproduced" else self.verdict, "")
+        return SIGNS.get(self.verdict, "")
 
 
 def accuracies(protocol: str) -> str:
@@ -96,7 +98,7 @@ def own_variants(rows: Iterable[dict]) -> set[str]:
     return {
         row["task"]
         for row in rows
-        if PUBLISHED_DATA.sub("", row["dataset"]) != (row["variant_of"] or row["task"])
+        if PUBLISHED_DATA.sub("", row["dataset"]) != (row.get("variant_of") or row["task"])
     }
 
 
@@ -110,9 +112,15 @@ def replication(
 ) -> Replication:
     """Our accuracy against a published one, which is in percent, FAIL or None.
 
-    Reproduced: the published value is within 1 point of our mean or within our 95 % interval over
-    seeds, or both are at chance. A published number is tested for chance as if it were measured on
-    our `n_test` examples. An average over tasks is never FAIL: it has no `n_test` and no `chance`.
+    An equivalence test (two one-sided t tests at 5 %). Reproduced: the 90 % interval of our mean
+    over seeds lies within 2 points of the published value; or neither is above chance, and our
+    interval ends at most 2 points above chance or the published value. Above, below: the interval
+    lies wholly outside. Else inconclusive, as with fewer than 3 seeds, where some seeds stay at
+    chance and others do not, or where only one of the two values is at chance. docs/verdicts.md
+    says what this can show.
+
+    The published value counts as exact; for chance it is tested as if measured on our `n_test`
+    examples. An average over tasks has no `n_test` and no `chance`.
     """
     if published is None:
         return Replication(None, "")
@@ -120,20 +128,26 @@ def replication(
         return Replication("not comparable", "protocol quick: small models on small data")
     if own_task:
         return Replication("not comparable", OWN)
-    if found.verdict not in ("ok", "FAIL"):
+    if not found.finished:
         return Replication("not comparable", f"ours is {found.verdict}")
-    if found.verdict == "FAIL":
-        if isinstance(published, str) or not above_chance(published, n_test, chance):
-            return Replication("reproduced", CHANCE)
-        return Replication("below", "ours is at chance")
-    if isinstance(published, str):
-        return Replication("above", "published is at chance")
-    ours = found.accuracy
-    if abs(ours.mean - published) <= CLOSE:
-        return Replication("reproduced", NEAR)
-    if ours.low is not None and ours.low <= published <= ours.high:
-        return Replication("reproduced", WITHIN)
-    return Replication("above" if ours.mean > published else "below", "outside our 95 % interval")
+    if found.accuracy.n < FEWEST:
+        return Replication("inconclusive", FEW)
+    low, high = found.accuracy.interval(LEVEL)
+    number = chance if isinstance(published, str) else published
+    failed = isinstance(published, str) or (
+        n_test is not None and not above_chance(published, n_test, chance)
+    )
+    least = -math.inf if failed else number - MARGIN
+    most = (max(number, chance) if failed else number) + MARGIN
+    if low > most or high < least:
+        return Replication("above" if low > most else "below", OUTSIDE)
+    if found.mixed:
+        return Replication("inconclusive", MIXED)
+    if failed != (found.verdict == "FAIL"):
+        return Replication("inconclusive", ONE)
+    if least <= low and high <= most:
+        return Replication("reproduced", CHANCE if failed else NEAR)
+    return Replication("inconclusive", WIDE)
 
 
 def _lines(path: Path, columns: set[str]) -> list[Line]:

@@ -15,23 +15,25 @@ from lra.core.unique import distinct, unique
 from lra.report.figures import style
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
-from lra.stats.published import CHANCE, CLOSE, Replication, replication
-from lra.stats.summary import Outcome, outcomes
+from lra.stats.published import CHANCE, LEVEL, Replication, replication
+from lra.stats.summary import MARGIN, Outcome, outcomes
 
 TITLE = "Difference to the published accuracy"
 ZERO = {"color": "0.3", "linewidth": 1}
 BAND = {"color": "0.88", "zorder": 0, "linewidth": 0}
 DOT = {"marker": "o", "linestyle": "none"}  # the models' own marks hold one like a cross
 HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 1.2}  # reproduced
+HALF = {"fillstyle": "left", "markeredgewidth": 1.2}  # inconclusive
+FILLED = {"reproduced": HOLLOW, "inconclusive": HALF}  # by verdict
 
 Compared = tuple[Outcome, float | str, Replication]  # ours, the published one, the verdict
 
 
 def difference(scores: Path, reference: Path) -> Figure:
-    """Points of accuracy by which ours is above the published one, with its 95 % interval.
+    """Points of accuracy by which ours is above the published one, with its 90 % interval.
 
-    Hollow where it counts as reproduced (see replication). Not compared: the protocol `quick`
-    (small models, small data), and own variants of a task's data set.
+    Hollow where it is reproduced, half filled where that is inconclusive (see replication). Not
+    compared: the protocol `quick` (small models, small data), and own variants of a data set.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
@@ -62,7 +64,7 @@ def difference(scores: Path, reference: Path) -> Figure:
 
     x = "ours − published (points)"
     figure, panels = style.panels_of_rows(TITLE, tasks, models, 0.5, x)
-    far = 2 * CLOSE
+    far = 2 * MARGIN
     for axes, task in zip(panels, tasks, strict=True):
         dots = _panel(axes, models, {m: found[m, task] for m in models if (m, task) in found})
         far = max([far, *(1.15 * abs(dot) for dot in dots)])
@@ -74,7 +76,7 @@ def difference(scores: Path, reference: Path) -> Figure:
 
 def _panel(axes: Axes, models: list[str], compared: dict[str, Compared]) -> list[float]:
     """The differences drawn, in points."""
-    axes.axvspan(-CLOSE, CLOSE, **BAND)
+    axes.axvspan(-MARGIN, MARGIN, **BAND)
     axes.axvline(0, **ZERO)
     looks = style.looks(models)
     dots = []
@@ -87,10 +89,10 @@ def _panel(axes: Axes, models: list[str], compared: dict[str, Compared]) -> list
             axes.annotate(why, (0, height), (3, 0), **place, fontsize=7, color="0.25")
             continue
         look = looks[model] | DOT
-        if verdict.verdict == "reproduced":
-            look |= HOLLOW | {"markeredgecolor": look["color"]}
-        if ours.accuracy.low is not None:
-            ends = [ours.accuracy.low - theirs, ours.accuracy.high - theirs]
+        if verdict.verdict in FILLED:
+            look |= FILLED[verdict.verdict] | {"markeredgecolor": look["color"]}
+        if interval := ours.accuracy.interval(LEVEL):
+            ends = [end - theirs for end in interval]
             # over the mark, which may be wider
             line = {"color": look["color"], "lw": 1.2, "solid_capstyle": "butt", "zorder": 4}
             axes.plot(ends, [height] * 2, **line)
@@ -105,13 +107,14 @@ def _explained(
     whose = published.WHOSE.get(reference.name, reference.name)
     notes = [f"Published: {whose}."]
     if len(distinct(rows, "seed")) > 1:
-        notes.append("Mark: mean over seeds; line: its 95 % interval, cut at the frame.")
+        notes.append(f"Mark: mean over seeds; line: its {LEVEL:g} % interval, cut at the frame.")
     without = [model for model in distinct(rows, "model") if model not in compared]
     if without:
         notes.append(f"Without a published value: {listed(without)}.")
     notes += [*more, style.run_text(rows)]
     mark = {"color": "0.2"} | DOT
     handles = [Line2D([], [], **ZERO), Patch(facecolor=BAND["color"])]
-    handles += [Line2D([], [], **mark | HOLLOW), Line2D([], [], **mark)]
-    names = ["as published", f"within {CLOSE:g} point", "reproduced", "not reproduced"]
+    handles += [Line2D([], [], **mark | fill) for fill in (HOLLOW, HALF, {})]
+    names = ["as published", f"within {MARGIN:g} points", "reproduced", "inconclusive"]
+    names.append("above or below")
     return style.finish(figure, handles, names, notes)

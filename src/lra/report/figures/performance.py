@@ -17,7 +17,7 @@ from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct
 from lra.report.figures import style
 from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
-from lra.stats.summary import Outcome, outcome, outcomes, summary
+from lra.stats.summary import ABSENT, Outcome, outcomes, summary
 
 TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
@@ -43,7 +43,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     points = [
         _point(
             model,
-            {task: cells.get((model, task)) or outcome([]) for task in tasks},
+            {task: cells.get((model, task), ABSENT) for task in tasks},
             fast.get((model, length)),
             large.get((model, length)),
         )

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from lra.core.unique import distinct
 from lra.report.figures import style
 from lra.results.records import ScoreRow, read_table
-from lra.stats.summary import Outcome, outcomes
+from lra.stats.summary import AT_CHANCE, Outcome, outcomes
 
 TITLE = "Test accuracy (%)"
 LINE = 0.23  # inches: height of a model's row
@@ -69,9 +69,7 @@ def scores(scores: Path) -> Figure:
     names = ["chance", "best of the task"]
     notes = ["Mean over seeds; colour: from chance to the best of the task."]
     if any(o.verdict == "FAIL" for o in cells.values()):
-        notes.append(
-            "FAIL: not significantly above chance (one-sided binomial test, p\u00a0<\u00a00.01)."
-        )
+        notes.append(f"FAIL: {AT_CHANCE}.".replace(" < ", "\u00a0<\u00a0"))
     if np.isnan(shares).any():
         handles.append(Patch(**HATCH))
         names.append("not every seed is ok")

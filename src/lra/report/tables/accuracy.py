@@ -11,8 +11,8 @@ from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
-from lra.stats.published import AVERAGED, CHANCE, NEAR, OWN, WITHIN, Replication, replication
-from lra.stats.summary import Outcome, Summary, above_chance, outcome, summary
+from lra.stats.published import AVERAGED, CHANCE, LEVEL, NEAR, OWN, Replication, replication
+from lra.stats.summary import AT_CHANCE, Outcome, Summary, outcomes, summary
 
 AVERAGE = "average"  # over tasks; stands where a task does
 
@@ -21,7 +21,7 @@ def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     """The accuracies of scores.parquet, by task and model, and their averages over the tasks.
 
     A task on a variant of its data set compares with nothing published. A mean counts only where
-    every seed is ok and it is above chance (see stats.summary.outcome); ranks and differences use
+    every seed is ok and it is above chance (see stats.summary.outcomes); ranks and differences use
     no other. An average is over tasks, seed by seed, at chance or not. Raises LRAError where the
     scores mix experiments, protocols or test sets.
     """
@@ -51,18 +51,19 @@ def rank(values: dict[str, float | None]) -> dict[str, Mark]:
 
 def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> list[dict]:
     """One a task and model, and of several tasks one a model for their average."""
-    tasks, lines = distinct(rows, "task"), []
+    tasks, lines, cells = distinct(rows, "task"), [], outcomes(rows)
     for (task,), of_task in grouped(rows, "task").items():
         own = {model: seeds for (model,), seeds in grouped(of_task, "model").items()}
-        found = {model: outcome(seeds) for model, seeds in own.items()}
-        facts = {m: seeds[0] | {"n_stuck": sum(map(_stuck, seeds))} for m, seeds in own.items()}
+        found = {model: cells[model, task] for model in own}
+        facts = {model: seeds[0] for model, seeds in own.items()}
         lines += _column(task, found, facts, paper, task in own_tasks)
     if len(tasks) > 1:
         over = averaged(tasks)
         own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
-        found = {model: _average(cells, over) for model, cells in own.items()}
-        no_task = dict.fromkeys(("n_test", "chance", "validation", "params", "n_stuck"))
-        facts = {model: cells[0] | no_task for model, cells in own.items()}
+        mixed = {model for (model, task), each in cells.items() if task in over and each.mixed}
+        found = {model: _average(seeds, over, model in mixed) for model, seeds in own.items()}
+        no_task = dict.fromkeys(("n_test", "chance", "validation", "params"))
+        facts = {model: seeds[0] | no_task for model, seeds in own.items()}
         theirs = paper if set(over) == AVERAGED else {}
         lines += _column(AVERAGE, found, facts, theirs, any(task in own_tasks for task in over))
     return lines
@@ -73,14 +74,14 @@ def averaged(tasks: list[str]) -> list[str]:
     return [t for t in tasks if t in AVERAGED] if set(tasks) >= AVERAGED else tasks
 
 
-def _average(rows: list[dict], tasks: list[str]) -> Outcome:
+def _average(rows: list[dict], tasks: list[str], mixed: bool) -> Outcome:
     """Of one model over its seeds, each with its mean over the tasks; never FAIL."""
     at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
     seeds = distinct(rows, "seed")
     if any((task, seed) not in at for task in tasks for seed in seeds):
         return Outcome("incomplete", None, len(seeds))
     means = [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
-    return Outcome("ok", summary(means), len(seeds))
+    return Outcome("ok", summary(means), len(seeds), mixed=mixed)
 
 
 def _column(
@@ -104,7 +105,8 @@ def _column(
         line = {key: own[key] for key in ("experiment", "protocol")}
         line |= {"task": task, "model": model, "verdict": ours.verdict}
         line |= {"mean": mean.mean, "std": mean.std, "low": mean.low, "high": mean.high}
-        line |= {"n_ok": mean.n, "n_stuck": own["n_stuck"] if mean.n else None}
+        line |= dict(zip(("low_90", "high_90"), mean.interval(LEVEL) or (None,) * 2, strict=True))
+        line |= {"n_ok": mean.n, "n_stuck": ours.stuck if mean.n and task != AVERAGE else None}
         line |= {"n_seeds": ours.seeds, "n_test": own["n_test"], "chance": own["chance"]}
         line |= {"rank": marks[model], "validation": own["validation"], "params": own["params"]}
         line |= {"published": theirs, "difference": ours.number - theirs if numbers else None}
@@ -115,12 +117,6 @@ def _column(
 
 def _published_as(task: str) -> str:
     return "avg" if task == AVERAGE else task
-
-
-def _stuck(row: dict) -> bool:
-    """Trained to the end, and no better than chance."""
-    facts = row["accuracy"], row["n_test"], row["chance"]
-    return row["status"] == "ok" and not above_chance(*facts)
 
 
 def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) -> Table:
@@ -159,13 +155,16 @@ def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) ->
 def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
     notes = []
     if any(line["verdict"] == "FAIL" for line in lines):
-        notes.append("FAIL: not significantly above chance (one-sided binomial test, p < 0.01).")
+        notes.append(f"FAIL: {AT_CHANCE}.")
     notes += _against_published(lines)
     for (task,), own in grouped(rows, "task").items():
         of_task = [line for line in lines if line["task"] == task]
         stuck = [f"{x['model']} {x['n_stuck']}/{x['n_ok']}" for x in of_task if x["n_stuck"]]
         if stuck:
-            notes.append(f"{task}: seeds that stayed at chance, of those ok: {listed(stuck)}.")
+            notes.append(
+                f"{task}: seeds that stayed at chance, of those ok: {listed(stuck)}. A model "
+                "without one may have such trainings too: few seeds do not show them."
+            )
         if any(row["validation"] == "test set" for row in own):
             notes.append(f"{task}: validated on the test set itself, as the official code does.")
         sizes = {row["model"]: row["params"] for row in own}
@@ -195,12 +194,22 @@ def _against_published(lines: list[dict]) -> list[str]:
     compared = [line for line in lines if line["replication"] not in (None, "not comparable")]
     if compared:
         by = Counter(x[key] for x in compared for key in ("replication", "replication_why"))
-        wide = [x["high"] - x["low"] for x in compared if x["replication_why"] == WITHIN]
         notes.append(
-            f"Reproduced, of {len(compared)} published values: ≈ {NEAR} of our mean ({by[NEAR]}) "
-            f"or {CHANCE} ({by[CHANCE]}); ∼ only {WITHIN} ({by[WITHIN]}"
-            + (f", up to {max(wide):.1f} points wide" if wide else "")
-            + f"). Not: ↑ ours is above ({by['above']}), ↓ below ({by['below']})."
+            f"Of {len(compared)} published values {by['reproduced']} are reproduced (≈): the "
+            f"{LEVEL:g} % interval of our mean over seeds lies {NEAR} of the value ({by[NEAR]}), "
+            f"or both are at chance ({by[CHANCE]}). The whole interval is beyond that: ours is "
+            f"above (↑ {by['above']}) or below (↓ {by['below']}). Neither is shown: inconclusive "
+            f"(? {by['inconclusive']})."
+        )
+    unsure = [x for x in compared if x["replication"] == "inconclusive"]
+    if unsure:
+        whys = [
+            f"{why}: {listed(map(_with_width, own))}"
+            for (why,), own in grouped(unsure, "replication_why").items()
+        ]
+        notes.append(
+            f"Inconclusive, and how many points the {LEVEL:g} % interval is wide: "
+            f"{'; '.join(whys)}."
         )
     odd = [x for x in lines if x["replication"] == "not comparable" and x["protocol"] != "quick"]
     odd = [x for x in odd if x["verdict"] != "incomplete"]
@@ -211,6 +220,14 @@ def _against_published(lines: list[dict]) -> list[str]:
     if cells:
         notes.append(f"Not comparable with what was published: {'; '.join(cells)}.")
     return notes
+
+
+def _with_width(line: dict) -> str:
+    """`local on text (44.2)`; without the width for one seed."""
+    low, high = line["low_90"], line["high_90"]
+    return f"{line['model']} on {line['task']}" + (
+        f" ({high - low:.1f})" if low is not None else ""
+    )
 
 
 def _off_size(sizes: dict[str, int]) -> list[str]:

@@ -14,7 +14,7 @@ from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results import layout
 from lra.results.records import PredictionRow, ScoreRow, read_table
 from lra.stats import paired
-from lra.stats.summary import outcome
+from lra.stats.summary import Outcome, outcomes
 
 ALPHA = 0.05
 
@@ -33,11 +33,10 @@ def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
     one_value(scores, rows, "experiment")
     models = distinct(rows, "model")
     base = "transformer" if "transformer" in models else models[0]
-    lines = []
+    lines, found = [], outcomes(rows)
     for (task,), own in grouped(rows, "task").items():
-        lines += _lines(
-            cells, task, {m: seeds for (m,), seeds in grouped(own, "model").items()}, base
-        )
+        by_model = {model: seeds for (model,), seeds in grouped(own, "model").items()}
+        lines += _lines(cells, task, by_model, base, found)
     for test in ("examples", "seeds"):
         tested = [line for line in lines if line[f"p_{test}"] is not None]
         corrected = paired.holm([line[f"p_{test}"] for line in tested])
@@ -65,13 +64,19 @@ def right(root: Path, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(answers), labels
 
 
-def _lines(root: Path, task: str, own: dict[str, list[dict]], base: str) -> list[dict]:
+def _lines(
+    root: Path,
+    task: str,
+    own: dict[str, list[dict]],
+    base: str,
+    found: dict[tuple[str, str], Outcome],
+) -> list[dict]:
     lines = []
     whole = [m for m, seeds in own.items() if all(row["status"] == "ok" for row in seeds)]
     known = {model: right(root, own[model]) for model in whole}
     for model, seeds in own.items():
         line = {"experiment": seeds[0]["experiment"], "task": task, "model": model, "over": base}
-        line |= {"verdict": outcome(seeds).verdict, "n_seeds": len(seeds)}
+        line |= {"verdict": found[model, task].verdict, "n_seeds": len(seeds)}
         line |= dict.fromkeys(("n_test", "accuracy", "test_low", "test_high"))
         line |= dict.fromkeys(("difference", "low", "high", "p_examples", "holm_examples"))
         line |= dict.fromkeys(("seeds_low", "seeds_high", "p_seeds", "holm_seeds"))
