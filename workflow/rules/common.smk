@@ -5,6 +5,7 @@ import re
 from contextlib import contextmanager
 
 from lra.archive.source import state as commit_and_changes
+from lra.config import protocol_source
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from lra.core.progress import say
@@ -38,6 +39,11 @@ TABLES = [item.name for item in registry.TABLES]
 FIGURES = [item.name for item in registry.FIGURES]
 PUBLISHED = Path("config/reference")
 REFERENCE = str(PUBLISHED / accuracies(EXPERIMENT.protocol))
+SOURCES = [
+    f"config/reference/protocols/{name}.csv"
+    for name in arena.protocols
+    if protocol_source.path(ROOT, name).exists()
+]
 
 
 wildcard_constraints:
@@ -198,7 +204,7 @@ def inputs_of(find):
         _, name = wildcards  # the experiment, and the table or figure
         item = find(name)
         known = {what: in_results(layout.PARQUET, what=what) for what in PARQUET}
-        known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv")]
+        known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv"), *SOURCES]
         known["efficiency"] = [
             str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")
         ]

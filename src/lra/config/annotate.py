@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from lra.config import protocol_source
 from lra.config.resolve import Arena
 from lra.core.errors import one_of
 from lra.core.schema import leaves
-
-
-def protocol_sources(root: Path, protocols: Iterable[str]) -> list[Path]:
-    """The files that say what the protocols' sources have; quick has none."""
-    return [root / f"config/reference/protocols/{name}.csv" for name in protocols]
 
 
 def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
@@ -21,7 +13,7 @@ def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
     one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
     one_of(f"{arena.where}: models", model, arena.experiment.models)
     cell, files = arena.resolve(task, model, seed)
-    sourced = protocol_source.read(protocol_sources(arena.root, arena.protocols))
+    sourced = protocol_source.read(protocol_source.path(arena.root, arena.experiment.protocol))
     theirs = protocol_source.of_cell(sourced, [arena.tasks[task], task], model)
     lines = []
     for key, value in leaves(cell.model_dump(mode="json")):

@@ -2,7 +2,8 @@
 
 A line is of a task and a model (* is any), and the last one that fits a cell counts. `value` is the
 source's (JSON, or a word), `source` its file and line. Where ours differs, `ours` is our value and
-`reason` says why; a key that is none of a cell's (`other: ...`) is a difference in the code.
+`reason` says why; a key that is none of a cell's (`other: ...`) is a difference in the code. A line
+with key `base` stands for the lines of another protocol's table.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 from lra.core.errors import LRAError
 
 COLUMNS = ["task", "model", "key", "value", "source", "ours", "reason"]
-ANY = "*"
+ANY, BASE = "*", "base"
+ABSENT = "-"  # the value of a key that the source has not
 
 
 @dataclass(frozen=True)
@@ -46,20 +48,28 @@ class Sourced:
         return self.ours if self.differs else self.value
 
 
-def read(files: Iterable[Path]) -> list[Sourced]:
-    """The lines of several files, later ones over earlier ones; a file that is missing has none.
+def path(root: Path, protocol: str) -> Path:
+    """The table of a protocol; `quick` follows no source and has none."""
+    return root / f"config/reference/protocols/{protocol}.csv"
+
+
+def read(file: Path) -> list[Sourced]:
+    """The lines of a table, after those of the one that its line `base` names; none without a file.
 
     Raises LRAError naming the file and line where a column is missing.
     """
+    if not file.exists():
+        return []
     found = []
-    for file in files:
-        if not file.exists():
-            continue
-        with file.open(encoding="utf-8", newline="") as text:
-            for line in (lines := csv.DictReader(text)):
-                if lines.fieldnames != COLUMNS or None in line.values() or None in line:
-                    wanted = ", ".join(COLUMNS)
-                    raise LRAError(f"{file}: line {lines.line_num}: the columns are {wanted}")
+    with file.open(encoding="utf-8", newline="") as text:
+        for line in (lines := csv.DictReader(text)):
+            if lines.fieldnames != COLUMNS or None in line.values() or None in line:
+                raise LRAError(
+                    f"{file}: line {lines.line_num}: the columns are {', '.join(COLUMNS)}"
+                )
+            if line["key"] == BASE:
+                found += read(file.with_name(f"{line['value']}.csv"))
+            else:
                 values = {key: _value(line[key]) for key in ("value", "ours")}
                 found.append(Sourced(**{**line, **values}))
     return found

@@ -105,7 +105,7 @@ class Arena:
         return found
 
     def _rules(self, protocol: str, task: str) -> list[tuple[str, ProtocolTask]]:
-        """What a protocol says of a task by its key there, of the task that it is a variant of first."""
+        """What a protocol says of a task, by its key; first of the one that it is a variant of."""
         tasks = self.protocols[protocol].tasks
         return [
             (key, tasks[key]) for key in dict.fromkeys((self.tasks[task], task)) if key in tasks

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from lra.core.formats import listed, signed
 from lra.core.unique import distinct, grouped
+from lra.report.tables import protocol_notes
 from lra.report.tables.render import Entry, Mark, Table
+from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
@@ -25,7 +27,7 @@ def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     no other. An average is over tasks, seed by seed, at chance or not. Raises LRAError where the
     scores mix experiments, protocols or test sets.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows, notes = with_best(read_table(scores, ScoreRow).to_pylist())
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment", "protocol")
@@ -33,10 +35,11 @@ def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     for own in grouped((r for r in rows if r["status"] == "ok"), "task").values():
         one_value(scores, own, "n_test", "chance")
     lines = _lines(rows, published.scores(reference), published.own_variants(rows))
-    notes = _notes(lines, rows)
+    notes += _notes(lines, rows)
     compared = [_published_as(line["task"]) for line in lines if line["published"] is not None]
     if compared:
         notes += published.remarks(reference, distinct(rows, "model"), compared)
+    notes += protocol_notes.notes(rows, reference)
     whose = published.WHOSE.get(reference.name, reference.name)
     return _table(lines, rows, whose, notes), lines
 
@@ -51,14 +54,13 @@ def rank(values: dict[str, float | None]) -> dict[str, Mark]:
 
 def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> list[dict]:
     """One a task and model, and of several tasks one a model for their average."""
-    tasks, lines, cells = distinct(rows, "task"), [], outcomes(rows)
+    lines, cells = [], outcomes(rows)
     for (task,), of_task in grouped(rows, "task").items():
         own = {model: seeds for (model,), seeds in grouped(of_task, "model").items()}
         found = {model: cells[model, task] for model in own}
         facts = {model: seeds[0] for model, seeds in own.items()}
         lines += _column(task, found, facts, paper, task in own_tasks)
-    if len(tasks) > 1:
-        over = averaged(tasks)
+    if len(over := averaged(rows)) > 1:
         own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
         mixed = {model for (model, task), each in cells.items() if task in over and each.mixed}
         found = {model: _average(seeds, over, model in mixed) for model, seeds in own.items()}
@@ -69,8 +71,12 @@ def _lines(rows: list[dict], paper: dict[str, dict], own_tasks: set[str]) -> lis
     return lines
 
 
-def averaged(tasks: list[str]) -> list[str]:
-    """The tasks that an average is over: the paper's five where all are there, else all."""
+def averaged(rows: list[dict]) -> list[str]:
+    """The tasks that an average is over: the paper's five where all are there, else all.
+
+    No variant of a task counts, but its best one does (lra.report.tables.variants).
+    """
+    tasks = distinct((row for row in rows if not row.get("variant_of")), "task")
     return [t for t in tasks if t in AVERAGED] if set(tasks) >= AVERAGED else tasks
 
 
@@ -138,7 +144,7 @@ def _table(lines: list[dict], rows: list[dict], whose: str, notes: list[str]) ->
         f"{over}. Chance (the majority class) and test examples: {'; '.join(tests)}."
     )
     if AVERAGE in columns:
-        caption += f" Average: over {listed(averaged(distinct(rows, 'task')))}, seed by seed."
+        caption += f" Average: over {listed(averaged(rows))}, seed by seed."
     if any(line["published"] is not None for line in lines):
         caption += f" Last line: {whose}"
         caption += (
@@ -174,7 +180,7 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
                 f"{sizes['transformer']:,}, which LRA's rules do not allow: {listed(off_size)}."
             )
     averages = {x["model"]: x["verdict"] for x in lines if x["task"] == AVERAGE}
-    over = averaged(distinct(rows, "task"))
+    over = averaged(rows)
     failed = (x for x in lines if x["verdict"] == "FAIL" and x["task"] in over)
     failed = {model: distinct(own, "task") for (model,), own in grouped(failed, "model").items()}
     cells = [

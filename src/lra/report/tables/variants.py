@@ -1,0 +1,33 @@
+"""Tasks that a protocol trains in variants, e.g. Text at four lengths: each model's best one."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from lra.core.formats import listed
+from lra.core.unique import distinct, grouped
+
+
+def with_best(rows: list[dict]) -> tuple[list[dict], list[str]]:
+    """`rows` of scores.parquet with those of each task that has variants only, and a note on each.
+
+    A model's rows are those of the variant with the highest mean accuracy on validation, over its
+    seeds. Where a seed of a variant is not ok the model has no best one: what is missing might be.
+    """
+    trained = set(distinct(rows, "task"))
+    variants = grouped((row for row in rows if row.get("variant_of") not in (None, *trained)),
+                       "variant_of", "model")  # fmt: skip
+    added, chosen = [], {}
+    for (task, model), own in variants.items():
+        if any(row["status"] != "ok" for row in own):
+            continue
+        of = {name: seeds for (name,), seeds in grouped(own, "task").items()}
+        best = max(of, key=lambda name, of=of: fmean(row["val_accuracy"] for row in of[name]))
+        added += [row | {"task": task, "variant_of": None} for row in of[best]]
+        chosen.setdefault(task, {}).setdefault(best, []).append(model)
+    notes = [
+        f"{task}: each model's best variant on validation: "
+        + "; ".join(f"{name} of {listed(models)}" for name, models in of.items()) + "."
+        for task, of in chosen.items()
+    ]  # fmt: skip
+    return rows + added, notes
