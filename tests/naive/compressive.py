@@ -63,7 +63,11 @@ def _content_attention(module: Attention, h: Tensor, memory: Tensor, real: Tenso
         (module.query, module.key, module.value), (h.detach(), memory, memory), strict=True
     )
     q, k, v = (
-        rearrange(linear(t, p.weight.detach()), "n (h d) -> h n d", h=module.heads)
+        rearrange(
+            linear(t, p.weight.detach(), None if p.bias is None else p.bias.detach()),
+            "n (h d) -> h n d",
+            h=module.heads,
+        )
         for p, t in projections
     )
     out = scaled_dot_product_attention(q, k, v, real[None, None])

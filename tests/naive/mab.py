@@ -16,7 +16,7 @@ def cross(layer: MultiHead, x: Tensor, y: Tensor) -> Tensor:
     outs = []
     for head in range(layer.heads):
         rows = slice(head * size, (head + 1) * size)
-        q, k, v = (t @ p.weight[rows].T for p, t in
+        q, k, v = (p(t)[:, rows] for p, t in
                    ((layer.query, x), (layer.key, y), (layer.value, y)))  # fmt: skip
         outs.append((q @ k.T * size**-0.5).softmax(-1) @ v)
     return layer.out(torch.cat(outs, dim=1))

@@ -119,6 +119,8 @@ def test_mistakes_in_the_experiment(given, said):
          "config/models/local.yaml: options.block_sise: unknown key; did you mean 'block_size'?"),
         ("models/local.yaml", lambda c: c["options"].update(qkv_dim=4),
          "config/models/local.yaml: options.qkv_dim: set encoder.qkv_dim instead"),
+        ("models/local.yaml", lambda c: c["options"].update(bias=True),
+         "config/models/local.yaml: options.bias: set encoder.bias instead"),
         ("models/transformer.yaml", lambda c: c["options"].update(kernel="fussed"),
          "config/models/transformer.yaml: options.kernel:"),
         ("models/transformer.yaml", lambda c: c["profile_also"]["transformer-materialised"].update(kernel=1),

@@ -49,17 +49,29 @@ def info(name: str) -> Info:
 
 
 def build(
-    name: str, dim: int, heads: int, max_len: int, causal: bool = False, **options: Any
+    name: str,
+    dim: int,
+    heads: int,
+    max_len: int,
+    causal: bool = False,
+    *,
+    bias: bool = False,
+    init: Literal["xavier", "torch"] = "xavier",
+    **options: Any,
 ) -> nn.Module:
     """The mechanism `name` as a module: forward(x (B, N, dim), mask (B, N) bool or None).
 
+    bias, init: of its projections (lra.attention.base.MultiHead.set_projections).
     Raises LRAError naming the nearest valid mechanism or option.
     """
     options = resolve_options(name, options)
     module = importlib.import_module(f"lra.attention.{name}")
     if causal and not module.INFO.causal:
         raise LRAError(f"attention '{name}' has no causal version")
-    return module.Attention(dim, heads, max_len, causal=causal, **options)
+    built = module.Attention(dim, heads, max_len, causal=causal, **options)
+    if bias or init != "xavier":
+        built.set_projections(bias, init)
+    return built
 
 
 def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all mechanisms share: bias-free projections to heads and back, and masks without NaN.
+"""What all mechanisms share: projections to heads and back, and masks without NaN.
 
 Shape letters in every file of this package: B batch, N length, H heads, D head size; dim is the
 layer's width, and H D the width of all heads together. Files that cut sequences add G blocks (or
@@ -7,13 +7,19 @@ segments), S tokens per block, W blocks that one block sees, K keys that a block
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+PROJECTIONS = ("query", "key", "value", "out", "global_query", "global_key", "global_value")
+
 
 class MultiHead(nn.Module):
     """Projections of the official configuration: no biases, Xavier-uniform weights.
+
+    `set_projections` gives them biases or torch's initialisation.
 
     A mechanism derives from this and defines forward(x (B, N, dim), mask (B, N) bool or None) ->
     (B, N, dim). The mask is True for real tokens and False for padding.
@@ -35,6 +41,28 @@ class MultiHead(nn.Module):
         self.out = nn.Linear(width, dim, bias=False)
         for projection in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(projection.weight)
+
+    def set_projections(self, bias: bool, init: Literal["xavier", "torch"]) -> None:
+        """Draw the projections anew, here and in all parts, those to global tokens included.
+
+        bias: whether they have biases. A layer's other maps (e.g. Sinkhorn's sorter, Synthesizer's
+        W1, the relative positions of xl and compressive) keep their own form.
+        init: `xavier` has uniform weights and zero biases. `torch` is nn.Linear's own: weights and
+        biases uniform within 1 / sqrt(inputs).
+        """
+        for part in self.modules():
+            if not isinstance(part, MultiHead):
+                continue
+            for name in PROJECTIONS:
+                old = getattr(part, name, None)  # some mechanisms lack some
+                if old is None:
+                    continue
+                new = nn.Linear(old.in_features, old.out_features, bias)
+                if init == "xavier":
+                    nn.init.xavier_uniform_(new.weight)
+                    if bias:
+                        nn.init.zeros_(new.bias)
+                setattr(part, name, new)
 
     def tie(self, first: MultiHead) -> None:
         """Share with the first layer what the mechanism shares; called in all later layers."""

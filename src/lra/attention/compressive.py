@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
@@ -91,7 +90,7 @@ class Attention(MultiHead):
             real = mask.unflatten(2, (-1, self.rate)).any(dim=3)  # (B, G, S / rate)
             # the first of each pair is for the auxiliary loss, the second for the task
             (k_aux, k_slots), (v_aux, v_slots) = (
-                Shared.apply(slots, p.weight, False) if learning else (None, linear(kept, p.weight))
+                Shared.apply(slots, p.weight, p.bias, False) if learning else (None, p(kept))
                 for p in (self.key, self.value)
             )
             parts = [Part(k_slots, v_slots, tuple(range(count + 1, 1, -1)))]

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead
@@ -53,19 +53,27 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q = self.split_heads(self.query(x))
-        if mask is not None:
-            x = x * mask[:, :, None]
         projection = self.projection[..., : x.shape[1]]  # (kinds, k, N)
+        if mask is None:
+            projection = projection[:, None]  # (kinds, 1, k, N)
+        else:
+            x, projection = x * mask[:, :, None], projection[:, None] * mask[:, None]
         if self.sharing == "none":
             k, v = (
-                matrix @ self.split_heads(linear(x))
-                for matrix, linear in zip(projection.chunk(2), (self.key, self.value), strict=True)
+                matrix.transpose(0, 1) @ self.split_heads(p(x))
+                for matrix, p in zip(projection.chunk(2), (self.key, self.value), strict=True)
             )  # (B, H, k, D)
         else:
-            # E (x W) = (E x) W: projecting the length first leaves k rows for W
-            short = projection[:, None] @ x  # (kinds, B, k, dim)
+            # E (x W + b) = (E x) W + (E 1) b: projecting the length first leaves k rows for W
+            short, ones = projection @ x, projection.sum(-1, keepdim=True)  # (kinds, B, k, ...)
             k, v = (
-                self.split_heads(linear(rows))
-                for rows, linear in ((short[0], self.key), (short[-1], self.value))
+                self.split_heads(_projected(short[kind], ones[kind], p))
+                for kind, p in ((0, self.key), (-1, self.value))
             )
         return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))
+
+
+def _projected(rows: Tensor, ones: Tensor, projection: nn.Linear) -> Tensor:
+    """(E x) W + (E 1) b of E x (B, k, dim) and E 1 (B or 1, k, 1) -> (B, k, H D)"""
+    out = linear(rows, projection.weight)
+    return out if projection.bias is None else out + ones * projection.bias

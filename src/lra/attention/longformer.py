@@ -101,7 +101,8 @@ class Attention(MultiHead):
         """Attention by the global projections from x (B, A, dim) to tokens (B, N, dim) -> (B, A, E)
 
         q . (W x) = (W^T q) . x, and a weighted sum of W x is W times the weighted sum of x. So the
-        N tokens need no projection.
+        N tokens need no projection. A bias of keys adds the same to all scores of a query, which
+        changes nothing (its gradient is 0); dropout does not act on that of values.
         """
         to_key, to_value = (
             rearrange(p.weight, "(h d) c -> h d c", h=self.heads)
@@ -113,4 +114,5 @@ class Attention(MultiHead):
         scale = to_key.shape[1] ** -0.5
         out = scaled_dot_product_attention(q, tokens, tokens, allowed, self.drop, scale=scale)
         out = rearrange(out, "b 1 (h a) c -> b h a c", h=self.heads) @ to_value.mT
-        return rearrange(out, "b h a d -> b a (h d)")
+        out = rearrange(out, "b h a d -> b a (h d)")
+        return out if self.global_value.bias is None else out + self.global_value.bias

@@ -13,7 +13,7 @@ from lra.core.errors import LRAError, one_of
 from lra.core.schema import Strict, complain
 
 Layer = tuple[str, dict[str, Any]]  # where it is written, what is written there
-GIVEN_BY_ENCODER = {"qkv_dim", "dropout"}  # options that the encoder's own keys set
+GIVEN_BY_ENCODER = {"qkv_dim", "dropout", "bias", "init"}  # options that the encoder's own keys set
 
 
 def sections(part: Part) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import linear
 from torch.testing import assert_close
 
 import naive.xl
@@ -96,18 +97,22 @@ def test_distances_have_a_sign():
     assert not torch.allclose(module(x.flip(1)).flip(1), module(x))
 
 
+@pytest.mark.parametrize("biased", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("own", [True, False], ids=["own", "input-only"])
-def test_one_product_has_the_gradients_of_two(own):
+def test_one_product_has_the_gradients_of_two(own, biased):
     x, weight = tokens(2, 5, 4).requires_grad_(), tokens(1, 3, 4)[0].requires_grad_()
+    bias = tokens(1, 1, 3)[0, 0].requires_grad_() if biased else None
+    variables = [x, weight, *([bias] if biased else [])]
     a, b = tokens(2, 5, 3), tokens(2, 6, 3)[:, :5]
 
     def loss(first, second):
         return (first.sin() * a).sum() + (second.sin() * b).sum()
 
-    shared = loss(*segments.Shared.apply(x, weight, own))
-    plain = loss(x @ (weight if own else weight.detach()).T, x.detach() @ weight.T)
+    shared = loss(*segments.Shared.apply(x, weight, bias, own))
+    first = (t if own or t is None else t.detach() for t in (weight, bias))
+    plain = loss(linear(x, *first), linear(x.detach(), weight, bias))
     assert_close(shared, plain)
-    assert_close(torch.autograd.grad(shared, [x, weight]), torch.autograd.grad(plain, [x, weight]))
+    assert_close(torch.autograd.grad(shared, variables), torch.autograd.grad(plain, variables))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])

@@ -23,33 +23,37 @@ from lra.attention.shared.blocks import split
 
 
 class Shared(torch.autograd.Function):
-    """x W^T as two outputs of one multiplication that differ in where their gradients go.
+    """x W^T + b as two outputs of one multiplication that differ in where their gradients go.
 
-    apply(x (..., i), weight (o, i), own) -> two of (..., o). The second, the keys or values of a
-    memory, sends its gradient to the weight only. The first sends it to x and, if `own`, also to
-    the weight.
+    apply(x (..., i), weight (o, i), bias (o,) or None, own) -> two of (..., o). The second, the
+    keys or values of a memory, sends its gradient to weight and bias only. The first sends it to x
+    and, if `own`, also to weight and bias.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, own: bool) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, weight)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, own: bool
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, weight, bias)
         ctx.own = own
-        out = linear(x, weight)
+        out = linear(x, weight, bias)
         return out, out.detach()
 
     @staticmethod
-    def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, weight = ctx.saved_tensors
+    def backward(ctx: Any, first: Tensor, second: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
         to_weight = first + second if ctx.own else second
         # under autocast the gradients are bfloat16, what was saved is not
         to_x = (first @ weight.to(first.dtype)).to(x.dtype)
-        to_weight = to_weight.flatten(0, -2).mT @ x.flatten(0, -2).to(to_weight.dtype)
-        return to_x, to_weight.to(weight.dtype), None
+        to_weight = to_weight.flatten(0, -2)
+        to_bias = None if bias is None else to_weight.sum(0).to(bias.dtype)
+        to_weight = to_weight.mT @ x.flatten(0, -2).to(to_weight.dtype)
+        return to_x, to_weight.to(weight.dtype), to_bias, None
 
 
 def projected(x: Tensor, projection: nn.Linear, stops_gradients: bool) -> tuple[Tensor, Tensor]:
     """Keys or values of x for its own segment, and for later ones, where gradients may stop."""
-    own, memory = Shared.apply(x, projection.weight, True)
+    own, memory = Shared.apply(x, projection.weight, projection.bias, True)
     return own, memory if stops_gradients else own
 
 
