@@ -13,7 +13,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import dropout as drop_out
-from torch.nn.functional import normalize
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, all_real, pad_length
@@ -24,10 +23,11 @@ INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N lo
 class Attention(MultiHead):
     """Softmax over the keys that share a bucket with the query in at least one round of hashing.
 
-    Keys are the queries, scaled to unit length (k = q / |q|). Scores are q k^T / sqrt(D). In every
-    round tokens are sorted by bucket, then position, and cut into chunks of `bucket_size` tokens. A
-    query sees the tokens of its bucket in its own chunk and the one before. A query sees itself
-    only if it sees nothing else.
+    Keys are the queries, scaled to unit length. Scores are q k^T without further scaling, as the
+    authors' code (google/trax) has them: it divides keys by the root of their mean square, which is
+    |q| / sqrt(D), and scores by sqrt(D). In every round tokens are sorted by bucket, then position,
+    and cut into chunks of `bucket_size` tokens. A query sees the tokens of its bucket in its own
+    chunk and the one before. A query sees itself only if it sees nothing else.
 
     hashes: number of rounds.
     bucket_size: tokens per chunk, twice the mean size of a bucket. A sequence of one chunk is one
@@ -132,7 +132,7 @@ def attend(
     row = torch.arange(batch * n * heads, device=q.device)
     of_token = row.view(batch, n, heads).transpose(1, 2)  # (B, H, N)
     of_sorted = row.view(batch, heads, n)
-    k = normalize(q, dim=-1, eps=1e-6) * size**-0.5
+    k = unit_length(q)
     q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (B N H, D)
     # places differ between sequences and heads, so chunks need no border
     place = (place + of_sorted[..., :1] * 8).int()
@@ -172,6 +172,11 @@ def attend(
     bottom = sum(share * one for share, one in zip(shares, bottoms, strict=True))
     alone = bottom == 0
     return torch.where(alone, v, top / bottom.masked_fill(alone, 1))
+
+
+def unit_length(q: Tensor) -> Tensor:
+    """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
+    return q * (q.square().mean(-1, keepdim=True) + 1e-2).rsqrt() * q.shape[-1] ** -0.5
 
 
 def _excluded(at: list[Tensor], shift: int) -> Tensor:
