@@ -63,45 +63,25 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q = self.split_heads(self.query(x))
+        if mask is not None:
+            x = x * mask[:, :, None]
         projection = self.projection[..., : x.shape[1]]  # (kinds, k, N)
-<<<<<<< HEAD
-        if mask is None:
-            projection = projection[:, None]  # (kinds, 1, k, N)
-        else:
-            x, projection = x * mask[:, :, None], projection[:, None] * mask[:, None]
-        if self.sharing == "none":
-            k, v = (
-                matrix.transpose(0, 1) @ self.split_heads(p(x))
-                for matrix, p in zip(projection.chunk(2), (self.key, self.value), strict=True)
-=======
         if self.sharing in ("none", "layers-by-head"):
             matrices = projection.chunk(2) if self.sharing == "none" else [projection] * 2
             k, v = (
                 matrix @ self.split_heads(_zeros_where_masked(layer, x, mask))
                 for matrix, layer in zip(matrices, (self.key, self.value), strict=True)
->>>>>>> mech
             )  # (B, H, k, D)
         else:
-            # E (x W + b) = (E x) W + (E 1) b: projecting the length first leaves k rows for W
-            short, ones = projection @ x, projection.sum(-1, keepdim=True)  # (kinds, B, k, ...)
+            # E (x W) = (E x) W: projecting the length first leaves k rows for W
+            short = projection[:, None] @ x  # (kinds, B, k, dim)
             k, v = (
-<<<<<<< HEAD
-                self.split_heads(_projected(short[kind], ones[kind], p))
-                for kind, p in ((0, self.key), (-1, self.value))
-=======
                 self.split_heads(_of_rows(layer, short[kind], projection[kind], mask))
                 for kind, layer in ((0, self.key), (-1, self.value))
->>>>>>> mech
             )
         return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))
 
 
-<<<<<<< HEAD
-def _projected(rows: Tensor, ones: Tensor, projection: nn.Linear) -> Tensor:
-    """(E x) W + (E 1) b of E x (B, k, dim) and E 1 (B or 1, k, 1) -> (B, k, H D)"""
-    out = linear(rows, projection.weight)
-    return out if projection.bias is None else out + ones * projection.bias
-=======
 def _zeros_where_masked(layer: nn.Linear, x: Tensor, mask: Tensor | None) -> Tensor:
     """x W + b of x (B, N, dim), which is zero there, without b there -> (B, N, H D)"""
     out = layer(x)
@@ -115,4 +95,3 @@ def _of_rows(layer: nn.Linear, rows: Tensor, matrix: Tensor, mask: Tensor | None
         return out
     ones = matrix.sum(1) if mask is None else mask.to(matrix.dtype) @ matrix.T  # (k,) or (B, k)
     return out + ones[..., None] * layer.bias
->>>>>>> mech
