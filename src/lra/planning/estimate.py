@@ -53,7 +53,7 @@ class Load:
             cell.encoder,
             training.batch_size,
             training.eval_batch_size,
-            cell.task in PADDED,
+            (cell.variant_of or cell.task) in PADDED,
             training.precision,
             cell.device == "cpu",
         )
