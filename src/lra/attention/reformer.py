@@ -176,7 +176,7 @@ def attend(
 
 def unit_length(q: Tensor) -> Tensor:
     """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
-    return q * (q.square().mean(-1, keepdim=True) + 1e-2).rsqrt() * q.shape[-1] ** -0.5
+    return q * (q.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * q.shape[-1] ** -0.5
 
 
 def _excluded(at: list[Tensor], shift: int) -> Tensor:
