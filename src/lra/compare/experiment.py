@@ -55,7 +55,7 @@ class Results:
         if path is None:
             return None
         try:
-            return dict(leaves(yaml.safe_load(path.read_text())))
+            return dict(leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
         except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
             raise LRAError(f"{path}: no configuration: {' '.join(str(error).split())}") from None
 
