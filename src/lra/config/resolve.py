@@ -41,6 +41,8 @@ class Arena:
         """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
+        for file in files:  # Snakemake read them, and takes the last of a key that stands twice
+            read_yaml(file)
         try:
             arena = cls(root, where.as_posix(), Experiment.model_validate(given))
         except ValidationError as error:
