@@ -8,16 +8,8 @@ import numpy as np
 
 from lra.report import registry
 from lra.report.tables.write import write
-from lra.results.records import (
-    HistoryRow,
-    MemoryRow,
-    PredictionRow,
-    ScoreRow,
-    SpanRow,
-    SpeedRow,
-    read_table,
-    write_rows,
-)
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import HistoryRow, PredictionRow, ScoreRow, SpanRow, read_table, write_rows
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
 PAPER = REFERENCE / "scores.csv"

@@ -23,15 +23,8 @@ from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
 from lra.core.files import write_beside
 from lra.results import fingerprint
-from lra.results.records import (
-    MemoryRow,
-    PredictionRow,
-    ScoreRecord,
-    ScoreRow,
-    SpeedRow,
-    write_record,
-    write_rows,
-)
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import PredictionRow, ScoreRecord, ScoreRow, write_record, write_rows
 from tiny import ROOT, make_cell
 
 TASKS, MODELS, SEEDS, EXAMPLES = ("listops", "image"), ("linear", "local"), (1, 2, 3), 300

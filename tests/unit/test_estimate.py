@@ -13,7 +13,8 @@ from lra.core.errors import LRAError
 from lra.planning import estimate
 from lra.planning.estimate import CACHE, Estimates, Footprint, Load, Work
 from lra.planning.footprint import footprint
-from lra.results.records import SpeedRow, write_rows
+from lra.results.points import SpeedRow
+from lra.results.records import write_rows
 from tiny import ROOT, make_cell
 
 FIGURES = Footprint(1000, Work(10**13, 10**9, 100, 10**9), Work(3 * 10**12, 10**9, 30, 5 * 10**8))

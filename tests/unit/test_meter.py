@@ -17,14 +17,8 @@ import torch
 from lra.config.cell import ProfilePoint
 from lra.hardware import gpu_meter
 from lra.hardware.gpu_meter import Meter, integral
-from lra.results.records import (
-    SpeedRow,
-    TrainRecord,
-    arrow_schema,
-    read_record,
-    read_table,
-    write_table,
-)
+from lra.results.points import SpeedRow
+from lra.results.records import TrainRecord, arrow_schema, read_record, read_table, write_table
 from tiny import ROOT, make_cell
 
 STANDIN = ROOT / "tests/standins"

@@ -11,7 +11,8 @@ from lra.core.errors import LRAError
 from lra.report import registry
 from lra.report.tables.accuracy import rank
 from lra.report.tables.write import write
-from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import ScoreRow, write_rows
 
 FIVE = [task for task in TASKS if task != "pathx"]
 

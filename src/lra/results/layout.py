@@ -23,7 +23,7 @@ SCORE_RECORD = f"{CELL}/{SCORE_FILE}"
 PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
 WORK = f"work/{NAME}"  # unfinished training
-POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory
+POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
 
 PARQUET = "{what}.parquet"  # scores, history, span, speed or memory
 TABLE = "tables/{table}"  # .csv, .md, .tex, .html
