@@ -8,7 +8,18 @@ from fabricated import memory_row, score_row, span_row, speed_row
 from lra.core.errors import LRAError
 from lra.results.collect import collect
 from lra.results.points import MemoryRecord, MemoryRow, SpeedRecord, SpeedRow
-from lra.results.records import CurveRow, HistoryRow, ScoreRecord, ScoreRow, SpanRecord, SpanRow, TrainRecord, read_table, write_record, write_rows
+from lra.results.records import (
+    CurveRow,
+    HistoryRow,
+    ScoreRecord,
+    ScoreRow,
+    SpanRecord,
+    SpanRow,
+    TrainRecord,
+    read_table,
+    write_record,
+    write_rows,
+)
 
 PROVENANCE = {"fingerprint": "f" * 16, "device": "cpu: demo", "torch_version": "2"}
 PROVENANCE |= {"git_commit": None}

@@ -104,7 +104,7 @@ def test_measured_speed_scales_the_hours(tmp_path):
     assumed = Estimates(arena, cache, tmp_path).costs(cell)
     expected = FIGURES.train.seconds(arena.experiment.estimate)
     rows = [
-        {"experiment": "paper", "model": "linear", "length": n, "batch_size": 32, "device": "cuda",
+        {"experiment": "paper", "model": "linear", "length": n, "batch_size": 16, "device": "cuda",
          "status": "ok", "train_steps_per_s": 1 / (slower * expected), "infer_steps_per_s": 1.0,
          "tokens_per_s": 1.0}
         for n, slower in ((1024, 5), (4096, 3))

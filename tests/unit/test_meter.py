@@ -140,7 +140,7 @@ def test_a_training_on_the_cpu_has_no_energy(tiny_listops, tmp_path):
 
 def test_a_profile_has_the_energy_of_one_step(tmp_path):
     point = ProfilePoint(
-        experiment="test", model="transformer", length=64, batch_size=1, seconds=0.3,
+        experiment="test", protocol="quick", task="text", model="transformer", length=64, batch_size=1, seconds=0.3,
         device="auto", encoder=make_cell().encoder,
     )  # fmt: skip
     out = tmp_path / "64.json"

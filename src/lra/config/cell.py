@@ -52,6 +52,10 @@ class Encoder(Strict):
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
 
+    @property
+    def sizes(self) -> str:
+        return f"{self.layers} layers, {self.heads} heads, dim {self.dim}, MLP {self.mlp_dim}"
+
     @model_validator(mode="after")
     def heads_divide_the_width(self):
         if self.qkv_dim % self.heads:

@@ -135,6 +135,7 @@ def measure_point(what: str, point: ProfilePoint, out: Path, planned: str | None
         measured = asdict(run(point, **energy))
         use = meter.use()
     measured |= {"gpu": use and GpuUse(**use), "mechanism": point.encoder.attention}
+    measured["sizes"] = point.encoder.sizes
     known = {**point.model_dump(), **measured, **made_with}
     record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)

@@ -25,6 +25,7 @@ class PointRecord(Provenance):
     deterministic: bool  # kernels
     tf32: bool  # matrix products
     masks: bool  # with a mask; all tokens are real
+    sizes: str  # of the encoder
     params: int
     status: Status
     reason: str | None
@@ -62,6 +63,7 @@ class PointRow(Strict):
     deterministic: bool | None = None
     tf32: bool | None = None
     masks: bool | None = None
+    sizes: str | None = None
     device: str
     torch_version: str | None = None
     status: Status

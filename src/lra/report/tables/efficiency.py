@@ -19,7 +19,7 @@ from lra.stats import published
 from lra.stats.published import MATERIALISED
 
 NAMED = ("experiment", "protocol", "task", "model", "setting", "length", "batch_size", "device")
-NAMED += ("precision", "deterministic", "tf32", "masks", "torch_version")
+NAMED += ("precision", "deterministic", "tf32", "masks", "sizes", "torch_version")
 COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
     "inference\nsteps/s": ("speed_status", "infer_steps_per_s", 1),
     "training\ntokens/s": ("speed_status", "tokens_per_s", 1),
@@ -47,12 +47,19 @@ def efficiency(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[
 
 
 def costs(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[dict]]:
-    """What a step costs beside time and tensors: inference, tokens, energy, operations."""
+    """What a step costs beside time and tensors: inference, tokens, energy, operations.
+
+    Shown are the rows that every model has, of the setting `fast`; the csv has all.
+    """
     lines = _lines(speed, memory, reference)
     if not lines:
         return NOTHING
     keys = (*NAMED, "speed_status", "memory_status", *(column for _, column, _ in COSTS.values()))
-    return _costs(lines), [{key: line[key] for key in keys} for line in lines]
+    fast = [line for line in lines if line["setting"] == FAST]
+    table = _costs(fast)
+    if len(fast) < len(lines):
+        table.notes.append("Other kernels and precisions: in the csv.")
+    return table, [{key: line[key] for key in keys} for line in lines]
 
 
 def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
@@ -133,7 +140,7 @@ def _by_length(lines: list[dict], remarks: list[str]) -> Table:
     notes = [profile_notes.conditions(lines, memory)]
     if any(line["published_speedup"] is not None for line in lines):
         notes.append(profile_notes.PUBLISHED)
-    notes += profile_notes.bases(lines, len(settings) > 1)
+    notes += profile_notes.bases(lines)
     if "transformer" in models:
         notes.append("transformer is fused attention, which has no counterpart in the paper.")
     return Table(caption, columns, table, notes + remarks)
@@ -153,13 +160,8 @@ def _costs(lines: list[dict]) -> Table:
             everywhere.append(f"{name}: {number(values[0], scale)} everywhere.")
         else:
             shown[heading] = partial(_measured, status=status, column=column, size=scale)
-    several = len(distinct(lines, "setting")) > 1
     table = [
-        Row(
-            x["model"],
-            [Entry(text(x)) for text in shown.values()],
-            f"{x['length']:,} tokens" + (f", {setting_text(x)}" if several else ""),
-        )
+        Row(x["model"], [Entry(text(x)) for text in shown.values()], f"{x['length']:,} tokens")
         for x in lines
     ]
     notes = [profile_notes.conditions(lines, "Memory: the whole process at the peak of training.")]

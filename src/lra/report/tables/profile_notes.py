@@ -9,62 +9,73 @@ from lra.stats.published import MATERIALISED, PAPER
 
 # The paper: "per device memory usage across each TPU device", on "4x4 TPU V3 Chips".
 PUBLISHED = (
-    f"In brackets: steps/s, factor and GB per device published by {PAPER}, Table 2: byte-level text, "
-    "batch size 32 over all devices of a 4x4 TPU v3. These are 16 chips of 2 cores, so a device "
-    "holds 2 of the 32 examples if it is a chip, and 1 if it is a core; the paper does not say "
-    "which. Sizes and hardware differ: compare trends, not values."
+    f"In brackets: steps/s, factor and GB per device published by {PAPER}, Table 2: byte-level "
+    "text, batch size 32 over all devices of a 4x4 TPU v3. These are 16 chips of 2 cores, so a "
+    "device holds 2 of the 32 examples if it is a chip, and 1 if it is a core; the paper does not "
+    "say which. Sizes and hardware differ: compare trends, not values."
 )
+MASKS = {True: "with a mask, as in the task", False: "without a mask, as in the task"}
 
 
 def conditions(lines: list[dict], memory: str) -> str:
     """One line on how everything in a table was measured. memory: what that word means in it."""
-    parts = [f"on {listed(distinct(lines, 'device'))}"]
-    for column, word in {"torch_version": "torch", "batch_size": "batch size"}.items():
-        known = [value for value in distinct(lines, column) if value is not None]
-        parts += [f"{word} {listed(known)}"] if known else []
-    parts.append("all of it on one device")
-    parts.append(listed(unique(map(setting_text, lines))))
-    tasks = [f"{x['task']} of protocol {x['protocol']}" for x in lines if x["task"]]
-    parts += [f"encoder and options of {listed(unique(tasks))}"] if tasks else []
-    masks = {True: "with a mask, as in the task", False: "without a mask, as in the task"}
-    known = [masks[value] for value in distinct(lines, "masks") if value is not None]
-    parts.append(listed(["random tokens, none of them padding", *known]))
+    known = {key: [v for v in distinct(lines, key) if v is not None] for key in lines[0]}
+    parts = [f"on {listed(known['device'])}"]
+    parts += [f"torch {listed(known['torch_version'])}"] if known["torch_version"] else []
+    parts.append(f"batch size {listed(known['batch_size'])}, all of it on one device")
+    settings = unique(map(setting_text, lines))
+    parts.append(settings[0] if len(settings) == 1 else "kernels and precision as headed")
+    tasks = [f"{x['task']} in protocol {x['protocol']}" for x in lines if x["task"]]
+    parts += [f"options of {listed(unique(tasks))}"] if tasks else []
+    if len(known["sizes"]) == 1:
+        parts.append(f"encoder of {known['sizes'][0]}")
+    elif known["sizes"]:
+        parts.append("encoders of sizes that differ by model")
+    masks = [MASKS[value] for value in known["masks"]]
+    parts.append(listed(["random tokens, none of them padding", *masks]))
     text = f"Measured {'; '.join(parts)}. {memory}"
-    if any(len(distinct(lines, column)) > 1 for column in ("device", "batch_size")):
+    if False in known["deterministic"]:
+        text += " Fast kernels are torch's default; trainings run on deterministic ones."
+    if len(known["device"]) > 1 or len(known["batch_size"]) > 1:
         text += " More than one device or batch size: not all rows are comparable."
     return text
 
 
-def bases(lines: list[dict], several: bool) -> list[str]:
-    """Where factors are not over the materialised transformer, though it was profiled; or lack.
-
-    several: settings.
-    """
-    if not any(line["model"] == MATERIALISED for line in lines):
-        lost = [x for x in lines if x["factor"] is None and x["speed_status"] == "ok"]
-        return ["No factor at a length at which transformer has no speed."] if lost else []
-    status = {
-        (x["setting"], x["length"]): x["speed_status"] for x in lines if x["model"] == MATERIALISED
-    }
+def bases(lines: list[dict]) -> list[str]:
+    """Where factors are not over the materialised Transformer though it was profiled, or lack."""
+    measured = [x for x in lines if x["speed_status"] == "ok"]
+    of_base = [x for x in lines if x["model"] == MATERIALISED]
+    if not of_base:
+        none = "No factor at a length at which transformer has no speed."
+        return [none] if any(x["factor"] is None for x in measured) else []
+    status = {(x["setting"], x["length"]): x["speed_status"] for x in of_base}
     found = [
         {
-            "setting": x["setting"],
-            "where": f" ({setting_text(x)})" if several else "",
+            "setting": setting_text(x),
             "why": status.get((x["setting"], x["length"]), "not measured"),
             "over": x["factor_over"],
             "length": f"{x['length']:,}",
         }
-        for x in lines
-        if x["speed_status"] == "ok" and x["factor_over"] != MATERIALISED
+        for x in measured
+        if x["factor_over"] != MATERIALISED
     ]
+    alike = [
+        {"setting": setting, "why": why, "over": over, "lengths": listed(distinct(own, "length"))}
+        for (setting, why, over), own in grouped(found, "setting", "why", "over").items()
+    ]
+    every = set(map(setting_text, lines))
     notes = []
-    for (where, why, over), own in grouped(found, "where", "why", "over").items():
-        lost = f"At {listed(distinct(own, 'length'))} tokens{where} {MATERIALISED} is {why}: "
-        if over is None:
-            notes.append(f"{lost}no factor, for transformer has no speed there, either.")
-        else:
-            notes.append(
-                f"{lost}factors there are over {over}, whose attention is fused and faster; they do "
-                "not compare with the paper's."
-            )
+    for (why, over, lengths), own in grouped(alike, "why", "over", "lengths").items():
+        settings = distinct(own, "setting")
+        of = "" if set(settings) == every else f", {'; '.join(settings)},"
+        notes.append(f"At {lengths} tokens{of} {MATERIALISED} is {why}: {_instead(over)}")
     return notes
+
+
+def _instead(over: str | None) -> str:
+    if over is None:
+        return "no factor, for transformer has no speed there, either."
+    return (
+        f"factors there are over {over}, whose attention is fused and faster; they do not compare "
+        "with the paper's."
+    )
