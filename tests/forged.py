@@ -7,9 +7,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lra.archive import crate, manifest, zip_file
+from lra.archive import descriptions, manifest, zip_file
 from lra.archive.jobs import CHECKSUM
-from lra.archive.readme import README, readme
 from lra.archive.source import Entry
 
 
@@ -47,9 +46,9 @@ def forged(path: Path, old: Path, whole: bool = False, **changed: bytes | None) 
             for name in ("archive.json", "jobs.json"):
                 Path(folder, name).write_bytes(entries[name].content)
             about, done = manifest.read(Path(folder))
-        del entries[crate.METADATA], entries[README]
-        entries[README] = Entry(readme(about, entries))
-        entries[crate.METADATA] = Entry(crate.metadata(about, done, entries))
+        for name in descriptions.NAMES:
+            del entries[name]
+        entries |= descriptions.describe(about, done, entries)
     entries[zip_file.SUMS] = Entry(zip_file.sums(entries))
     zip_file.write(path, entries)
     return path

@@ -33,7 +33,7 @@ CLIENT = Path(__file__).with_name("warm_client.py")
 IMPORTED = (
     "docutils.core", "einops", "filelock", "great_tables", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "numba", "pandas",
-    "psutil", "pyarrow.parquet", "pydantic", "rocrate", "safetensors.torch",
+    "psutil", "pyarrow.parquet", "pydantic", "safetensors.torch",
     "scikit_posthocs", "scipy.stats", "seaborn", "snakemake.cli", "torch._dynamo",
     "torch.utils.flop_counter", "typer",
 )  # fmt: skip

@@ -9,11 +9,19 @@ from lra.attention.performer import RELU_EPS
 
 
 def attention(
-    q: Tensor, k: Tensor, v: Tensor, projection: Tensor, mask: Tensor, kernel: str, causal: bool
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    projection: Tensor | None,
+    mask: Tensor,
+    kernel: str,
+    causal: bool,
 ) -> Tensor:
     """The same from q, k, v (B, H, N, D) and mask (B, N), with the N x N similarities."""
 
     def phi(x: Tensor) -> Tensor:
+        if kernel == "relu-unprojected":
+            return x.clamp(min=0) + RELU_EPS
         x = x * x.shape[-1] ** -0.25
         if kernel == "relu":
             return (x @ projection.T).relu() + RELU_EPS

@@ -15,7 +15,7 @@ def attention(
     out = torch.zeros_like(v)
     for b, h in torch.cartesian_prod(torch.arange(len(q)), torch.arange(q.shape[2])).tolist():
         real = mask[b].nonzero().flatten().tolist()
-        k = q[b, :, h] / q[b, :, h].norm(dim=-1, keepdim=True)
+        k = q[b, :, h] / (q[b, :, h].square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
         seen: list[dict[int, list[int]]] = []  # of each round: P_i of every query i
         for hashed in buckets[:, b, h].tolist():
             s = {j: at // chunk for at, j in enumerate(sorted(real, key=lambda j: (hashed[j], j)))}

@@ -6,12 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
-import pytest
 import yaml
 from test_collect import write_cell
 
 from checkout import DATASETS, EXPERIMENT, commit_all
-from lra.archive import crate_check, jobs
+from lra.archive import jobs
 from lra.archive.jobs import Job
 from lra.archive.redact import Private
 from lra.archive.write import archive
@@ -27,12 +26,6 @@ DATA = "results/data/listops-tiny"
 TABLE = "results/demo/tables/accuracy.md"
 HOME = "/data/alice"  # whose it is
 TIME = 1.7e9
-
-
-@pytest.fixture
-def profile_unchecked(monkeypatch) -> None:
-    """Skip the check of the crate's profile, which takes seconds; test_agree.py has it."""
-    monkeypatch.setattr(crate_check, "problems", lambda metadata: [])
 
 
 class Handmade:
@@ -83,12 +76,12 @@ class Handmade:
         start = TIME + 10 * len(self.jobs)
         self.jobs.append(
             Job(rule=rule, input=reads, output=makes, log=[log], params=[repr(code)], code=rule,
-                shellcmd=f"lra {rule}", starttime=start, endtimes=dict.fromkeys(makes, start + 5),
+                shellcmd=f"lra {rule}", starttime=start, endtime=start + 5,
                 input_checksums=sums, software_stack_hash=None)
         )  # fmt: skip
 
     def archive(self, path: Path, **options: object) -> list[str]:
         """What a reader is told."""
         whole = Experiment(**EXPERIMENT | {"experiment": "demo"})
-        private = Private.here(self.root, {}, Path(HOME), "alice", "mars")
+        private = Private(self.root, {}, Path(HOME), "alice", "mars")
         return archive(whole, [TABLE], self.root, path, private=private, **options)

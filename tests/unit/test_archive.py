@@ -97,14 +97,15 @@ LINK_OUT = "source/{}: a link that leads out, or lies where results go"
         ({"source/out": Entry(b"../../b", LINK)}, LINK_OUT.format("out")),
         ({"source/out": Entry(b"/etc", LINK)}, LINK_OUT.format("out")),
         ({"source/slurm/y": Entry(b"")}, "source/slurm: file exists"),
-        ({"source/a/b/c/up": Entry(b"../../..", LINK),
-          "source/results": Entry(b"a/b/c/up/../../../home", LINK)},
-         LINK_OUT.format("results")),
+        ({"source/a/b/c/up": Entry(b"../..", LINK),
+          "source/home": Entry(b"a/b/c/up/../../home", LINK)},
+         LINK_OUT.format("home")),
+        ({"source/results": Entry(b"run", LINK)}, LINK_OUT.format("results")),
         ({"source/.git/config": Entry(b"")}, "source/.git/config: git would obey it"),
         ({zip_file.SUMS: None}, "SHA256SUMS: is missing"),
     ],
     ids=["changed", "missing", "added", "above", "absolute", "link-above", "link-absolute", "behind",
-         "chain", "git", "no-sums"],
+         "chain", "in-results", "git", "no-sums"],
 )  # fmt: skip
 def test_what_is_wrong_with_a_zip_is_named(tmp_path, change, line):
     entries = {name: entry for name, entry in (sealed(ENTRIES) | change).items() if entry}
@@ -151,7 +152,7 @@ SECRETS = {
 
 @pytest.fixture
 def alice(tmp_path) -> Private:
-    return Private.here(
+    return Private(
         tmp_path, SECRETS, Path("/data/alice"), "alice", "mars.example.org"
     )  # fmt: skip
 
@@ -180,14 +181,14 @@ def alice(tmp_path) -> Private:
     ],
 )
 def test_what_is_private_is_replaced(alice, text, clean):
-    assert alice.redacted(text, is_log=True) == clean
+    assert alice.redacted(text, "a.log") == clean
     assert bool(alice.found("a.log", text.encode())) == (text != clean)
     assert alice.found("a.log", clean.encode()) == []
 
 
 @pytest.mark.parametrize("home", [Path("/", "root"), Path("/home/ubuntu")], ids=str)
 def test_a_home_of_nobody_may_be_an_example_in_the_source_alone(tmp_path, home):
-    private = Private.here(tmp_path, {}, home, home.name, "vm")
+    private = Private(tmp_path, {}, home, home.name, "vm")
     text = f"cache: {home}/.cache, {home}; {home}s a{home}"
     assert private.redacted(text).startswith("cache: <home>/.cache, <home>; ")
     assert private.found("source/tests/test_x.py", text.encode()) == []
@@ -195,7 +196,7 @@ def test_a_home_of_nobody_may_be_an_example_in_the_source_alone(tmp_path, home):
 
 
 def test_the_source_as_it_stands_can_be_archived_by_who_tests_it():
-    private = Private.here(ROOT)
+    private = Private(ROOT)
     for name in sources():
         if (ROOT / name).is_file():
             assert private.found(f"source/{name}", (ROOT / name).read_bytes()) == []
@@ -206,7 +207,7 @@ def test_a_path_to_a_secret_is_none(alice):
 
 
 def test_a_name_that_is_a_word_counts_in_logs_alone(tmp_path):
-    private = Private.here(tmp_path, {}, tmp_path, "node", "gpu")
+    private = Private(tmp_path, {}, tmp_path, "node", "gpu")
     text = (
         '{"node": "of a tree", "gpu": {"watts": 1}, "where": "/scratch/node/x", "to": "node@gpu"}'
     )
@@ -225,10 +226,8 @@ def test_what_is_private_is_found_in_a_compressed_table(alice):
     assert alice.found("scores.parquet", content) == ["scores.parquet: holds a host name or path"]
 
 
-def test_of_a_patch_added_lines_are_redacted(alice):
-    home = "/data/alice"
-    patch = f"+++ b/x\n {home}\n-{home}\n+{home}\n"
-    assert alice.redacted_patch(patch) == f"+++ b/x\n {home}\n-{home}\n+<home>\n"
-    assert alice.found("source.patch", patch.encode())
-    # lines of others that were committed are shown as in the source
-    assert alice.found("source.patch", b" see /home/you\n") == []
+def test_of_source_the_home_of_its_owner_is_replaced_and_examples_stay(alice):
+    text = "/data/alice/x /home/you/x\n"
+    assert alice.redacted(text, "source/x.py") == "<home>/x /home/you/x\n"
+    assert alice.found("source/x.py", text.encode())
+    assert alice.found("source/x.py", b" see /home/you\n") == []

@@ -46,7 +46,7 @@ def test_differences_are_said_once_with_where_and_why(notes):
 def test_models_that_the_source_has_not_are_named(notes):
     line = "*,set,encoder.options.inducing,-,-,16,not in the source"
     assert notes([score_row(model="set")], line) == [
-        "Not in the source, with options of our own: set."
+        "Not in the source, with values of our own: set."
     ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from test_collect import write_cell
 
-from lra.archive.manifest import Omitted
 from lra.archive.verify import _compared
 from lra.core.files import sha256
 from lra.results.records import PredictionRow, write_rows
@@ -25,7 +24,7 @@ def cell(root, weights=b"weights", prediction=1, train=None, score=None):
 def compared(tmp_path, old=None, new=None, omitted=True):
     was, now = cell(tmp_path / "was", **(old or {})), cell(tmp_path / "now", **(new or {}))
     weights = was / "checkpoint.safetensors"
-    left_out = {f"{CELL}/checkpoint.safetensors": Omitted(sha256=sha256(weights), why="size")}
+    left_out = {f"{CELL}/checkpoint.safetensors": sha256(weights)}
     return _compared(was, now, CELL, left_out if omitted else {})
 
 

@@ -1,4 +1,4 @@
-"""The source of an archive: a commit and its changes, the same bytes whatever a user has set."""
+"""The source of an archive: a checkout as it is, the same bytes whatever a user has set."""
 
 from __future__ import annotations
 
@@ -34,22 +34,36 @@ def tree(tmp_path) -> Path:
     return root
 
 
-def test_a_commit_and_its_patch_are_the_tree(tree, tmp_path):
+def test_it_is_the_tree_as_it_is_and_says_what_left_the_commit(tree, tmp_path):
     before = everything_in(tree / ".git")
     found = source.read(tree)
+    assert found.commit == git(tree, "rev-parse", "HEAD").strip()
     assert source.state(tree).startswith(f"{found.commit}+")
     assert everything_in(tree / ".git") == before
+    assert found.changed == ["edited", "new folder/binary", "new-link", "removed", "runnable"]
+    assert found.added == ["new folder/binary", "new-link"]
     again = tmp_path / "again/source"
     zip_file.write(
         tmp_path / "a.zip", {f"source/{name}": file for name, file in found.files.items()}
     )
     zip_file.extract(tmp_path / "a.zip", again.parent)
-    (tmp_path / "source.patch").write_bytes(found.patch)
-    source.apply(tmp_path / "source.patch", again)
     subprocess.run(["rm", "-r", ".git", "ignored"], cwd=tree, check=True)
-    assert source.files_in(again) == source.files_in(tree) == found.now
-    with pytest.raises(LRAError, match=r"source\.patch: does not apply"):
-        source.apply(tmp_path / "source.patch", again)
+    hashes = [source.tree_hash(files) for files in (source.files_in(again), found.files)]
+    assert hashes == [source.tree_hash(source.files_in(tree))] * 2
+    assert found.files.keys() == source.files_in(tree).keys()
+
+
+def test_the_state_of_a_checkout_is_its_commit_and_changes_with_every_edit(tree):
+    states = [source.state(tree)]
+    (tree / "edited").write_text("edited again")
+    states.append(source.state(tree))
+    (tree / "link").unlink()
+    (tree / "link").symlink_to("edited")
+    states.append(source.state(tree))
+    commit_all(tree)
+    commit = source.read(tree).commit
+    assert source.state(tree) == commit
+    assert len({*states, commit}) == 4
 
 
 def everything_in(folder: Path) -> dict[Path, bytes]:
@@ -76,10 +90,12 @@ def test_what_a_user_has_set_in_git_changes_no_byte(tree, tmp_path, monkeypatch,
     (tmp_path / "order").write_text("new*\n")
     (tmp_path / "attributes").write_text("* -diff\n")
     before = source.read(tree)
+    hashed = source.tree_hash(before.files)
     key, value = setting.format(tmp_path).split("=")
     for name, text in (("COUNT", "1"), ("KEY_0", key), ("VALUE_0", value)):
         monkeypatch.setenv(f"GIT_CONFIG_{name}", text)
     assert source.read(tree) == before
+    assert source.tree_hash(source.read(tree).files) == hashed
 
 
 def test_a_part_of_a_checkout_and_one_within_it_are_refused(tree):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from handmade import CELL, DATA, HOME, TABLE, TIME, Handmade, profile_unchecked  # noqa: F401
+from handmade import CELL, DATA, HOME, TABLE, TIME, Handmade
 
 from forged import entries_of, forged, read
 from lra.archive import jobs, manifest, restore, source, verify, zip_file
@@ -19,9 +19,6 @@ from lra.core.files import sha256
 from tiny import ROOT
 
 ARROWS = [f"{DATA}/{name}.arrow" for name in ("test", "train", "val")]
-
-
-pytestmark = pytest.mark.usefixtures("profile_unchecked")
 
 
 @pytest.fixture
@@ -53,7 +50,7 @@ def test_data_and_checkpoints_go_in_where_asked_for(handmade, out, tmp_path, dat
     assert {*inside} <= {*entries_of(out)}
     said = []
     verify.verify(out, 0, 1, said.append)
-    assert said[1:] == ["crate, records: agree with their profile and with one another"]
+    assert said[1:] == ["crate, records: agree with one another"]
     restore.restore(out, tmp_path / "restored")
     for name in inside:
         path = tmp_path / "restored" / name
@@ -79,7 +76,7 @@ def test_what_is_not_there_has_the_checksum_that_was_recorded(handmade, out):
     assert json.loads(read(out, "archive.json"))["omitted"] == before
 
 
-def test_a_binary_file_is_searched_though_the_patch_packs_it(handmade, out):
+def test_a_binary_file_of_the_source_is_searched(handmade, out):
     handmade.write("note.bin", b"\0" * 99 + f"{HOME}/x".encode())
     with pytest.raises(
         LRAError, match=r"source/note\.bin: holds a home name or path .*; nothing was"
@@ -92,7 +89,7 @@ def test_a_reader_learns_what_was_added_and_what_was_replaced(handmade, out, tmp
     handmade.write("notes.txt", f"mine, in {HOME}\n")
     lines = handmade.archive(out)
     assert "added, though git does not track them: notes.txt" in lines
-    assert "private text in source.patch was replaced: it is not exactly what ran" in lines
+    assert "private text in changed source was replaced: it is not exactly what ran" in lines
     assert "those lines are not exactly what ran" in read(out, "README.md").decode()
     restore.restore(out, tmp_path / "restored")
     assert (tmp_path / "restored/notes.txt").read_text() == "mine, in <home>\n"
@@ -115,14 +112,16 @@ def test_an_input_whose_text_was_replaced_is_no_finding(handmade, out):
 
 
 @pytest.mark.parametrize("name, target", [("elsewhere", "/tmp"), ("results/link", "demo")])
-def test_no_link_of_the_patch_leads_results_out(handmade, out, tmp_path, monkeypatch, name, target):
+def test_no_link_of_the_source_leads_results_out(
+    handmade, out, tmp_path, monkeypatch, name, target
+):
     handmade.write(".gitignore", ".snakemake/\nresults/*/\n")
     (handmade.root / name).symlink_to(target)
     line = f"source/{name}: a link that leads out, or lies where results go"
     with pytest.raises(LRAError, match=line):
         handmade.archive(out)
     with monkeypatch.context() as forger:
-        forger.setattr(source, "check_links", lambda _: None)
+        forger.setattr(source, "check_links", lambda *_: None)
         handmade.archive(out)
     with pytest.raises(LRAError, match=line):
         restore.restore(out, tmp_path / "restored")
@@ -141,8 +140,7 @@ def test_made_again_the_data_has_its_times_and_records(handmade, out, tmp_path, 
         for name in ARROWS:
             (folder / name).write_bytes((handmade.root / name).read_bytes())
         (folder / f"{DATA}/generate.log").write_text("made again\n")
-        times = dict.fromkeys(before[0].output, 2e9)
-        jobs.write_records([before[0].model_copy(update={"endtimes": times})], folder)
+        jobs.write_records([before[0].model_copy(update={"endtime": 2e9})], folder)
         return subprocess.CompletedProcess([], 0, "")
 
     monkeypatch.setattr(restore, "snakemake", snakemake)
@@ -182,7 +180,4 @@ def test_where_libraries_differ_a_finding_says_so(handmade, out, tmp_path, monke
 def test_hardware_is_what_the_records_say():
     told = {"device": "cuda: H100", "torch_version": "2.13.0+cu126", "gpu": {"driver": "550"}}
     files = {"results/a.json": source.Entry(json.dumps(told).encode())}
-    assert [row.model_dump() for row in manifest._hardware(files)] == [
-        {"device": "cuda: H100", "torch_version": "2.13.0+cu126", "cuda": "12.6", "driver": "550",
-         "records": 1}
-    ]  # fmt: skip
+    assert manifest._hardware(files) == {"cuda: H100, torch 2.13.0+cu126, driver 550": 1}

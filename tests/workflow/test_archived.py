@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import crate_profile
 import warm
 from checkout import Checkout, commit_all
 from forged import entries_of, forged, read
 from lra.archive import zip_file
+from lra.archive.descriptions import METADATA
 from lra.archive.verify import verify
 from processes import environment
 
@@ -80,7 +82,7 @@ def test_restored_there_is_nothing_to_do_and_a_changed_model_reruns_alone(archiv
     restored.folder = tmp_path / "restored"
     done = archived.lra("restore", archived.zip, restored.folder, "--cores", 2)
     assert done.returncode == 0, done.stdout
-    assert "changed by source.patch" in done.stdout
+    assert re.search("source is commit .*, changed in 2 files", done.stdout)
     assert (restored.folder / "note.txt").read_text() == "not in git"
     assert "Nothing to be done" in restored.snakemake("-n").stdout
     with (restored.folder / "src/lra/attention/local.py").open("a") as file:
@@ -163,8 +165,15 @@ def test_what_is_private_in_the_source_stops_it(archived, tmp_path):
             path.unlink()
         (archived.folder / "note.bin").unlink()
     assert done.returncode == 1
-    assert done.stdout == "lra: source.patch: holds a secret (and 1 more); nothing was archived\n"
+    assert (
+        done.stdout
+        == "lra: source/note.bin: holds a home name or path (and 1 more); nothing was archived\n"
+    )
     assert not (tmp_path / "x.zip").exists()
+
+
+def test_its_metadata_is_of_its_profile(archived):
+    assert crate_profile.problems(json.loads(read(archived.zip, METADATA))) == []
 
 
 @pytest.mark.parametrize(
@@ -176,13 +185,12 @@ def test_what_is_private_in_the_source_stops_it(archived, tmp_path):
          f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: .*, but other files give .*"),
         ("ro-crate-metadata.json", r'"HowToStep"', '"HowToLeap"',
          "ro-crate-metadata.json: #step/.*: @type: 'HowToLeap', but other files give 'HowToStep'"),
-        ("archive.json", r'"tree": "\w', '"tree": "x',
-         "source: with source.patch it is not the tree of archive.json"),
-        ("source.patch", r"not in git", "not in hg",
-         "source: with source.patch it is not the tree of archive.json"),
-        ("source.patch", r"\n-", "\n-wrong ", r"source.patch: does not apply to the source \(.*\)"),
+        ("source/note.txt", r"not in git", "not in hg",
+         "source/note.txt: is not the file that ro-crate-metadata.json describes"),
+        ("source/slurm", r"slurm", "local",
+         "source/slurm: is not the file that ro-crate-metadata.json describes"),
     ],
-    ids=["score", "command", "profile", "tree", "patch", "wrong-patch"],
+    ids=["score", "command", "profile", "source", "link"],
 )  # fmt: skip
 def test_an_edit_with_sums_to_match_is_found(archived, tmp_path, name, old, new, line):
     found = verify(edited(archived, tmp_path / "t.zip", name, old, new), 0, 2, print)

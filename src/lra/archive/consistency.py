@@ -14,22 +14,15 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from lra.archive import crate, crate_check, manifest, zip_file
-from lra.archive.crate import METADATA
+from lra.archive import descriptions, manifest, zip_file
+from lra.archive.descriptions import METADATA, README
 from lra.archive.jobs import CHECKSUM, Job, behind
 from lra.archive.manifest import About
-from lra.archive.readme import README, readme
 from lra.archive.source import Entry, files_in
 from lra.config.schema import Experiment, load
-from lra.results import layout
-from lra.results.records import (
-    CurveRow,
-    PredictionRow,
-    ScoreRecord,
-    TrainRecord,
-    read_record,
-    read_table,
-)
+from lra.core.files import sha256
+from lra.results import layout, records
+from lra.results.records import read_record, read_table
 
 EXPERIMENT = "experiment.yaml"
 
@@ -49,17 +42,15 @@ def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> lis
             found += _cell(unpacked, Path(path).parent, about)
     found += _fingerprints(files, about, jobs) + _about(unpacked, folder, files, about, jobs)
     found += _inputs(folder, jobs)
-    return found or _readme(files, about) + _metadata(files, about, jobs)
+    return found or _descriptions(files, about, jobs)
 
 
 def _names(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[str]:
     """Every file is an output or log of a job, or one of the few others."""
     outputs = {path for job in jobs for path in job.output}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
-    others = {manifest.NAME, manifest.JOBS, EXPERIMENT, README, METADATA}
-    others |= {"source.patch"} if about.dirty else set()
     names = {name for name in files if not name.startswith("source/")}
-    wanted = (outputs - {*about.omitted}) | (logs - {*about.absent}) | others
+    wanted = {*outputs, *logs} - {*about.omitted, *about.absent} | {EXPERIMENT, *descriptions.NAMES}
     found = [f"{name}: is missing, and archive.json does not say why" for name in wanted - names]
     found += [f"{name}: is there, and no job of jobs.json made it" for name in names - wanted]
     return sorted(found)
@@ -71,17 +62,16 @@ def _about(
     """archive.json and jobs.json against the other files."""
     if behind(about.targets, folder) != jobs:
         return ["jobs.json: its jobs are not those that the targets of archive.json come from"]
-    checksums = manifest.recorded(jobs, folder)
     again = manifest.describe(
         load(unpacked / EXPERIMENT, Experiment, unpacked), about.targets, jobs, folder, files,
-        {path: omitted.sha256 for path, omitted in about.omitted.items()} | checksums,
-        **about.model_dump(include={"commit", "commit_time", "redacted", "tree", "versions"}),
+        about.omitted,
+        **about.model_dump(include={"commit", "changed", "redacted", "versions"}),
     )  # fmt: skip
     found = _differences(manifest.NAME, about.model_dump(), again.model_dump())
     return found + [
         f"{path}: its SHA-256 is not that of dataset.json"
-        for path, checksum in checksums.items()
-        if path.endswith(".arrow") and path in files and files[path].sha256() != checksum
+        for path, checksum in manifest.split_sums(again.data).items()
+        if path in files and files[path].sha256() != checksum
     ]
 
 
@@ -104,68 +94,56 @@ def _fingerprints(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> 
         for job in jobs
         for path in job.output
         if path.startswith(f"results/{about.experiment}/") and path.endswith(".json")
-        if repr(manifest.record(path, files[path]).get("fingerprint")) not in job.params
+        if repr(manifest.parsed(path, files[path]).get("fingerprint")) not in job.params
     ]
 
 
 def _inputs(folder: Path, jobs: Iterable[Job]) -> list[str]:
     """Inputs against the checksums that Snakemake recorded, of all but large files."""
-    checksums, found = {}, {}
-    for job in jobs:
-        for path, recorded in job.input_checksums.items():
-            if path not in checksums:
-                file = folder / path
-                checksums[path] = CHECKSUM + Entry(file).sha256() if file.is_file() else recorded
-            if checksums[path] != recorded:
-                found.setdefault(path, f"{path}: is not what `{job.name}` read")
+    paths = {path for job in jobs for path in job.input_checksums if (folder / path).is_file()}
+    sums = {path: CHECKSUM + sha256(folder / path) for path in paths}
+    found = {path: f"{path}: is not what `{job.name}` read"
+             for job in jobs for path, recorded in job.input_checksums.items()
+             if sums.get(path, recorded) != recorded}  # fmt: skip
     return [*found.values()]
 
 
-def _readme(files: Mapping[str, Entry], about: About) -> list[str]:
-    rest = {name: entry for name, entry in files.items() if name not in (README, METADATA)}
-    same = readme(about, rest) == files[README].read()
-    return [] if same else [f"{README}: is not what the other files give"]
-
-
-def _metadata(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[str]:
-    """The metadata against the other files, entity by entity, and against its profile."""
-    rest = {name: entry for name, entry in files.items() if name != METADATA}
+def _descriptions(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[str]:
+    """README.md and, entity by entity, the metadata against what the other files give."""
+    rest = {name: entry for name, entry in files.items() if name not in descriptions.NAMES}
+    made = descriptions.describe(about, jobs, rest)
+    same = {name: files[name].read() == made[name].read() for name in (README, METADATA)}
+    found = [f"{name}: is not what the other files give" for name in same if not same[name]]
+    if same[METADATA]:
+        return found
     try:
-        recorded = json.loads(files[METADATA].read())
-        again = json.loads(crate.metadata(about, jobs, rest))
-        if recorded == again:
-            return [f"{METADATA}: {line}" for line in crate_check.problems(recorded)]
-        old, new = ({each["@id"]: each for each in graph["@graph"]} for graph in (recorded, again))
-        found = []
-        for name in sorted({*old, *new}):
-            one, other = old.get(name, {}), new.get(name, {})
-            keys = {key for key in {*one, *other} if one.get(key) != other.get(key)}
-            if keys and keys <= {"contentSize", "sha256"} and name in rest:
+        old, new = (
+            {each["@id"]: each for each in json.loads(entry.read())["@graph"]}
+            for entry in (files[METADATA], made[METADATA])
+        )
+        for name in sorted(old.keys() & new.keys() & files.keys()):
+            if old[name].get("sha256") != new[name].get("sha256"):
                 found.append(f"{name}: is not the file that {METADATA} describes")
-            else:
-                found += _differences(f"{METADATA}: {name}", one, other)
+                del old[name], new[name]
+        return found + _differences(METADATA, old, new)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return [f"{METADATA}: is not the metadata of these files ({error!r})"]
-    return found or [f"{METADATA}: is not what the other files give"]
+        return [*found, f"{METADATA}: is not the metadata of these files ({error!r})"]
 
 
 def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
     """score.json against the predictions and the data set, train.json against the history."""
-    score = read_record(unpacked / cell / layout.SCORE_FILE, ScoreRecord)
-    train = read_record(unpacked / cell / layout.TRAIN_FILE, TrainRecord)
-    predictions = read_table(unpacked / cell / layout.PREDICTIONS_FILE, PredictionRow)
+    score = read_record(unpacked / cell / layout.SCORE_FILE, records.ScoreRecord)
+    train = read_record(unpacked / cell / layout.TRAIN_FILE, records.TrainRecord)
+    predictions = read_table(unpacked / cell / layout.PREDICTIONS_FILE, records.PredictionRow)
     name = f"{cell}/score.json"
     if score.status != train.status:
         return [f"{name}: status {score.status} is not the {train.status} of train.json"]
     if train.status != "ok":
         results = (score.accuracy, score.loss, train.val_accuracy, train.chosen_step)
-        if len(predictions) or any(value is not None for value in results):
-            return [f"{name}: status {score.status}, and there are results"]
-        return []
-    splits = about.data[score.dataset].splits if score.dataset in about.data else {}
-    if "test" not in splits:
-        return [f"{name}: dataset: archive.json has no test split of {score.dataset}"]
-    rows, found = splits["test"].rows, []
+        there = len(predictions) or any(value is not None for value in results)
+        return [f"{name}: status {score.status}, and there are results"] if there else []
+    made, found = about.data.get(score.dataset), []
+    rows = made.splits["test"].rows if made and "test" in made.splits else 0
     if not len(predictions) == score.n_test == rows:
         found.append(f"{name}: n_test {score.n_test}, {len(predictions)} predictions and {rows} "
                      "examples differ")  # fmt: skip
@@ -176,7 +154,7 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
         found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, "predictions")
         found += _compare(f"{name}: chance", score.chance, 100 * majority, "predictions")
     name = f"{cell}/train.json"
-    history = read_table(unpacked / cell / layout.HISTORY_FILE, CurveRow).to_pylist()
+    history = read_table(unpacked / cell / layout.HISTORY_FILE, records.CurveRow).to_pylist()
     curve = [row["accuracy"] for row in history
              if row["split"] == "val" and row["step"] == train.chosen_step]  # fmt: skip
     if not curve:

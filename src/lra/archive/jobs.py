@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -33,7 +32,7 @@ class Job(BaseModel):
     code: str | None  # the rule's shell line, before its wildcards are filled in
     shellcmd: str | None
     starttime: Time
-    endtimes: dict[str, Time]  # of each output
+    endtime: Time  # of the last output
     input_checksums: dict[str, str]
     software_stack_hash: str | None
 
@@ -43,17 +42,11 @@ class Job(BaseModel):
         for path in map(PurePosixPath, self.output + self.log):
             if path.parts[:1] != ("results",) or ".." in path.parts:
                 raise ValueError(f"{path} is not below results/")
-        if {*self.output} != {*self.endtimes}:
-            raise ValueError(f"{self.output[0]}: endtimes are not of the outputs")
         return self
 
     @property
     def name(self) -> str:
         return f"{self.rule}: {self.output[0]}"
-
-    @property
-    def endtime(self) -> float:
-        return max(self.endtimes.values())
 
     @property
     def benchmarks(self) -> list[str]:
@@ -68,72 +61,56 @@ def behind(targets: Iterable[str], folder: Path) -> list[Job]:
     Results of an earlier configuration, which no target depends on, are left out.
     Raises LRAError naming a target of which Snakemake has no record.
     """
-    records = _records(folder / METADATA)
-    outputs: dict[tuple, list[str]] = {}
-    for path, record in sorted(records.items()):
-        outputs.setdefault(_key(record), []).append(path)
-    found: dict[tuple, Job] = {}
-    waiting = list(targets)
+    records, found, waiting = _records(folder / METADATA), {}, [*targets]
     for target in waiting:
         if target not in records:
             raise LRAError(f"{target}: Snakemake has no record of it; run snakemake again")
     while waiting:
         path = waiting.pop()
-        if path not in records:  # a file of the source
-            continue
-        key = _key(records[path])
-        if key not in found:
-            found[key] = _job({output: records[output] for output in outputs[key]})
-            waiting += found[key].input
-    return sorted(found.values(), key=lambda job: job.output[0])
+        if path in records and path not in found:  # a file of the source is in no record
+            job = _job(records[path])
+            found |= dict.fromkeys(job.output, job)
+            waiting += job.input
+    return [job for path, job in sorted(found.items()) if path == job.output[0]]
 
 
 def write_records(jobs: Iterable[Job], folder: Path) -> None:
     """Write the records of Snakemake in `folder`."""
     for job in jobs:
         number = int(hashlib.sha256(job.output[0].encode()).hexdigest()[:12], 16)
+        record = job.model_dump(exclude={"output"}) | {
+            "record_format_version": FORMAT, "conda_env": None, "container_img_url": None,
+            "job_hash": number, "incomplete": False, "external_jobid": None,
+        }  # fmt: skip
         for path in job.output:
-            record = job.model_dump(exclude={"output", "endtimes"}) | {
-                "record_format_version": FORMAT, "conda_env": None, "container_img_url": None,
-                "job_hash": number, "endtime": job.endtimes[path], "incomplete": False,
-                "external_jobid": None,
-            }  # fmt: skip
-            file = folder / METADATA / _record_name(path)
+            name = urlsafe_b64encode(path.encode()).decode()
+            *folders, last = [name[i : i + LONGEST] for i in range(0, len(name), LONGEST)]
+            file = Path(folder, METADATA, *[f"@{part}" for part in folders], last)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(record))
-            file.chmod(file.stat().st_mode | stat.S_IWGRP)
     (folder / ".snakemake/incomplete").mkdir(parents=True, exist_ok=True)
 
 
-def _record_name(path: str) -> Path:
-    name = urlsafe_b64encode(path.encode()).decode()
-    parts = [name[i : i + LONGEST] for i in range(0, len(name), LONGEST)]
-    return Path(*[f"@{part}" for part in parts[:-1]], parts[-1])
-
-
-def _records(folder: Path) -> dict[str, dict]:
-    """Snakemake's records by output."""
-    found = {}
-    for file in sorted(folder.rglob("*")):
+def _records(folder: Path) -> dict[str, dict[str, dict]]:
+    """Of each output, Snakemake's records of all outputs of its job, which it writes one by one."""
+    found, jobs = {}, {}
+    for file in folder.rglob("*"):
         if file.is_file():
             name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
             record = json.loads(file.read_text() or "{}")
             if record.get("rule"):
-                found[urlsafe_b64decode(name).decode()] = record
+                path = urlsafe_b64decode(name).decode()
+                found[path] = jobs.setdefault((record["rule"], *record["log"]), {})
+                found[path][path] = record
     return found
-
-
-def _key(record: dict) -> tuple:
-    """Equal for the outputs of one job, which Snakemake records one by one."""
-    return (record["rule"], *record["log"])
 
 
 def _job(records: dict[str, dict]) -> Job:
     """From the record of each output."""
-    record = next(iter(records.values()))
-    checksums = dict(sorted((record["input_checksums"] or {}).items()))
+    outputs = sorted(records)
+    record = records[outputs[0]]
     return Job.model_validate(record | {
-        "output": list(records), "input_checksums": checksums,
-        "endtimes": {path: each["endtime"] for path, each in records.items()},
+        "output": outputs, "endtime": max(each["endtime"] for each in records.values()),
+        "input_checksums": dict(sorted((record["input_checksums"] or {}).items())),
         "params": sorted(record["params"] or []),
     })  # fmt: skip

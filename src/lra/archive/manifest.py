@@ -26,16 +26,15 @@ from lra.results import layout
 
 NAME = "archive.json"
 JOBS = "jobs.json"
-WEIGHTS = layout.CHECKPOINT_FILE
 # Outputs that an archive need not have, and why.
 OPTIONAL = {
     f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
     f"{layout.DATA}/*.arrow": "data, remade by its recipe",
-    f"*/{WEIGHTS}": "a checkpoint, remade by training its cell",
+    f"*/{layout.CHECKPOINT_FILE}": "a checkpoint, remade by training its cell",
 }
 # Libraries that decide the bytes of tables and figures; records have their own version of torch.
-LIBRARIES = ("great-tables", "matplotlib", "numpy", "pandas", "pyarrow", "rocrate", "scipy",
-             "seaborn", "snakemake")  # fmt: skip
+LIBRARIES = ("great-tables", "matplotlib", "numpy", "pandas", "pyarrow", "scipy", "seaborn",
+             "snakemake")  # fmt: skip
 
 
 class Split(Strict):
@@ -49,36 +48,31 @@ class Made(Dataset):
     splits: dict[str, Split]
 
 
-class Omitted(Strict):
-    sha256: str | None  # null where the file was not there and no record has its checksum
-    why: str
-
-
-class Hardware(Strict):
-    device: str
-    torch_version: str
-    cuda: str | None  # that torch was built for
-    driver: str | None
-    records: int  # how many name it
-
-
 class About(Strict):
     """archive.json"""
 
-    format: Literal[1]
+    format: Literal[2]
     experiment: str
     protocol: str
     commit: str
-    commit_time: int
-    dirty: bool  # the checkout had changes, which source.patch has
-    redacted: bool  # private text in source.patch was replaced
-    tree: str  # hash of the source with its changes
+    changed: list[str]  # files of the source that differ from the commit, added or removed ones too
+    redacted: bool  # private text in these was replaced
     versions: dict[str, str]  # of the libraries that wrote the archive
     targets: list[str] = Field(min_length=1)  # that no job reads
     data: dict[str, Made]
-    hardware: list[Hardware]
-    omitted: dict[str, Omitted]  # outputs that are not in the archive
+    hardware: dict[str, int]  # device, torch and driver: how many records name them
+    omitted: dict[str, str | None]  # SHA-256 of outputs that are not in the archive, where known
     absent: list[str]  # logs and benchmarks that were not there
+
+    @property
+    def left_out_splits(self) -> list[str]:
+        """Paths of the data that is not in the archive."""
+        return [path for path in self.omitted if path.endswith(".arrow")]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why outputs are not in the archive, with the number of these outputs."""
+        return dict(sorted(Counter(map(why_omitted, self.omitted)).items()))
 
 
 def describe(
@@ -93,58 +87,49 @@ def describe(
     """The content of archive.json.
 
     `root` has data sets and their configuration; `files` are those of the archive; `known` has the
-    SHA-256 of outputs that are in neither; `origin` has the fields that do not follow from them:
-    commit, commit_time, redacted, tree and versions.
+    SHA-256 of outputs of which no file and no record tells it; `origin` has the fields that do not
+    follow from them: commit, changed, redacted and versions.
     Raises LRAError naming an output that an archive must have.
     """
     # Snakemake wants every output of the job that makes a target: a data set whose splits are not
     # in the archive would be made again. So a target that some job reads is left to that job.
     inputs = {path for job in jobs for path in job.input}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
+    data = _data_sets(jobs, root)
+    read = {path: checksum.removeprefix(CHECKSUM) for job in jobs
+            for path, checksum in job.input_checksums.items()}  # fmt: skip
+    known = {**known, **read, **split_sums(data)}
     omitted = {}
     for path in sorted({path for job in jobs for path in job.output} - {*files}):
-        why = why_omitted(path)
-        if not why:
+        if not why_omitted(path):
             raise LRAError(f"{path}: no such file; run snakemake again")
         there = (root / path).is_file()
-        omitted[path] = Omitted(sha256=sha256(root / path) if there else known.get(path), why=why)
+        omitted[path] = sha256(root / path) if there else known.get(path)
     return About(
-        format=1,
-        experiment=experiment.experiment,
-        protocol=experiment.protocol,
-        dirty="source.patch" in files,
-        targets=sorted({*targets} - inputs),
-        data=_data_sets(jobs, root),
-        hardware=_hardware(files),
-        omitted=omitted,
-        absent=sorted(logs - {*files}),
-        **origin,
-    )
+        format=2, experiment=experiment.experiment, protocol=experiment.protocol, data=data,
+        targets=sorted({*targets} - inputs), hardware=_hardware(files), omitted=omitted,
+        absent=sorted(logs - {*files}), **origin,
+    )  # fmt: skip
 
 
 def read(unpacked: Path) -> tuple[About, list[Job]]:
     """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
-    about, jobs = (_json(name, Entry(unpacked / name)) for name in (NAME, JOBS))
-    if not isinstance(jobs, list) or not jobs:
-        raise LRAError(f"{JOBS}: has no jobs")
+    about = parsed(NAME, Entry(unpacked / NAME))
+    jobs = parsed(JOBS, Entry(unpacked / JOBS), list)
     return checked(About, about, NAME), [checked(Job, job, JOBS) for job in jobs]
 
 
-def record(name: str, entry: Entry) -> dict[str, Any]:
-    """A JSON record. Raises LRAError naming the file where it is none."""
-    found = _json(name, entry)
-    if not isinstance(found, dict):
-        raise LRAError(f"{name}: is no JSON record")
-    return found
-
-
-def _json(name: str, entry: Entry) -> Any:
+def parsed(name: str, entry: Entry, kind: type = dict) -> Any:
+    """A JSON file. Raises LRAError naming it where it is none, or not of this kind."""
     try:
-        return json.loads(entry.read())
+        found = json.loads(entry.read())
     except FileNotFoundError:
         raise LRAError(f"{name}: is missing") from None
     except (ValueError, RecursionError) as error:
         raise LRAError(f"{name}: is not JSON ({error})") from None
+    if not isinstance(found, kind) or found == []:
+        raise LRAError(f"{name}: is not what an archive has there")
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -157,49 +142,33 @@ def why_omitted(path: str) -> str | None:
     return next((why for pattern, why in OPTIONAL.items() if fnmatchcase(path, pattern)), None)
 
 
-def recorded(jobs: Iterable[Job], root: Path) -> dict[str, str]:
-    """SHA-256 of results, by the jobs that read them, and of splits, by their dataset.json."""
-    inputs = {path: checksum.removeprefix(CHECKSUM) for job in jobs
-            for path, checksum in job.input_checksums.items()}  # fmt: skip
-    return inputs | {
-        f"{layout.DATA}/{name}/{split}.arrow": made.sha256
-        for name, data_set in _data_sets(jobs, root).items()
-        for split, made in data_set.splits.items()
-    }
+def split_sums(data: Mapping[str, Made]) -> dict[str, str]:
+    """SHA-256 of every split by its path."""
+    return {f"{layout.DATA}/{name}/{split}.arrow": made.sha256
+            for name, of in data.items() for split, made in of.splits.items()}  # fmt: skip
 
 
 def _data_sets(jobs: Iterable[Job], root: Path) -> dict[str, Made]:
     """Of every dataset.json that a job wrote."""
     known, found = datasets(root), {}
     for path in (path for job in jobs for path in job.output):
-        folder = PurePosixPath(path).parent
-        if path == f"{layout.DATA}/{folder.name}/{MANIFEST}":
-            if folder.name not in known:
-                raise LRAError(f"config/datasets.yaml: has no {folder.name}, which {path} is of")
-            splits = record(path, Entry(root / path)).get("splits")
-            values = known[folder.name].model_dump() | {"splits": splits}
-            found[folder.name] = checked(Made, values, path)
+        name = PurePosixPath(path).parent.name
+        if path == f"{layout.DATA}/{name}/{MANIFEST}":
+            if name not in known:
+                raise LRAError(f"config/datasets.yaml: has no {name}, which {path} is of")
+            splits = parsed(path, Entry(root / path)).get("splits")
+            found[name] = checked(Made, known[name].model_dump() | {"splits": splits}, path)
     return found
 
 
-def _hardware(files: Mapping[str, Entry]) -> list[Hardware]:
-    """Every device and version of torch in a record, with the number of its records."""
+def _hardware(files: Mapping[str, Entry]) -> dict[str, int]:
+    """Every device, torch and driver in a record, with the number of its records."""
     counts = Counter()
     for name, entry in files.items():
         if name.startswith("results/") and name.endswith(".json"):
-            made = record(name, entry)
+            made = parsed(name, entry)
             if "device" in made:
                 driver = (made.get("gpu") or {}).get("driver")
-                counts[made["device"], made.get("torch_version", ""), driver] += 1
-    return [
-        Hardware(
-            device=device, torch_version=torch, cuda=_cuda(torch), driver=driver, records=count
-        )
-        for (device, torch, driver), count in sorted(counts.items(), key=str)
-    ]
-
-
-def _cuda(torch: str) -> str | None:
-    """2.13.0+cu126 -> 12.6"""
-    build = torch.partition("+cu")[2]
-    return f"{build[:-1]}.{build[-1]}" if build.isdigit() else None
+                text = f"{made['device']}, torch {made.get('torch_version')}"
+                counts[text + (f", driver {driver}" if driver else "")] += 1
+    return counts

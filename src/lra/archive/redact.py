@@ -1,9 +1,9 @@
 """Private text in an archive: names of people and machines, paths of home, secrets.
 
-It is replaced in text that the pipeline wrote. Source and tables are only searched, as a change
-would make them other files than those that ran: what is found there is an error. A user or host
-may be called by a common word (`node`, `gpu`). So a name counts anywhere in a log; elsewhere it
-counts in a path, beside an @, or with its domain.
+It is replaced in text that the pipeline wrote, and in source that was not committed. Other source
+and binary files are only searched: what is found there is an error. A user or host may be called by
+a common word (`node`, `gpu`). So a name counts anywhere in a log; elsewhere it counts in a path,
+beside an @, or with its domain.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import getpass
 import os
 import re
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,39 +39,27 @@ NODE = re.compile(r"(?im)^(host: +)(?!<)\S+")  # of Snakemake and schedulers
 SECRET_VARIABLES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIAL")
 
 
-@dataclass(frozen=True)
 class Private:
     """Patterns of private text, each with its replacement."""
 
-    anywhere: list[tuple[re.Pattern, str]] = field(default_factory=list)
-    in_logs: list[tuple[re.Pattern, str]] = field(default_factory=list)
-
-    @classmethod
-    def here(
-        cls,
+    def __init__(
+        self,
         folder: Path,
         environment: Mapping[str, str] = os.environ,
         home: Path | None = None,
         user: str | None = None,
         host: str | None = None,
-    ) -> Private:
+    ) -> None:
         """Of this process: folder, home, user, host and the secrets in the environment."""
         home, user, host = home or Path.home(), user or _user(), host or socket.gethostname()
         paths = [(str(folder.resolve()), "<checkout>")]
         # the home of a common account (/home/ubuntu) may be an example in the source
         if _is_telling(home.name) or not HOMES.fullmatch(str(home)):
             paths.append((str(home), "<home>"))
-        found = [
-            (re.compile(re.escape(path) + r"(?![\w.-])"), sign)
-            for path, sign in paths
-            if path != "/"
-        ]
-        secrets = sorted({v for k, v in environment.items() if SECRET_VARIABLES.search(k)})
-        found += [
-            (re.compile(re.escape(value)), "<secret>")
-            for value in secrets
-            if len(value) >= 8 and not value.isdigit() and not _is_path(value)
-        ]
+        paths = [(path, sign) for path, sign in paths if path != "/"]
+        found = [(re.compile(re.escape(path) + r"(?![\w.-])"), sign) for path, sign in paths]
+        values = sorted({v for k, v in environment.items() if SECRET_VARIABLES.search(k)})
+        found += [(re.compile(re.escape(v)), "<secret>") for v in values if _is_secret(v)]
         found += [(HOMES, "<home>"), (SECRETS, "<secret>")]
         words: list[tuple[re.Pattern, str]] = [(NODE, r"\1<host>")]
         machine, _, domain = host.partition(".")
@@ -85,34 +72,31 @@ class Private:
         if _is_telling(machine):
             found.append((_word(machine, before=r"(?<=[\w>]@)", after=r"(?!\.\w)"), "<host>"))
             words.append((_word(machine), "<host>"))
-        return cls(found, words)
+        self.anywhere, self.in_logs = found, words
 
-    def redacted(self, text: str, is_log: bool = False) -> str:
-        for pattern, sign in self.anywhere + self.in_logs * is_log:
+    def redacted(self, text: str, name: str = "") -> str:
+        """The text of a file of this name."""
+        for pattern, sign in self._patterns(name):
             text = pattern.sub(sign, text)
         return text
 
-    def redacted_patch(self, text: str) -> str:
-        """Added lines alone: with another context a patch would not apply."""
-        return "\n".join(
-            self.redacted(line) if line[:1] == "+" and line[:4] != "+++ " else line
-            for line in text.split("\n")
-        )
-
     def found(self, name: str, content: bytes) -> list[str]:
         """A line for each kind of private text in a file."""
-        lines = set()
-        # people may write /home/you in an example; source.patch has such lines as context
-        by_people = name.startswith("source")
-        for text in _texts(name, content):
-            for pattern, sign in self.anywhere + self.in_logs * name.endswith(LOG):
-                what = sign[sign.index("<") + 1 : -1]
-                if (by_people and pattern is HOMES) or (name in AUTHORS and what == "user"):
-                    continue
-                if pattern.search(text):
-                    kind = what if what == "secret" else f"{what} name or path"
-                    lines.add(f"{name}: holds a {kind}")
-        return sorted(lines)
+        texts = _texts(name, content)
+        signs = {sign for pattern, sign in self._patterns(name) if any(map(pattern.search, texts))}
+        kinds = {sign[sign.index("<") + 1 : -1] for sign in signs}
+        return [
+            f"{name}: holds a {kind}{'' if kind == 'secret' else ' name or path'}"
+            for kind in sorted(kinds)
+        ]
+
+    def _patterns(self, name: str) -> Iterator[tuple[re.Pattern, str]]:
+        """Those that count in a file of this name."""
+        by_people = name.startswith("source/")  # they may write /home/you in an example
+        for pattern, sign in self.anywhere + self.in_logs * name.endswith(LOG):
+            named = name in AUTHORS and sign.endswith("<user>")
+            if not named and not (by_people and pattern is HOMES):
+                yield pattern, sign
 
 
 def _is_telling(name: str) -> bool:
@@ -126,9 +110,10 @@ def _word(name: str, before: str = "", after: str = "") -> re.Pattern:
     return re.compile(f"{before}{re.escape(name)}(?!{edge}){after}", re.IGNORECASE)
 
 
-def _is_path(value: str) -> bool:
-    """Whether it names the file of a secret, which is no secret."""
-    return value.startswith("/") and (os.access(value, os.F_OK) or value.count("/") > 2)
+def _is_secret(value: str) -> bool:
+    """Not where it is short, a number, or the path of a secret's file."""
+    is_path = value.startswith("/") and (os.access(value, os.F_OK) or value.count("/") > 2)
+    return len(value) >= 8 and not value.isdigit() and not is_path
 
 
 def _user() -> str:

@@ -33,27 +33,28 @@ def restore(archive: Path, folder: Path) -> About:
             if wrong:
                 more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
                 raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
-            about, done = manifest.read(unpacked)
-            install(unpacked, restored, about, done)
+            about, _ = install(unpacked, restored)
             if folder.exists():
                 folder.rmdir()
             restored.rename(folder)
     return about
 
 
-def install(unpacked: Path, folder: Path, about: About, done: list[Job]) -> None:
+def install(unpacked: Path, folder: Path) -> tuple[About, list[Job]]:
     """Make `folder` of an unpacked archive: source, results, and Snakemake's records of the jobs.
 
-    Raises LRAError where a part is missing, or the source is not the one that ran.
+    Returns the content of archive.json and jobs.json.
+    Raises LRAError where a part is missing.
     """
+    about, done = manifest.read(unpacked)
     for name in ("source", "results", "experiment.yaml"):
         if not (unpacked / name).exists():
             raise LRAError(f"{name}: is missing")
-    if source.tree_hash(source.restore(unpacked, folder)) != about.tree:
-        raise LRAError("source: with source.patch it is not the tree of archive.json")
-    shutil.copytree(unpacked / "results", folder / "results", dirs_exist_ok=True)
+    for name, place in (("source", folder), ("results", folder / "results")):
+        shutil.copytree(unpacked / name, place, symlinks=True, dirs_exist_ok=True)
     shutil.copy(unpacked / "experiment.yaml", folder / CONFIG)
     _set_records(folder, done)
+    return about, done
 
 
 def make_data(folder: Path, about: About, cores: int) -> None:
@@ -62,7 +63,7 @@ def make_data(folder: Path, about: About, cores: int) -> None:
     They get the times and records of the archive, so that nothing that reads them runs again.
     Raises LRAError naming the split that cannot be made, or has other bytes than it had.
     """
-    paths = [path for path in about.omitted if path.endswith(".arrow")]
+    paths = about.left_out_splits
     if not paths:
         return
     done = jobs.behind(about.targets, folder)
@@ -73,7 +74,7 @@ def make_data(folder: Path, about: About, cores: int) -> None:
     for path in paths:
         if not (folder / path).is_file():
             raise LRAError(f"{path}: cannot be made again ({failure(ran)})")
-        if sha256(folder / path) != about.omitted[path].sha256:
+        if sha256(folder / path) != about.omitted[path]:
             raise LRAError(f"{path}: made again, it has other bytes than archive.json says")
     for log, content in kept.items():
         log.write_bytes(content)
@@ -97,10 +98,8 @@ def failure(ran: subprocess.CompletedProcess) -> str:
 def _set_records(folder: Path, done: list[Job]) -> None:
     """Write Snakemake's records, and give results the times of their jobs; source is older."""
     jobs.write_records(done, folder)
-    times = {path: time for job in done for path, time in job.endtimes.items()}
+    times = {path: job.endtime for job in done for path in job.output}
     before = min(job.starttime for job in done) - 1
-    for path in folder.rglob("*"):
-        if path.is_symlink() or path.is_file():
-            name = path.relative_to(folder).as_posix()
-            moment = round(times.get(name, before) * 1e9)
-            os.utime(path, ns=(moment, moment), follow_symlinks=False)
+    for name in source.files_in(folder):
+        moment = round(times.get(name, before) * 1e9)
+        os.utime(folder / name, ns=(moment, moment), follow_symlinks=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from scipy.stats import binomtest
 
 from lra.archive import consistency, manifest, zip_file
 from lra.archive.jobs import Job
-from lra.archive.manifest import WEIGHTS, About, Omitted
+from lra.archive.manifest import About
 from lra.archive.restore import failure, install, make_data, snakemake
 from lra.core.errors import LRAError
 from lra.core.files import sha256
@@ -40,84 +41,112 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
             return found
         say("checksums: every file is as it was written")
         try:
-            about, jobs = manifest.read(unpacked)
-            install(unpacked, folder, about, jobs)
+            about, jobs = install(unpacked, folder)
             found = consistency.problems(unpacked, folder, about, jobs)
+            if found:
+                return found
+            say("crate, records: agree with one another")
+            return _Restored(unpacked, folder, about, jobs, cores, say).problems(rerun)
         except LRAError as error:
             return [str(error).replace(f"{unpacked}/", "").replace(f"{folder}/", "")]
-        if found:
-            return found
-        say("crate, records: agree with their profile and with one another")
-        remade = _remade(jobs, about)
-        found, rules = _plan(folder, about.targets)
-        if rules - {job.rule for job in jobs if remade & {*job.output}}:
-            return found
-        if not found:
-            say("source, jobs: snakemake has nothing to do in the restored folder")
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """An archive of which the files agree. From here on its code runs."""
+
+    unpacked: Path  # its files
+    folder: Path  # what they restore to
+    about: About
+    jobs: list[Job]
+    cores: int
+    say: Callable[[str], None]
+
+    def problems(self, rerun: int) -> list[str]:
+        planned = _plan(self.folder, self.about.targets)
+        if not planned:
+            self.say("source, jobs: snakemake has nothing to do in the restored folder")
         # an edited table is one reason to run a job again, and can be named
-        found = _rebuilt(unpacked, folder, remade, cores, _other_versions(about)) or found
+        found = self._rebuilt() or planned
+        if planned:
+            return found
         if not found:
-            say("tables, figures: made again from the records, the same")
-        return found + _again(unpacked, folder, about, jobs, rerun, cores, say)
+            self.say("tables, figures: made again from the records, the same")
+        if rerun:
+            try:
+                make_data(self.folder, self.about, self.cores)
+            except LRAError as error:
+                return [*found, str(error)]
+        return found + [line for name in self._smallest(rerun) for line in self._trained(name)]
+
+    def _rebuilt(self) -> list[str]:
+        """Tables and figures, made again from the archive's records by the archive's code.
+
+        The contact sheets of data that is in the archive, too.
+        """
+        patterns = [f"results/{self.about.experiment}/{name}" for name in REMADE]
+        if not self.about.left_out_splits:
+            patterns.append(f"{layout.DATA}/*/contact_sheet.png")
+        outputs = [path for job in self.jobs for path in job.output]
+        paths = [path for path in outputs if any(map(PurePosixPath(path).match, patterns))]
+        for path in paths:
+            (self.folder / path).unlink()
+        ran = snakemake(
+            self.folder, "--cores", str(self.cores), "--rerun-triggers", "mtime", "--", *paths
+        )
+        versions, found = _other_versions(self.about), []
+        for path in paths:
+            if not (self.folder / path).is_file():
+                found.append(f"{path}: cannot be made again from the records{versions}")
+            elif not _same(self.unpacked / path, self.folder / path):
+                found.append(f"{path}: is not what the records give{versions}")
+        if ran.returncode and not found:
+            found.append("tables: snakemake failed to make them again")
+        return found
+
+    def _smallest(self, count: int) -> list[str]:
+        """Folders of the cells that were trained in the shortest time."""
+        paths = [path for job in self.jobs for path in job.output
+                 if path.endswith(f"/{layout.TRAIN_FILE}")]  # fmt: skip
+        records = {path: read_record(self.unpacked / path, TrainRecord) for path in paths}
+        trained = [path for path in paths if records[path].status == "ok"]
+        trained.sort(key=lambda path: records[path].train_seconds)
+        return [path.rpartition("/")[0] for path in trained[:count]]
+
+    def _trained(self, name: str) -> list[str]:
+        """Train a cell again, on data that was made again."""
+        for file in (self.folder / name).iterdir():
+            file.unlink()
+        ran = snakemake(
+            self.folder, "--cores", str(self.cores), "--", f"{name}/{layout.SCORE_FILE}"
+        )
+        if ran.returncode:
+            return [f"{name}: cannot be trained again ({failure(ran)})"]
+        found, how = _compared(self.unpacked / name, self.folder / name, name, self.about.omitted)
+        if not found:
+            self.say(f"{name}: trained again, {how}")
+        return found
 
 
-def _plan(folder: Path, targets: list[str]) -> tuple[list[str], set[str]]:
-    """A finding where Snakemake would run jobs, and the rules of those jobs."""
+def _plan(folder: Path, targets: list[str]) -> list[str]:
+    """A finding where Snakemake would run jobs. Raises LRAError where it cannot plan."""
     plan = snakemake(folder, "-n", "--", *targets)
     if plan.returncode == 0 and "Nothing to be done" in plan.stdout:
-        return [], set()
-    planned = re.findall(r"^Job \d+: (.*)$", plan.stdout, re.MULTILINE)
-    if not planned:
+        return []
+    jobs = re.findall(r"^Job \d+: (.*)$", plan.stdout, re.MULTILINE)
+    if not jobs:
         last = [line for line in plan.stdout.splitlines() if line.strip()][-1:]
-        return [f"source: snakemake cannot plan with it ({' '.join(last)})"], {"?"}
-    shown = ", ".join(planned[:3]) + (f" and {len(planned) - 3} more" if len(planned) > 3 else "")
-    rules = {*re.findall(r"^(\w+) +\d+$", plan.stdout, re.MULTILINE)} - {"total"}
-    return [
-        f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"
-    ], rules
-
-
-def _remade(jobs: list[Job], about: About) -> set[str]:
-    """Outputs that follow from the records, and the contact sheets of data in the archive."""
-    patterns = [f"results/{about.experiment}/{name}" for name in REMADE]
-    if not any(path.endswith(".arrow") for path in about.omitted):
-        patterns.append(f"{layout.DATA}/*/contact_sheet.png")
-    return {
-        path for job in jobs for path in job.output
-        if any(PurePosixPath(path).match(pattern) for pattern in patterns)
-    }  # fmt: skip
+        raise LRAError(f"source: snakemake cannot plan with it ({' '.join(last)})")
+    shown = ", ".join(jobs[:3]) + (f" and {len(jobs) - 3} more" if len(jobs) > 3 else "")
+    return [f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"]
 
 
 def _other_versions(about: About) -> str:
     """Libraries that are not here as they were: a reason for other bytes. Empty where all are."""
-    here = manifest.versions()
-    others = [
-        f"{name} {then}, here {here.get(name)}"
-        for name, then in sorted(about.versions.items())
-        if then != here.get(name)
-    ]
-    if not others:
-        return ""
-    return f" (made with {'; '.join(others)}: install the archive's lock to compare)"
-
-
-def _rebuilt(
-    unpacked: Path, folder: Path, remade: set[str], cores: int, versions: str
-) -> list[str]:
-    """Tables and figures, made again from the archive's records by the archive's code."""
-    paths = sorted(remade)
-    for path in paths:
-        (folder / path).unlink()
-    ran = snakemake(folder, "--cores", str(cores), "--", *paths)
-    found = []
-    for path in paths:
-        if not (folder / path).is_file():
-            found.append(f"{path}: cannot be made again from the records{versions}")
-        elif not _same(unpacked / path, folder / path):
-            found.append(f"{path}: is not what the records give{versions}")
-    if ran.returncode and not found:
-        found.append("tables: snakemake failed to make them again")
-    return found
+    then, here = about.versions, manifest.versions()
+    differ = [name for name in sorted(then) if then[name] != here.get(name)]
+    others = "; ".join(f"{name} {then[name]}, here {here.get(name)}" for name in differ)
+    return f" (made with {others}: install the archive's lock to compare)" if differ else ""
 
 
 def _same(old: Path, new: Path) -> bool:
@@ -127,79 +156,35 @@ def _same(old: Path, new: Path) -> bool:
     return old.suffix == ".parquet" and pq.read_table(old).equals(pq.read_table(new))
 
 
-def _again(
-    unpacked: Path,
-    folder: Path,
-    about: About,
-    jobs: list[Job],
-    count: int,
-    cores: int,
-    say: Callable[[str], None],
-) -> list[str]:
-    """Train the smallest cells again, on data that is made again."""
-    if not count:
-        return []
-    trained = []
-    for path in (path for job in jobs for path in job.output):
-        if path.endswith("/train.json"):
-            record = read_record(unpacked / path, TrainRecord)
-            if record.status == "ok":
-                trained.append((record.train_seconds, path.removesuffix("/train.json")))
-    try:
-        make_data(folder, about, cores)
-    except LRAError as error:
-        return [str(error)]
-    found = []
-    for _, name in sorted(trained)[:count]:
-        for file in (folder / name).iterdir():
-            file.unlink()
-        ran = snakemake(folder, "--cores", str(cores), "--", f"{name}/score.json")
-        if ran.returncode:
-            found.append(f"{name}: cannot be trained again ({failure(ran)})")
-            continue
-        lines, how = _compared(unpacked / name, folder / name, name, about.omitted)
-        found += lines
-        if not lines:
-            say(f"{name}: trained again, {how}")
-    if count > len(trained):
-        say(f"{len(trained)} cells are all that there are to train again")
-    return found
-
-
 def _compared(
-    old: Path, new: Path, name: str, omitted: Mapping[str, Omitted]
+    old: Path, new: Path, name: str, omitted: Mapping[str, str | None]
 ) -> tuple[list[str], str]:
     """Findings and how a cell agrees: to the bit on the same device and torch, else by whether the
     95 % intervals of the accuracy meet."""
-    train, new_train = (
-        read_record(folder / layout.TRAIN_FILE, TrainRecord) for folder in (old, new)
-    )
-    score, new_score = (
-        read_record(folder / layout.SCORE_FILE, ScoreRecord) for folder in (old, new)
-    )
-    for record in (new_train, new_score):
+    train, again = (read_record(folder / layout.TRAIN_FILE, TrainRecord) for folder in (old, new))
+    score, scored = (read_record(folder / layout.SCORE_FILE, ScoreRecord) for folder in (old, new))
+    for record in (again, scored):
         if record.status != "ok":
             line = f"{name}: trained again, it ended as {record.status} ({record.reason})"
             return [line], ""
-    device = new_train.device
-    if (train.device, train.torch_version) == (device, new_train.torch_version):
-        weights = f"{name}/{WEIGHTS}"
-        known = omitted[weights].sha256 if weights in omitted else sha256(old / WEIGHTS)
-        lines = []
-        if known and sha256(new / WEIGHTS) != known:
-            lines.append(f"{weights}: trained again on the same hardware, it has other bits")
+    device, found = again.device, []
+    if (train.device, train.torch_version) == (device, again.torch_version):
+        weights = f"{name}/{layout.CHECKPOINT_FILE}"
+        known = omitted[weights] if weights in omitted else sha256(old / layout.CHECKPOINT_FILE)
+        if known and sha256(new / layout.CHECKPOINT_FILE) != known:
+            found.append(f"{weights}: trained again on the same hardware, it has other bits")
         if not _same(old / layout.PREDICTIONS_FILE, new / layout.PREDICTIONS_FILE):
-            lines.append(f"{name}/predictions.parquet: trained again, it has other predictions")
-        if (score.accuracy, score.loss) != (new_score.accuracy, new_score.loss):
-            lines.append(f"{name}/score.json: trained again, it has another score")
-        return lines, f"the same bits on {device}"
-    (low, high), (new_low, new_high) = _interval(score), _interval(new_score)
+            found.append(f"{name}/predictions.parquet: trained again, it has other predictions")
+        if (score.accuracy, score.loss) != (scored.accuracy, scored.loss):
+            found.append(f"{name}/score.json: trained again, it has another score")
+        return found, f"the same bits on {device}"
+    (low, high), (new_low, new_high) = _interval(score), _interval(scored)
     if max(low, new_low) > min(high, new_high):
-        return [
+        found.append(
             f"{name}/score.json: {score.accuracy:.2f} %, trained again on {device} "
-            f"{new_score.accuracy:.2f} %: the 95 % intervals do not meet"
-        ], ""
-    return [], f"{new_score.accuracy:.2f} % on other hardware, within the 95 % interval"
+            f"{scored.accuracy:.2f} %: the 95 % intervals do not meet"
+        )
+    return found, f"{scored.accuracy:.2f} % on other hardware, within the 95 % interval"
 
 
 def _interval(score: ScoreRecord) -> tuple[float, float]:

@@ -6,12 +6,10 @@ The content alone decides its bytes, so nothing can hide between the files.
 from __future__ import annotations
 
 import filecmp
-import lzma
 import shutil
 import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -19,12 +17,11 @@ from lra.archive import source
 from lra.archive.source import FILE, LINK, PROGRAM, Entry, files_in
 from lra.core.errors import LRAError
 from lra.core.files import one_line
+from lra.data.archives import DAMAGE
 
 SUMS = "SHA256SUMS"
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of a zip
-# What zipfile raises on damaged bytes.
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError,
-           EOFError, OSError, ValueError, struct.error)  # fmt: skip
+DAMAGED = (*DAMAGE, RuntimeError, ValueError, struct.error)  # names and times may be damaged, too
 
 
 def sums(entries: Mapping[str, Entry]) -> bytes:
@@ -62,26 +59,23 @@ def unpack(path: Path, folder: Path) -> list[str]:
     files = files_in(folder)
     if SUMS not in files:
         return [f"{SUMS}: is missing"]
-    rest = {name: entry for name, entry in files.items() if name != SUMS}
-    recorded, found = files[SUMS].read(), sums(rest)
-    if recorded == found:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-            write(Path(name, "again.zip"), files)
-            if filecmp.cmp(path, Path(name, "again.zip"), shallow=False):
-                return []
-        return [f"{path.name}: has bytes that belong to none of its files"]
-    old, new = (
-        {line[66:]: line for line in text.decode(errors="replace").splitlines()}
-        for text in (recorded, found)
-    )
-    lines = [f"{name}: is missing" for name in sorted(old.keys() - new)]
-    lines += [f"{name}: is not in {SUMS}; it was added" for name in sorted(new.keys() - old)]
-    lines += [
-        f"{name}: its bytes are not those of {SUMS}"
-        for name in sorted(new.keys() & old)
-        if old[name] != new[name]
-    ]
-    return lines or [f"{SUMS}: is damaged"]
+    lines = files.pop(SUMS).read().decode(errors="replace").splitlines()
+    recorded, found = {line[66:]: line[:64] for line in lines}, []
+    for name in sorted(recorded.keys() | files.keys()):
+        if name not in files:
+            found.append(f"{name}: is missing")
+        elif name not in recorded:
+            found.append(f"{name}: is not in {SUMS}; it was added")
+        elif files[name].sha256() != recorded[name]:
+            found.append(f"{name}: its bytes are not those of {SUMS}")
+    if found:
+        return found
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        again = Path(name, "again.zip")
+        write(again, {**files, SUMS: Entry(sums(files))})
+        if filecmp.cmp(path, again, shallow=False):
+            return []
+    return [f"{path.name}: has bytes that belong to none of its files"]
 
 
 def extract(path: Path, folder: Path) -> None:
@@ -97,7 +91,7 @@ def extract(path: Path, folder: Path) -> None:
             for info in infos:
                 with one_line(folder / info.filename):
                     _extract(file, info, folder / info.filename)
-        source.check_links(folder / "source")
+        source.check_links(folder / "source", files_in(folder / "source"))
     except LRAError as error:
         raise LRAError(f"{path}: {error}") from None
     except FileNotFoundError:

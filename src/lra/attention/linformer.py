@@ -1,7 +1,9 @@
 """Linformer (Wang et al. 2020, arXiv:2006.04768, section 4 and equation 7).
 
-The official code is `sharing="key-value"` with k = 16: one Xavier-uniform projection (max_len, k)
-in each layer. Its parameter count includes it, and its initialisation is the same here.
+google-research/long-range-arena is `sharing="key-value"` with k = 16: one Xavier-uniform projection
+(max_len, k) in each layer. Its parameter count includes it, and its initialisation is the same. It
+ignores padding, so that it mixes padding's keys and values in; here they are zeros.
+mlpen/Nystromformer is `sharing="layers-by-head"`, `std=0.02` with k = 256.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ class Attention(MultiHead):
     k: rows of E and F. A sequence of N tokens uses their first N columns. Masked tokens are zeros.
     sharing: who shares a projection (section 4, "Additional Efficiency Techniques"). `none`: every
     head has one for keys and one for values. `headwise`: all heads share these two. `key-value`:
-    each layer has one. `layerwise`: all layers share one.
+    each layer has one. `layerwise`: all layers share one. `layers-by-head`: every head has one for
+    both keys and values, and all layers share them.
+    std: the projections are normal with this deviation; None: Xavier-uniform.
     """
 
     def __init__(
@@ -38,42 +42,56 @@ class Attention(MultiHead):
         qkv_dim: int | None = None,
         dropout: float = 0.0,
         k: int = 16,
-        sharing: Literal["none", "headwise", "key-value", "layerwise"] = "key-value",
+        sharing: Literal[
+            "none", "headwise", "key-value", "layerwise", "layers-by-head"
+        ] = "key-value",
+        std: float | None = None,
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         self.sharing = sharing
-        kinds = {"none": 2 * heads, "headwise": 2}.get(sharing, 1)
+        kinds = {"none": 2 * heads, "headwise": 2, "layers-by-head": heads}.get(sharing, 1)
         self.projection = nn.Parameter(torch.empty(kinds, k, max_len))
-        bound = math.sqrt(6 / (k + max_len))  # Xavier's, for each of them
-        nn.init.uniform_(self.projection, -bound, bound)
+        if std is None:
+            bound = math.sqrt(6 / (k + max_len))  # Xavier's, for each of them
+            nn.init.uniform_(self.projection, -bound, bound)
+        else:
+            nn.init.normal_(self.projection, std=std)
 
     def tie(self, first: Attention) -> None:
-        if self.sharing == "layerwise":
+        if self.sharing in ("layerwise", "layers-by-head"):
             self.projection = first.projection
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q = self.split_heads(self.query(x))
+        if mask is not None:
+            x = x * mask[:, :, None]
         projection = self.projection[..., : x.shape[1]]  # (kinds, k, N)
-        if mask is None:
-            projection = projection[:, None]  # (kinds, 1, k, N)
-        else:
-            x, projection = x * mask[:, :, None], projection[:, None] * mask[:, None]
-        if self.sharing == "none":
+        if self.sharing in ("none", "layers-by-head"):
+            matrices = projection.chunk(2) if self.sharing == "none" else [projection] * 2
             k, v = (
-                matrix.transpose(0, 1) @ self.split_heads(p(x))
-                for matrix, p in zip(projection.chunk(2), (self.key, self.value), strict=True)
+                matrix @ self.split_heads(_zeros_where_masked(layer, x, mask))
+                for matrix, layer in zip(matrices, (self.key, self.value), strict=True)
             )  # (B, H, k, D)
         else:
-            # E (x W + b) = (E x) W + (E 1) b: projecting the length first leaves k rows for W
-            short, ones = projection @ x, projection.sum(-1, keepdim=True)  # (kinds, B, k, ...)
+            # E (x W) = (E x) W: projecting the length first leaves k rows for W
+            short = projection[:, None] @ x  # (kinds, B, k, dim)
             k, v = (
-                self.split_heads(_projected(short[kind], ones[kind], p))
-                for kind, p in ((0, self.key), (-1, self.value))
+                self.split_heads(_of_rows(layer, short[kind], projection[kind], mask))
+                for kind, layer in ((0, self.key), (-1, self.value))
             )
         return self.merge(scaled_dot_product_attention(q, k, v, dropout_p=self.drop))
 
 
-def _projected(rows: Tensor, ones: Tensor, projection: nn.Linear) -> Tensor:
-    """(E x) W + (E 1) b of E x (B, k, dim) and E 1 (B or 1, k, 1) -> (B, k, H D)"""
-    out = linear(rows, projection.weight)
-    return out if projection.bias is None else out + ones * projection.bias
+def _zeros_where_masked(layer: nn.Linear, x: Tensor, mask: Tensor | None) -> Tensor:
+    """x W + b of x (B, N, dim), which is zero there, without b there -> (B, N, H D)"""
+    out = layer(x)
+    return out if mask is None or layer.bias is None else out * mask[:, :, None]
+
+
+def _of_rows(layer: nn.Linear, rows: Tensor, matrix: Tensor, mask: Tensor | None) -> Tensor:
+    """E (x W + b) = (E x) W + (E 1) b of rows E x (B, k, dim) and E (k, N) -> (B, k, H D)"""
+    out = linear(rows, layer.weight)
+    if layer.bias is None:
+        return out
+    ones = matrix.sum(1) if mask is None else mask.to(matrix.dtype) @ matrix.T  # (k,) or (B, k)
+    return out + ones[..., None] * layer.bias

@@ -1,8 +1,9 @@
 """Longformer (Beltagy et al. 2020, arXiv:2004.05150, section 3): sliding window and global tokens.
 
-Without the paper's dilation, which only its character language model uses. The official code of the
-arena has the global projections, too, but no token is global there. Here the first token is global,
-which is the CLS token where there is one, as in the paper's classifiers.
+Without the paper's dilation, which only its character language model uses. Here the first token is
+global. It is the CLS token where there is one, as in the paper's classifiers. Under MEAN pooling
+there is none, and it is the first pixel or byte; `global_tokens: 0` leaves it ordinary. In
+google-research/long-range-arena no token is global (`variant: official`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class Attention(MultiHead):
     The first `global_tokens` tokens are global: they see all tokens, through projections of their
     own, and all tokens see them as ordinary keys.
 
+    variant: `official` has no global token. Its window is the token itself, (window - 1) / 2 before
+    it, rounded down, and window / 2 after it. The global projections exist, as in that code, but
+    are not used and get no gradient.
     causal: a token sees itself and the `window` tokens before it, as in the paper's language model.
     There are no global tokens, as they would show what comes later.
     """
@@ -44,13 +48,16 @@ class Attention(MultiHead):
         dropout: float = 0.0,
         window: int = 512,
         global_tokens: int | Literal[0] = 1,
+        variant: Literal["paper", "official"] = "paper",
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
-        if window % 2:
+        if window % 2 and variant == "paper":
             raise LRAError(f"options.window: {window} is odd, and its halves lie on either side")
         self.before, self.after = (window, 0) if causal else (window // 2, window // 2)
-        self.global_tokens = 0 if causal else global_tokens
-        if self.global_tokens:
+        if variant == "official":
+            self.before = (window - 1) // 2
+        self.global_tokens = 0 if causal or variant == "official" else global_tokens
+        if self.global_tokens or variant == "official":
             width = qkv_dim or dim
             self.global_query = nn.Linear(dim, width, bias=False)
             self.global_key = nn.Linear(dim, width, bias=False)

@@ -1,11 +1,14 @@
 """Performer (Choromanski et al. 2020, arXiv:2009.14794): FAVOR+, sections 2.2 to 2.4.
 
-The official code's default is another kernel, relu(q) + 0.001 without random features. Here `relu`
-is the paper's, with random projections. Features are no parameters, so the count is the same.
+google-research/long-range-arena runs `relu-unprojected` in five of its six tasks and `softmax` with
+2 features, redrawn at every call, in ListOps. It ignores padding, adds 1e-6 to softmax features and
+seeds a draw by the sum of the batch's queries. Here padding is masked, nothing is added, and draws
+depend on no data. Features are no parameters, so the count is the same.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -14,22 +17,29 @@ from torch.nn.functional import pad
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, pad_length
+from lra.core.errors import LRAError
 
 INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
 CHUNK = 256  # tokens of a causal chunk
 RELU_EPS = 1e-3  # of the official code, added to relu's features
+MAX_LAYERS = 1000  # that draw from seeds of their own
 TINY = 1e-30  # sums of similarities below this come from no real token
 
 
 class Attention(MultiHead):
     """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi of random projections w of x / D^(1/4)
 
-    features: their number; the error of the estimated kernel is about features^(-1/2).
+    features: their number; the error of the estimated kernel is about features^(-1/2). None:
+    D log D (theorem 4: as many are enough, whatever N is), but at least 2 D: one feature alone
+    would cancel q.
     kernel: `softmax` has positive features exp(w x - |x|^2 / 2), whose mean products are exp(q k)
-    (lemma 1); `relu` has relu(w x) + 0.001 (section 2.2, equation 5).
+    (lemma 1); `relu` has relu(w x) + 0.001 (section 2.2, equation 5). `relu-unprojected` has the D
+    features relu(x) + 0.001 of q and k themselves, without w and without D^(1/4).
     orthogonal: w in orthogonal blocks of D (section 2.4), else independent.
     redraw: w is drawn anew after so many forwards in training; None keeps the first. The generator
-    is torch's default. w and the count of forwards are saved with the weights.
+    is torch's default. w and the count of forwards are saved with the weights. `call`: before every
+    forward, in evaluation, too. There the seeds are the layer and the number of calls since eval(),
+    so an evaluation repeats, but results depend on the order of batches.
     `dropout` does nothing, as in the official code, for there are no attention weights to drop.
     """
 
@@ -42,17 +52,34 @@ class Attention(MultiHead):
         causal: bool = False,
         qkv_dim: int | None = None,
         dropout: float = 0.0,
-        features: int = 256,
-        kernel: Literal["softmax", "relu"] = "softmax",
+        features: int | None = None,
+        kernel: Literal["softmax", "relu", "relu-unprojected"] = "softmax",
         orthogonal: bool = True,
-        redraw: int | None = None,
+        redraw: int | Literal["call"] | None = None,
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         self.causal, self.kernel = causal, kernel
         self.orthogonal, self.redraw = orthogonal, redraw
+        self.layer, self.layers, self.evaluated = 0, 1, 0
         size = self.query.out_features // heads
+        if kernel == "relu-unprojected":
+            for option, given in (("features", features), ("redraw", redraw)):
+                if given is not None:
+                    raise LRAError(f"options.{option}: kernel '{kernel}' projects nothing")
+            self.register_buffer("projection", None)
+            return
+        features = features or default_features(size)
         self.register_buffer("projection", draw(features, size, orthogonal))  # (M, D)
         self.register_buffer("forwards", torch.zeros((), dtype=torch.long))
+
+    def tie(self, first: Attention) -> None:
+        """Draw others than the earlier layers in evaluation."""
+        self.layer = first.layers
+        first.layers += 1
+
+    def train(self, mode: bool = True) -> Attention:
+        self.evaluated = 0
+        return super().train(mode)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         projection = self.current_projection()
@@ -63,11 +90,13 @@ class Attention(MultiHead):
         )
 
     def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, projection: Tensor, mask: Tensor | None
+        self, q: Tensor, k: Tensor, v: Tensor, projection: Tensor | None, mask: Tensor | None
     ) -> Tensor:
         """q, k, v (B, H, N, D) of some heads -> (B, H, N, D)"""
         if self.kernel == "softmax":
             q, k = softmax_features(q, k, projection, mask)
+        elif projection is None:
+            q, k = (t.relu() + RELU_EPS for t in (q, k))
         else:
             q, k = (relu_features(t, projection) for t in (q, k))
         # a column of ones in v gives the sum over k
@@ -78,24 +107,42 @@ class Attention(MultiHead):
         total = sums[..., -1:]
         return sums[..., :-1] / total.masked_fill(total < TINY, 1)
 
-    def current_projection(self) -> Tensor:
+    def current_projection(self) -> Tensor | None:
+        if not self.training and self.redraw == "call":
+            self.evaluated += 1
+            seed = self.evaluated * MAX_LAYERS + self.layer  # of 32 bits, more are ignored
+            generator = torch.Generator("cpu").manual_seed(seed)
+            shape = self.projection.shape
+            return draw(*shape, self.orthogonal, "cpu", generator).to(self.projection)
         if self.redraw is None or not self.training:
             return self.projection
         # drawn every time: Python must not branch on the counter, or graphs could not be compiled
         self.forwards.add_(1)
         candidate = draw(*self.projection.shape, self.orthogonal, self.projection.device)
-        due = self.forwards % self.redraw == 0
+        due = self.forwards % (1 if self.redraw == "call" else self.redraw) == 0
         projection = torch.where(due, candidate.to(self.projection.dtype), self.projection)
         self.projection.copy_(projection)
         return projection  # the next forward may change the buffer before this one's backward
 
 
-def draw(count: int, size: int, orthogonal: bool, device: torch.device | None = None) -> Tensor:
+def default_features(size: int) -> int:
+    """Of heads of this size."""
+    return max(math.ceil(size * math.log(size)), 2 * size)
+
+
+def draw(
+    count: int,
+    size: int,
+    orthogonal: bool,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """`count` projections of `size`, each standard normal; (count, size) float32"""
-    rows = torch.randn(count, size, device=device, dtype=torch.float32)
+    how = {"device": device, "generator": generator, "dtype": torch.float32}
+    rows = torch.randn(count, size, **how)
     if not orthogonal:
         return rows
-    blocks = torch.randn(-(-count // size), size, size, device=device, dtype=torch.float32)
+    blocks = torch.randn(-(-count // size), size, size, **how)
     q, r = torch.linalg.qr(blocks)
     q = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # makes the directions uniform
     return q.flatten(0, 1)[:count] * rows.norm(dim=1, keepdim=True)

@@ -1,22 +1,26 @@
 """Reformer: attention within buckets of a locality-sensitive hash (Kitaev et al. 2020,
 arXiv:2001.04451, section 2; several rounds as in appendix A).
 
-The official code shares q and k, as here, but has no output projection: it has 2 dim^2 parameters
-fewer per layer than four projections have, and the paper's layer has dim^2 fewer. That code also
-attends across buckets, does not normalise keys, lets a token attend to itself, multiplies scores by
-sqrt(D), ignores padding and hashes once, always into the same 10 buckets.
+google-research/long-range-arena shares q and k, as here, but has no output projection, attends
+across buckets, does not normalise keys, lets a token attend to itself, multiplies scores by
+sqrt(D), hashes once into 10 buckets, by the same rotation for all heads, layers and steps, and
+mixes up heads and positions. `variant: official` does this (lra.attention.shared.arena.reformer).
+Different from that code: it lets tokens see padding, and jax draws its rotation.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import dropout as drop_out
-from torch.nn.functional import normalize
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, all_real, pad_length
+from lra.attention.shared import arena
+from lra.core.errors import LRAError
 
 INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N log N)", causal=True)
 
@@ -24,15 +28,17 @@ INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N lo
 class Attention(MultiHead):
     """Softmax over the keys that share a bucket with the query in at least one round of hashing.
 
-    Keys are the queries, scaled to unit length (k = q / |q|). Scores are q k^T / sqrt(D). In every
-    round tokens are sorted by bucket, then position, and cut into chunks of `bucket_size` tokens. A
-    query sees the tokens of its bucket in its own chunk and the one before. A query sees itself
-    only if it sees nothing else.
+    Keys are the queries, scaled to unit length. Scores are q k^T without further scaling, as the
+    authors' code (google/trax) has them: it divides keys by the root of their mean square, which is
+    |q| / sqrt(D), and scores by sqrt(D). In every round tokens are sorted by bucket, then position,
+    and cut into chunks of `bucket_size` tokens. A query sees the tokens of its bucket in its own
+    chunk and the one before. A query sees itself only if it sees nothing else.
 
     hashes: number of rounds.
     bucket_size: tokens per chunk, twice the mean size of a bucket. A sequence of one chunk is one
     bucket. Only real tokens count; they are sorted before padding.
     seed: of the rotations used in evaluation. In training every forward draws new ones.
+    variant: `official` is described above; hashes, bucket_size and dropout do nothing there.
     reversible: whether the encoder's layers are reversible (section 3; lra.models.reversible).
     causal: queries see no later token. Which earlier tokens share their chunk depends on later
     ones, as in the paper.
@@ -53,17 +59,28 @@ class Attention(MultiHead):
         bucket_size: int = 64,
         seed: int = 1,
         reversible: bool = False,
+        variant: Literal["paper", "official"] = "paper",
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         del self.key
         self.causal, self.bucket_size, self.reversible = causal, bucket_size, reversible
+        self.variant, self.max_len = variant, max_len
         chunks = -(-max_len // bucket_size)
         shape = (hashes, heads, (qkv_dim or dim) // heads, chunks)
+        if variant == "official":
+            if causal or (qkv_dim or dim) != dim:
+                fault = "is not causal" if causal else f"has qkv_dim {dim}, the model's"
+                raise LRAError(f"options.variant: 'official' {fault}")
+            del self.out
+            shape = (dim // heads, arena.BUCKETS // 2)
         generator = torch.Generator("cpu").manual_seed(seed)
         rotations = torch.randn(shape, generator=generator, device="cpu")
         self.register_buffer("rotations", rotations, persistent=False)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.variant == "official":
+            q, v = (p(x).unflatten(-1, (self.heads, -1)) for p in (self.query, self.value))
+            return arena.reformer(q, v, mask, self.rotations.to(q.dtype), self.max_len)
         n, chunk = x.shape[1], min(self.bucket_size, x.shape[1])
         if mask is None and n % chunk:
             mask = all_real(x)
@@ -132,7 +149,7 @@ def attend(
     row = torch.arange(batch * n * heads, device=q.device)
     of_token = row.view(batch, n, heads).transpose(1, 2)  # (B, H, N)
     of_sorted = row.view(batch, heads, n)
-    k = normalize(q, dim=-1, eps=1e-6) * size**-0.5
+    k = unit_length(q)
     q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (B N H, D)
     # places differ between sequences and heads, so chunks need no border
     place = (place + of_sorted[..., :1] * 8).int()
@@ -172,6 +189,11 @@ def attend(
     bottom = sum(share * one for share, one in zip(shares, bottoms, strict=True))
     alone = bottom == 0
     return torch.where(alone, v, top / bottom.masked_fill(alone, 1))
+
+
+def unit_length(q: Tensor) -> Tensor:
+    """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
+    return q * (q.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * q.shape[-1] ** -0.5
 
 
 def _excluded(at: list[Tensor], shift: int) -> Tensor:

@@ -1,17 +1,20 @@
 """Sparse Sinkhorn attention (Tay et al. 2020, arXiv:2002.11296, section 3).
 
-In the official code, one bias-free D -> 25 map, shared by the heads, reads each head's block sums
-of keys (8,424,202 parameters on listops). It sums the sorting weights over both of their axes, so
-every block meets the sum of all blocks and the map is never trained. It has no Sinkhorn iterations,
-takes strided positions as blocks and adds the results of two softmaxes. Here the network reads the
-same sums and is shared, too, but it has the paper's two layers (without biases, like all
-projections here) and one output for each block of max_len: D^2 + D blocks weights.
+In google-research/long-range-arena, one bias-free D -> 25 map, shared by the heads, reads each
+head's block sums of keys. It sums the sorting weights over both of their axes, so every block meets
+the sum of all blocks and the map is never trained. It has no Sinkhorn iterations, takes strided
+positions as blocks and adds the results of two softmaxes. `variant: official` does this. Different
+from that code: it sums padding, too, masks a key by another token's padding, and fails where
+block_size does not divide N. In `paper` the network reads the same sums and is shared, too, but has
+the paper's two layers (without biases) and one output for each block of max_len.
 
 No causal version: the normalisation of every column contains the logits of later blocks. The
 paper's masks (causal Sinkhorn balancing) do not remove them from the earlier rows.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -20,12 +23,14 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, all_real, attendable, pad_length
+from lra.attention.shared import arena
 from lra.attention.shared.blocks import split
 from lra.core.errors import LRAError
 
 INFO = Info(
     "learnable pattern", "Tay et al. 2020, arXiv:2002.11296", "O(N block_size)", causal=False
 )
+ARENA_BLOCKS = 25  # outputs of the official sorter, for any number of blocks
 LEAST = 1e-6  # smallest share of real tokens in a sorted token that is not padding
 
 
@@ -43,6 +48,8 @@ class Attention(MultiHead):
     cut: SortCut: every query attends only to the first `cut` sorted blocks (of those with a real
     token). None: to its own block and the sorted block in its place.
     block_size: as in the official configuration.
+    variant: `official` is lra.attention.shared.arena.sinkhorn. Its sorter is not used and gets no
+    gradient; the options above, but for block_size, do nothing.
     """
 
     def __init__(
@@ -59,19 +66,28 @@ class Attention(MultiHead):
         iterations: int = 7,
         gumbel: bool = True,
         cut: int | None = None,
+        variant: Literal["paper", "official"] = "paper",
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         if temperature <= 0:
             raise LRAError(f"options.temperature: {temperature} is not above 0")
         self.block_size, self.temperature, self.iterations = block_size, temperature, iterations
-        self.gumbel, self.cut = gumbel, cut
+        self.gumbel, self.cut, self.variant, self.max_len = gumbel, cut, variant, max_len
         size = self.key.out_features // heads
+        if variant == "official":
+            self.sorter = nn.Linear(size, ARENA_BLOCKS, bias=False)
+            nn.init.xavier_uniform_(self.sorter.weight)
+            return
         layers = [nn.Linear(size, width, bias=False) for width in (size, -(-max_len // block_size))]
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
         self.sorter = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU())
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.variant == "official":
+            q, k, v = self.query(x), self.key(x), self.value(x)
+            sizes = self.heads, self.max_len, self.block_size
+            return self.out(arena.sinkhorn(q, k, v, mask, *sizes, self.drop))
         n, size = x.shape[1], min(self.block_size, x.shape[1])
         if mask is None and n % size:
             mask = all_real(x)  # the tail of the last block is padding

@@ -1,10 +1,11 @@
 """Sparse Transformer (Child et al. 2019, arXiv:1904.10509, sections 4.2 and 4.3), merged heads.
 
 One softmax spans the patterns of both heads (section 4.3, equation 8); a key in both counts once.
-The paper is causal, and so is the official code, which fills an N x N mask. Without `causal`, as in
-the arena's encoders, the patterns are symmetric: a token sees what it would see in the sequence
-read forwards or backwards. In the official code, the fixed pattern also sees the first position of
-every block, and a CLS token sees all and is seen by all; not so here.
+The paper is causal. Without `causal`, as encoders need it, a token sees the pattern's later tokens,
+too: `strided` is then what it would see in the sequence read forwards or backwards. `fixed` is not:
+read backwards, the first tokens of a block would be its summary, and here they are the last.
+google-research/long-range-arena is causal in its encoders, too (`variant: official`); it fills an
+N x N mask.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class Attention(MultiHead):
     pattern `fixed`: the query's block of l tokens, and the last `summary` tokens (the paper's c) of
     every block. `strided`: the l tokens before and after the query, and all at a distance that is a
     multiple of l. causal: those of them that are not later than the query.
+    variant: `official` is causal, whatever `causal` says, and its `fixed` pattern has the first
+    token of every block besides the last ones. `official-cls` is its form with CLS pooling: the
+    first token sees all and is seen by all, and the pattern starts after it.
     """
 
     def __init__(
@@ -51,22 +55,48 @@ class Attention(MultiHead):
         pattern: Literal["fixed", "strided"] = "fixed",
         stride: int = 128,
         summary: int = 8,
+        variant: Literal["paper", "official", "official-cls"] = "paper",
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         if pattern == "fixed" and summary > stride:
             raise LRAError(f"options.summary: {summary} is more than the stride of {stride} tokens")
-        self.causal, self.pattern = causal, pattern
+        if variant != "paper" and pattern != "fixed":
+            raise LRAError(f"options.variant: '{variant}' has the fixed pattern, not '{pattern}'")
+        if variant == "official-cls" and causal:
+            raise LRAError(f"options.variant: '{variant}' is not causal: the first token sees all")
+        self.causal, self.pattern = causal or variant != "paper", pattern
         self.stride, self.summary = stride, summary
+        self.sees_firsts = variant != "paper" and summary < stride
+        self.cls = variant == "official-cls"
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         n = x.shape[1]
         if mask is None:
             mask = torch.ones(1, n, dtype=torch.bool, device=x.device)
         see = self.fixed if self.pattern == "fixed" else self.strided
+        see = self.after_cls if self.cls else see
         return self.out(see(self.query(x), self.key(x), self.value(x), mask)[:, :n])
 
-    def fixed(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def after_cls(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """The same as `fixed` with a first token that sees all and is seen by all."""
+        all_keys = k[:, None], v[:, None], self.heads, mask[:, None, None]
+        out = attend(q[:, None, :1], *all_keys, self.drop)
+        if q.shape[1] == 1:
+            return out
+        first, rest = zip(*((t[:, :1], t[:, 1:]) for t in (q, k, v, mask)), strict=True)
+        return torch.cat([out, self.fixed(*rest, also=first[1:])], dim=1)
+
+    def fixed(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor,
+        also: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
+
+        also: keys, values and mask of tokens that all see.
 
         G groups of one block or more, S tokens each. A group's keys are its own and a copy of all
         summaries, C tokens. It has about as many of its own, or the copies would grow as N^2.
@@ -82,18 +112,30 @@ class Attention(MultiHead):
         if self.causal:
             allowed = allowed.tril()
         if blocks > 1:
-            of = block.repeat_interleave(self.summary)  # (C,)
+            of = block.repeat_interleave(self.summary + self.sees_firsts)  # (C,)
             # without the block's own summary, which is among its own keys
             other = of < own[:, :, None] if self.causal else of != own[:, :, None]
             far = self.summaries(mask, size)[:, None, None] & other  # (B, G, S, C)
             allowed = torch.cat([allowed, far], dim=-1)
             copies = (self.summaries(t, size)[:, None].expand(-1, lots, -1, -1) for t in (k, v))
             k, v = (torch.cat(pair, dim=2) for pair in zip((k, v), copies, strict=True))
+        if also is not None:
+            *copies, visible = (t[:, None].expand(-1, lots, *t.shape[1:]) for t in also)
+            k, v = (torch.cat(pair, dim=2) for pair in zip((k, v), copies, strict=True))
+            visible = visible[:, :, None].expand(-1, -1, allowed.shape[2], -1)
+            allowed = torch.cat([allowed, visible], dim=-1)
         return attend(q, k, v, self.heads, allowed, self.drop)
 
     def summaries(self, t: Tensor, size: int) -> Tensor:
-        """(B, G, S, ...) -> (B, C, ...): the last tokens of every block of `size`."""
-        return t.flatten(1, 2).unflatten(1, (-1, size))[:, :, -self.summary :].flatten(1, 2)
+        """(B, G, S, ...) -> (B, C, ...): the last tokens of every block of `size`.
+
+        Officially the first one, too.
+        """
+        t = t.flatten(1, 2).unflatten(1, (-1, size))
+        last = t[:, :, -self.summary :]
+        if self.sees_firsts:
+            last = torch.cat([t[:, :, :1], last], dim=2)
+        return last.flatten(1, 2)
 
     def strided(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)

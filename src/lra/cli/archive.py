@@ -43,7 +43,7 @@ def verify(
     rerun: Annotated[int, typer.Option(min=0, help="number of cells to train again")] = 0,
     cores: Annotated[int, typer.Option(min=1, help="for jobs that run again")] = 1,
 ) -> None:
-    """Check an archive: checksums, records, profile of the crate, tables and figures made again.
+    """Check an archive: checksums, records, jobs, tables and figures made again.
 
     It runs the code of the archive. Each finding is one line that names the file; with any, the
     exit status is 1.
@@ -73,9 +73,10 @@ def restore(
     from lra.archive.restore import restore as unpack
 
     about = unpack(archive, folder)
-    if about.dirty:
-        say(f"{folder}: source is commit {about.commit[:12]}, changed by source.patch")
-    splits = [path for path in about.omitted if path.endswith(".arrow")]
+    if about.changed:
+        files = f"{len(about.changed)} file{'s' if len(about.changed) > 1 else ''}"
+        say(f"{folder}: source is commit {about.commit[:12]}, changed in {files}")
+    splits = about.left_out_splits
     if splits and data:
         say(f"{folder}: making {len(splits)} splits of data (--no-data leaves them out)")
         make_data(folder, about, cores)

@@ -8,15 +8,24 @@ accuracies of the same model.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lra.config.cell import FAST, PADDED, ProfilePoint, profile_row
-from lra.config.layers import complete_options, join, validated
-from lra.config.schema import Variant
+from lra.config.layers import Layer, complete_options, join, validated
+from lra.config.schema import Experiment, Model, Variant
 from lra.core.errors import LRAError, one_of
 
-if TYPE_CHECKING:
-    from lra.config.resolve import Arena
+
+class Rules(Protocol):
+    """What a profile needs of `resolve.Arena`, which imports this."""
+
+    where: str  # the experiment's file
+    experiment: Experiment
+    tasks: dict[str, str]  # which task of config/tasks/ each of the protocol's is
+
+    def model(self, name: str) -> Model: ...
+
+    def layers(self, task: str, model: str) -> list[Layer]: ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class ProfileRow:
     variant: Variant
 
 
-def rows(arena: Arena) -> dict[str, ProfileRow]:
+def rows(arena: Rules) -> dict[str, ProfileRow]:
     """By their names in paths; all of one setting, then all of the next."""
     named: dict[str, tuple[str, dict[str, Any]]] = {}
     for model in arena.experiment.models:
@@ -43,7 +52,7 @@ def rows(arena: Arena) -> dict[str, ProfileRow]:
     }
 
 
-def task(arena: Arena) -> str:
+def task(arena: Rules) -> str:
     """The task of the protocol whose rules the profile has."""
     wanted, where = arena.experiment.profile.task, f"{arena.where}: profile.task"
     if wanted is None and "text" not in arena.tasks:
@@ -52,7 +61,7 @@ def task(arena: Arena) -> str:
     return one_of(where, wanted or "text", arena.tasks)
 
 
-def point(arena: Arena, name: str, length: int) -> ProfilePoint:
+def point(arena: Rules, name: str, length: int) -> ProfilePoint:
     """The row of that name at one length, over whatever length the task has."""
     row, experiment, of_task = rows(arena)[name], arena.experiment, task(arena)
     profile, where = experiment.profile, f"{arena.where}: profile"

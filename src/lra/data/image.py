@@ -30,7 +30,11 @@ class Digits(Strict):
 
 
 def cifar10(archive: Path, options: Cifar10, sizes: Sizes, seed: int) -> Portions:
-    """The last of the 50,000 training images are the validation split, as in the official code."""
+    """The last of the 50,000 training images, in the archive's order, are the validation split.
+
+    The official code takes the last tenth, too, but of TFDS's order, which is shuffled: its images
+    are others.
+    """
     batches = {}
     for name, file in members(archive, lambda name: BATCH.fullmatch(name) is not None):
         batch = _unpickled(file, f"{archive}: {name}")

@@ -16,8 +16,7 @@ from lra.stats.summary import MARGIN, Outcome, above_chance
 PAPER = "Tay et al. 2020"
 WHOSE = {  # accuracy, by file
     "scores.csv": f"the paper's accuracy ({PAPER}, Table 1)",
-    "standard.csv": "that of reproductions with the same small encoder (mlpen/Nystromformer; of "
-    "bigbird pkuzengqi/Skyformer)",
+    "standard.csv": "that of reproductions with the same small encoder (mlpen/Nystromformer)",
 }
 AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
 # The paper's Transformer materialises its attention matrix. It has the accuracy of both of ours,

@@ -31,11 +31,12 @@ class Naive(nn.Module):
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["full", "causal"])
-@pytest.mark.parametrize("kernel", ["softmax", "relu"])
+@pytest.mark.parametrize("kernel", ["softmax", "relu", "relu-unprojected"])
 @given(length=st.sampled_from([1, 2, 40, 256, 257, 600]), masked=st.booleans())
 @examples(8)
 def test_equals_its_naive_form(kernel, causal, length, masked):
-    module = layer("performer", 2, 8, features=24, kernel=kernel, causal=causal)
+    features = None if kernel == "relu-unprojected" else 24
+    module = layer("performer", 2, 8, features=features, kernel=kernel, causal=causal)
     x, mask = tokens(2, length, 16), holes(2, length) if masked else None
     assert_close(gradients(module, x, mask), gradients(Naive(module), x, mask))
 
@@ -130,6 +131,47 @@ def test_redrawing_continues_with_the_same_bits():
     resumed.load_state_dict(state)
     torch.set_rng_state(rng)
     assert_close([resumed(x) for _ in range(4)], expected, rtol=0, atol=0)
+
+
+def test_redrawing_at_every_call_is_in_evaluation_too_and_repeats():
+    """As in the arena's ListOps."""
+    module, x = layer("performer", 2, 8, features=2, redraw="call"), tokens(2, 10, 16)
+    state = torch.get_rng_state()
+    first = [module(x) for _ in range(4)]
+    assert len({out.sum().item() for out in first}) == 4
+    module.eval()
+    assert_close([module(x) for _ in range(4)], first, rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    kept = module.projection.clone()
+    other = layer("performer", 2, 8, features=2, redraw="call")
+    other.tie(module)
+    assert not torch.equal(other(x), first[0])
+    module.train()
+    drawn = [module.current_projection().clone() for _ in range(3)]
+    assert not any(torch.equal(a, b) for a, b in zip([kept, *drawn], drawn, strict=False))
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 2), (2, 4), (8, 17), (16, 45), (64, 267)])
+def test_default_features_grow_with_the_head(size, count):
+    assert layer("performer", 1, size).projection.shape == (count, size)
+
+
+def test_the_arenas_relu_kernel_has_no_projection():
+    """What five of its six tasks run: D features, linear in the tokens' scale but for 0.001."""
+    module = layer("performer", 2, 8, kernel="relu-unprojected")
+    assert module.projection is None
+    assert not list(module.buffers())
+    q = torch.tensor([[2.0, -1.0]]).double().view(1, 1, 1, 2)
+    k = torch.tensor([[1.0, 0.0], [0.0, 3.0], [-1.0, -1.0]]).double().view(1, 1, 3, 2)
+    v = torch.eye(3).double().view(1, 1, 3, 3)
+    rows = torch.tensor([2.001 * 1.001 + 1e-6, 2.001 * 1e-3 + 3.001e-3, 2.001e-3 + 1e-6]).double()
+    assert_close(module.attend(q, k, v, None, None)[0, 0, 0], rows / rows.sum(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("option", [{"features": 8}, {"redraw": 2}])
+def test_an_option_of_projections_is_refused_without_them(option):
+    with pytest.raises(ValueError, match=f"options.{next(iter(option))}: kernel 'relu-unproj"):
+        layer("performer", 2, 8, kernel="relu-unprojected", **option)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from einops import rearrange
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import layer_norm, normalize
 from torch.testing import assert_close
 
 import naive.reformer
@@ -69,11 +69,26 @@ def test_equals_naive_with_buckets_larger_than_chunks(seed, hashes, causal):
 def test_one_chunk_is_full_attention_without_oneself(length, hashes, causal):
     module, x = layer("reformer", 2, 8, hashes=hashes, causal=causal), tokens(2, length, 16)
     q, v = (rearrange(p(x), "b n (h d) -> b h n d", h=2) for p in (module.query, module.value))
-    scores = q @ normalize(q, dim=-1).mT * 8**-0.5
+    scores = q @ (q / (q.square().mean(-1, keepdim=True) + 1e-6).sqrt()).mT / 8**0.5
     scores = scores.masked_fill(torch.eye(length, dtype=torch.bool), -1e5)
     if causal:
         scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), -torch.inf)
     assert_close(module(x), module.merge(scores.softmax(-1) @ v))
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_scores_in_a_bucket_are_not_small_at_the_start(size):
+    """Of normalised tokens and new weights: near 1 at every head size, so softmax is not flat."""
+    module = layer("reformer", 2, size, 1024)
+    x = layer_norm(tokens(1, 1024, 2 * size), (2 * size,))
+    q = module.query(x).unflatten(-1, (2, size))
+    _, _, place = reformer.places(reformer.hash_into_buckets(q, None, module.rotations, 64), 64)
+    step = place[0, 0, :, :, None] - place[0, 0, :, None]  # (H, N, N)
+    seen = ((step == 0) | (step == 1)) & ~torch.eye(1024, dtype=torch.bool)
+    q = q[0].transpose(0, 1)
+    spread = (q @ reformer.unit_length(q).mT)[seen].std().item()
+    print(f"D = {size}: standard deviation {spread:.2f}")
+    assert 0.9 < spread < 1.4
 
 
 def test_a_token_alone_sees_itself():

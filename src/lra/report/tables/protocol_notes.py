@@ -20,10 +20,10 @@ def notes(rows: list[dict], reference: Path) -> list[str]:
     lines = protocol_source.differences(
         protocol_source.read(table), dict.fromkeys(tasks), distinct(rows, "model")
     )
-    absent = [line.model for line in lines if line.value == ABSENT and line.model != ANY]
+    absent = [line for line in lines if ABSENT == line.value == line.source]
     if absent:
-        models = listed(dict.fromkeys(absent))
-        found.append(f"Not in the source, with options of our own: {models}.")
+        names = dict.fromkeys(line.task if line.model == ANY else line.model for line in absent)
+        found.append(f"Not in the source, with values of our own: {listed(names)}.")
     if sourced := [line for line in lines if line.value != ABSENT]:
         found.append(f"Differences from the source, all ({table.name}): {_joined(sourced)}.")
     return found

@@ -26,7 +26,7 @@ def problems(metadata: dict) -> list[str]:
             services.ValidationSettings(
                 rocrate_uri=None,
                 metadata_dict=metadata | {"@context": _terms()},
-                metadata_only=True,  # that files are there is checked by their names
+                metadata_only=True,  # that files are there is checked by `lra verify`
                 profile_identifier=PROFILE,
                 requirement_severity=models.Severity.REQUIRED,
                 offline=True,
