@@ -44,8 +44,7 @@ EXPERIMENT = {
     "experiment": "tiny", "protocol": "tiny", "tasks": TASKS, "models": MODELS, "seeds": SEEDS,
     "device": "cpu", "threads": 1,
     "profile": {
-        "lengths": LENGTHS, "batch_size": 1, "seconds": 0.05,
-        "encoder": {**ENCODER, "vocab_size": 257, "classes": 2},
+        "task": "listops", "lengths": LENGTHS, "batch_size": 1, "seconds": 0.05, "encoder": ENCODER,
     },
 }  # fmt: skip
 

@@ -6,12 +6,16 @@ import math
 
 import pytest
 import torch
+import yaml
 
 from lra import attention
 from lra.config.cell import Encoder, ProfilePoint
+from lra.config.resolve import Arena
 from lra.evaluation import profile
 from lra.planning.estimate import Load
 from lra.planning.footprint import footprint
+from lra.stats import published
+from tiny import ROOT
 
 # Between the estimate and the profiler's peak of the same two steps on a CPU. What an operator
 # allocates inside itself is not seen: logsumexp of sinkhorn's matrices a copy of them.
@@ -28,7 +32,7 @@ def point(name: str, **encoder) -> ProfilePoint:
         sizes["options"].pop(key, None)
     joined = Encoder(**{**sizes, **encoder})
     return ProfilePoint(
-        experiment="test", model=name, length=joined.max_len, batch_size=2, seconds=0.1,
+        experiment="test", protocol="quick", task="text", model=name, length=joined.max_len, batch_size=2, seconds=0.1,
         device="cpu", encoder=joined,
     )  # fmt: skip
 
@@ -123,3 +127,25 @@ def test_half_precision_keeps_fewer_bytes():
         for precision in ("float32", "bfloat16")
     )
     assert 0.5 * full < half < 0.9 * full
+
+
+def test_the_base_of_the_factors_fits_in_the_papers_profile():
+    """One GB is left for CUDA's own; the paper's batch size of 32 would not fit."""
+    given = yaml.safe_load((ROOT / "config/paper.yaml").read_text()) | {"models": ["transformer"]}
+    arena = Arena.open(given, [], ROOT)
+    section, card = arena.experiment.profile, arena.experiment.estimate.device_memory_gb * 1e9
+    point = arena.profile_point(published.MATERIALISED, max(section.lengths))
+    found, of_paper = (
+        footprint(Load.of_point(point.model_copy(update={"batch_size": size}))).train.bytes
+        for size in (section.batch_size, 32)
+    )
+    assert found < card - 1e9 < of_paper
+    assert found / section.batch_size == pytest.approx(3.81e9, rel=0.01)  # as the file says
+
+
+def test_a_mask_of_the_task_is_in_the_estimate_as_in_the_profile():
+    load = point("local").model_copy(update={"masks": True})
+    figures = footprint(Load.of_point(load))
+    measured = profile.memory(load).peak_bytes
+    estimated = figures.train.bytes - 4 * figures.params
+    assert measured / 1.03 < estimated < measured * 1.03

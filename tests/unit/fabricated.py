@@ -9,16 +9,8 @@ import numpy as np
 from lra.report import registry
 from lra.report.tables.write import write
 from lra.results.baselines import BaselineRow
-from lra.results.records import (
-    HistoryRow,
-    MemoryRow,
-    PredictionRow,
-    ScoreRow,
-    SpanRow,
-    SpeedRow,
-    read_table,
-    write_rows,
-)
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import HistoryRow, PredictionRow, ScoreRow, SpanRow, read_table, write_rows
 
 REFERENCE = Path(__file__).parents[2] / "config" / "reference"
 PAPER = REFERENCE / "scores.csv"
@@ -45,17 +37,23 @@ def score_row(task="text", model="linear", seed=0, **changes) -> dict:
     return row | ({} if row["status"] == "ok" else {"accuracy": None, "loss": None})
 
 
+def point_row(model: str, length: int) -> dict:
+    row = {"experiment": "demo", "protocol": "official", "task": "text", "model": model}
+    row |= {"setting": "fast", "length": length, "batch_size": 32, "precision": "float32"}
+    row |= {"deterministic": False, "tf32": False, "masks": True, "device": "cpu: demo"}
+    row |= {"sizes": "4 layers, 4 heads, dim 256, MLP 1024"}
+    return row | {"torch_version": "2", "status": "ok"}
+
+
 def speed_row(model="linear", length=1024, **changes) -> dict:
-    row = {"experiment": "demo", "model": model, "length": length, "batch_size": 32}
-    row |= {"device": "cpu: demo", "status": "ok", "train_steps_per_s": 4.0}
+    row = point_row(model, length) | {"train_steps_per_s": 4.0}
     row |= {"infer_steps_per_s": 12.0, "tokens_per_s": 131072.0} | changes
     lost = ("train_steps_per_s", "infer_steps_per_s", "tokens_per_s")
     return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))
 
 
 def memory_row(model="linear", length=1024, **changes) -> dict:
-    row = {"experiment": "demo", "model": model, "length": length, "batch_size": 32}
-    row |= {"device": "cpu: demo", "status": "ok", "peak_bytes": 400_000_000}
+    row = point_row(model, length) | {"peak_bytes": 400_000_000}
     row |= {"process_bytes": 900_000_000} | changes
     lost = ("peak_bytes", "process_bytes")
     return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))

@@ -7,17 +7,14 @@ from fabricated import memory_row, score_row, span_row, speed_row
 
 from lra.core.errors import LRAError
 from lra.results.collect import collect
+from lra.results.points import MemoryRecord, MemoryRow, SpeedRecord, SpeedRow
 from lra.results.records import (
     CurveRow,
     HistoryRow,
-    MemoryRecord,
-    MemoryRow,
     ScoreRecord,
     ScoreRow,
     SpanRecord,
     SpanRow,
-    SpeedRecord,
-    SpeedRow,
     TrainRecord,
     read_table,
     write_record,

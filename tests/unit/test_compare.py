@@ -23,15 +23,8 @@ from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
 from lra.core.files import write_beside
 from lra.results import fingerprint
-from lra.results.records import (
-    MemoryRow,
-    PredictionRow,
-    ScoreRecord,
-    ScoreRow,
-    SpeedRow,
-    write_record,
-    write_rows,
-)
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import PredictionRow, ScoreRecord, ScoreRow, write_record, write_rows
 from tiny import ROOT, make_cell
 
 TASKS, MODELS, SEEDS, EXAMPLES = ("listops", "image"), ("linear", "local"), (1, 2, 3), 300
@@ -327,6 +320,21 @@ def test_speed_and_memory_beyond_ten_percent_are_named_as_different_only(a, b):
     assert ("linear", 1024, "train_steps_per_s") not in ratios
     assert "1 of 9 values" in text and "linear at 256" in text and "batch size 32 in A" in text
     assert [s.where for s in found.statuses] == ["memory of local at 1024 tokens"]
+
+
+def test_profiles_are_compared_by_setting_and_not_where_kernels_differ(a, b):
+    tf32 = {"setting": "tf32", "tf32": True}
+    for side, rate in ((a, 4.0), (b, 8.0)):
+        side.speeds.append(speed_row("linear", 256, train_steps_per_s=rate, **tf32))
+    b.speeds[0] |= {"deterministic": True, "train_steps_per_s": 1.0}
+    b.speeds[1] |= {"deterministic": None, "precision": None, "train_steps_per_s": 2.0}
+    found, text = compared(a, b)
+    ratios = {(r.model, r.length, r.column): r.ratio for r in found.ratios}
+    assert ratios["linear.tf32", 256, "train_steps_per_s"] == 2.0
+    assert ratios["linear", 1024, "train_steps_per_s"] == 0.5  # A or B has not recorded its kernels
+    assert ("linear", 256, "train_steps_per_s") not in ratios
+    said = "setting fast kernels, float32 in A, deterministic kernels, float32 in B, not compared."
+    assert said in " ".join(text.split())
 
 
 def test_figures_of_other_devices_are_compared_and_it_is_said(a, b):

@@ -13,7 +13,8 @@ from lra.core.errors import LRAError
 from lra.planning import estimate
 from lra.planning.estimate import CACHE, Estimates, Footprint, Load, Work
 from lra.planning.footprint import footprint
-from lra.results.records import SpeedRow, write_rows
+from lra.results.points import SpeedRow
+from lra.results.records import write_rows
 from tiny import ROOT, make_cell
 
 FIGURES = Footprint(1000, Work(10**13, 10**9, 100, 10**9), Work(3 * 10**12, 10**9, 30, 5 * 10**8))
@@ -103,7 +104,7 @@ def test_measured_speed_scales_the_hours(tmp_path):
     assumed = Estimates(arena, cache, tmp_path).costs(cell)
     expected = FIGURES.train.seconds(arena.experiment.estimate)
     rows = [
-        {"experiment": "paper", "model": "linear", "length": n, "batch_size": 32, "device": "cuda",
+        {"experiment": "paper", "model": "linear", "length": n, "batch_size": 16, "device": "cuda",
          "status": "ok", "train_steps_per_s": 1 / (slower * expected), "infer_steps_per_s": 1.0,
          "tokens_per_s": 1.0}
         for n, slower in ((1024, 5), (4096, 3))

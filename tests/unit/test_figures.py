@@ -30,15 +30,8 @@ from lra import attention
 from lra.core.errors import LRAError
 from lra.report import registry
 from lra.report.figures import learning_curves, performance, ranks, style
-from lra.results.records import (
-    HistoryRow,
-    MemoryRow,
-    ScoreRow,
-    SpanRow,
-    SpeedRow,
-    read_table,
-    write_rows,
-)
+from lra.results.points import MemoryRow, SpeedRow
+from lra.results.records import HistoryRow, ScoreRow, SpanRow, read_table, write_rows
 
 FIGURES = [item.name for item in registry.FIGURES]
 THREE = ["transformer", "linear", "local"]

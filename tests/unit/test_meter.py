@@ -17,14 +17,8 @@ import torch
 from lra.config.cell import ProfilePoint
 from lra.hardware import gpu_meter
 from lra.hardware.gpu_meter import Meter, integral
-from lra.results.records import (
-    SpeedRow,
-    TrainRecord,
-    arrow_schema,
-    read_record,
-    read_table,
-    write_table,
-)
+from lra.results.points import SpeedRow
+from lra.results.records import TrainRecord, arrow_schema, read_record, read_table, write_table
 from tiny import ROOT, make_cell
 
 STANDIN = ROOT / "tests/standins"
@@ -146,7 +140,7 @@ def test_a_training_on_the_cpu_has_no_energy(tiny_listops, tmp_path):
 
 def test_a_profile_has_the_energy_of_one_step(tmp_path):
     point = ProfilePoint(
-        experiment="test", model="transformer", length=64, batch_size=1, seconds=0.3,
+        experiment="test", protocol="quick", task="text", model="transformer", length=64, batch_size=1, seconds=0.3,
         device="auto", encoder=make_cell().encoder,
     )  # fmt: skip
     out = tmp_path / "64.json"

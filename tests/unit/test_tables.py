@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from fabricated import MODELS, REFERENCE, TASKS, experiment, memory_row, score_row, speed_row, table
+from fabricated import MODELS, REFERENCE, TASKS, experiment, score_row, table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +11,7 @@ from lra.core.errors import LRAError
 from lra.report import registry
 from lra.report.tables.accuracy import rank
 from lra.report.tables.write import write
-from lra.results.records import MemoryRow, ScoreRow, SpeedRow, write_rows
+from lra.results.records import ScoreRow, write_rows
 
 FIVE = [task for task in TASKS if task != "pathx"]
 
@@ -25,18 +25,6 @@ def accuracy(tmp_path):
         lines, _ = table("accuracy", tmp_path)
         forms = forms_of(tmp_path / "accuracy")
         return {(line["model"], line["task"]): line for line in lines}, forms
-
-    return build
-
-
-@pytest.fixture
-def efficiency(tmp_path):
-    def build(speeds, memories):
-        write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
-        write_rows(tmp_path / "memory.parquet", memories, MemoryRow)
-        lines, _ = table("efficiency", tmp_path)
-        forms = forms_of(tmp_path / "efficiency")
-        return {(line["model"], int(line["length"])): line for line in lines}, forms
 
     return build
 
@@ -173,74 +161,6 @@ def test_a_missing_reference_is_one_line(tmp_path):
     write_rows(tmp_path / "scores.parquet", [score_row()], ScoreRow)
     with pytest.raises(LRAError, match=r"none\.csv: No such file"):
         table("accuracy", tmp_path, tmp_path / "none.csv")
-
-
-def profile(rates, length=1024, **changes):
-    speeds = [speed_row(m, length, train_steps_per_s=r, **changes) for m, r in rates.items()]
-    return speeds, [memory_row(m, length) for m in rates]
-
-
-def test_factors_are_over_the_materialised_transformer(efficiency):
-    rates = {"transformer": 4.0, "transformer-materialised": 2.0, "linear": 5.0}
-    lines, forms = efficiency(*profile(rates))
-    assert [float(line["factor"]) for line in lines.values()] == [2.0, 1.0, 2.5]
-    assert lines["linear", 1024]["published_speedup"] == "1.1"
-    assert lines["linear", 1024]["published_peak_memory_gb"] == "0.37"
-    # The paper's Transformer is the materialised one; the fused one has no counterpart.
-    assert lines["transformer-materialised", 1024]["published_steps_per_s"] == "8.1"
-    assert lines["transformer", 1024]["published_steps_per_s"] == ""
-    cells = entries(forms["md"], "linear")
-    assert cells == ["5.00<br><sub>2.5× [9.1, 1.1×]</sub>", "0.400<br><sub>[0.37 GB]</sub>"]
-    assert "the factor over transformer-materialised" in forms["md"]
-    assert "no counterpart in the paper" in forms["md"]
-
-
-def test_factors_are_over_the_fused_transformer_where_there_is_no_other(efficiency):
-    lines, forms = efficiency(*profile({"transformer": 4.0, "linear": 5.0}))
-    assert float(lines["linear", 1024]["factor"]) == 1.25
-    assert (
-        "the factor over transformer, whose attention is fused, unlike the paper's" in forms["md"]
-    )
-
-
-def test_no_factor_where_the_transformer_has_no_speed(efficiency):
-    speeds = [speed_row("transformer", status="oom"), speed_row("linear")]
-    lines, forms = efficiency(speeds, [memory_row("transformer", status="oom")])
-    assert lines["linear", 1024]["factor"] == lines["transformer", 1024]["factor"] == ""
-    assert entries(forms["md"], "transformer")[0] == "oom"
-    assert lines["transformer", 1024]["train_steps_per_s"] == ""
-    assert "No factor at a length" in forms["md"]
-
-
-def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
-    _, forms = efficiency(*profile({"linear": 5.0}, length=256))
-    assert entries(forms["md"], "linear") == ["5.00", "0.400"]
-    assert "In brackets" not in forms["md"]
-
-
-def test_a_published_speed_is_shown_where_a_note_is_of_it(efficiency):
-    _, forms = efficiency(*profile({"synthesizer": 5.0}, length=3072))
-    assert entries(forms["md"], "synthesizer")[0] == "5.00<br><sub>[6.6, 2.9×]</sub>"
-    assert "In brackets: steps/s, factor and GB published" in forms["md"]
-    assert "synthesizer: the published 6.6 steps/s" in forms["md"]
-
-
-def test_small_memory_is_in_megabytes(efficiency):
-    _, forms = efficiency([speed_row()], [memory_row(peak_bytes=5_250_000)])
-    assert entries(forms["md"], "linear")[1] == "5.25<br><sub>[0.37 GB]</sub>"
-    assert "MB<br>1,024" in forms["md"]
-
-
-def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
-    speeds = [speed_row(joules_per_step=12.5, flops_per_step=2 * 10**9), speed_row("local")]
-    write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
-    write_rows(tmp_path / "memory.parquet", [memory_row(), memory_row("local")], MemoryRow)
-    text = table("costs", tmp_path)[1]
-    assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
-    assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
-    assert "Energy not" not in text
-    write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)
-    assert "Energy not measured: no driver reported it on cpu: demo." in table("costs", tmp_path)[1]
 
 
 def test_trainings_have_their_mean_time_and_energy(tmp_path):

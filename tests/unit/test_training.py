@@ -189,7 +189,7 @@ def point(length, **options) -> ProfilePoint:
     sizes = {"max_len": length, "options": options, "vocab_size": 257, "attention_dropout": 0.0}
     cell = make_cell(encoder=sizes)
     return ProfilePoint(
-        experiment="test", model="transformer", length=length, batch_size=1, seconds=0.01,
+        experiment="test", protocol="quick", task="text", model="transformer", length=length, batch_size=1, seconds=0.01,
         device="cpu", encoder=cell.encoder,
     )  # fmt: skip
 

@@ -32,7 +32,7 @@ with mistakes_are_one_line():
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
 SPANNED = arena.span_models()
-PROFILED, LENGTHS = list(arena.profile_models()), EXPERIMENT.profile.lengths
+PROFILED, LENGTHS = list(arena.profile_rows()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
 GENERATED = [n for n in arena.all_datasets if arena.dataset(n).source in GENERATORS]
 PREPARED = [n for n in arena.all_datasets if n not in GENERATED]

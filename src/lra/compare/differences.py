@@ -12,9 +12,11 @@ import numpy as np
 
 from lra.compare.causes import Cause, causes
 from lra.compare.experiment import Key, Results
+from lra.config.cell import profile_row
 from lra.core.errors import LRAError
 from lra.core.unique import unique
-from lra.results.records import MemoryRow, SpeedRow, read_table
+from lra.results.points import MemoryRow, SpeedRow, setting_text
+from lra.results.records import read_table
 from lra.stats import paired
 
 ALPHA = 0.05
@@ -223,6 +225,16 @@ def _add_status(found: Comparison, where: str, was: dict, now: dict) -> None:
         found.statuses.append(StatusChange(where, was["status"], now["status"]))
 
 
+def _not_comparable(was: dict, now: dict) -> str | None:
+    """The first setting of two profile points that differs, where both have recorded it."""
+    settings = {"batch size": lambda row: row["batch_size"], "setting": setting_text}
+    for name, value in settings.items():
+        a, b = value(was), value(now)
+        if a != b and "unrecorded" not in f"{a} {b}":
+            return f"{name} {a} in A, {b} in B"
+    return None
+
+
 def _add_profiles(found: Comparison, what: str) -> None:
     """Add the ratios of the points that both have, changed statuses, and what limits them."""
     kind, columns = PROFILES[what]
@@ -233,7 +245,10 @@ def _add_profiles(found: Comparison, what: str) -> None:
             found.notes.append(f"Only {'A' if there[0] else 'B'} has {what}.parquet.")
         return
     ours, theirs = (
-        {(row["model"], row["length"]): row for row in read_table(path, kind).to_pylist()}
+        {
+            (profile_row(row["model"], row["setting"]), row["length"]): row
+            for row in read_table(path, kind).to_pylist()
+        }
         for path in paths
     )
     devices = []
@@ -241,9 +256,8 @@ def _add_profiles(found: Comparison, what: str) -> None:
         was, now = ours[point], theirs[point]
         where = f"{what} of {point[0]} at {point[1]} tokens"
         _add_status(found, where, was, now)
-        if was["batch_size"] != now["batch_size"]:
-            sizes = f"batch size {was['batch_size']} in A, {now['batch_size']} in B"
-            found.notes.append(f"{where}: {sizes}, not compared.")
+        if reason := _not_comparable(was, now):
+            found.notes.append(f"{where}: {reason}, not compared.")
             continue
         for column in columns:
             if was[column] and now[column]:

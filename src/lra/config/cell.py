@@ -18,6 +18,8 @@ from lra.core.schema import Strict, checked
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
+PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
+FAST = "fast"  # the setting under which every profile row is measured
 
 
 class Encoder(Strict):
@@ -49,6 +51,10 @@ class Encoder(Strict):
     interaction: Literal["none", "NLI"] = "none"  # features of the two-tower head
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
+
+    @property
+    def sizes(self) -> str:
+        return f"{self.layers} layers, {self.heads} heads, dim {self.dim}, MLP {self.mlp_dim}"
 
     @model_validator(mode="after")
     def heads_divide_the_width(self):
@@ -119,17 +125,28 @@ class Cell(Strict):
 
 
 class ProfilePoint(Strict):
-    """One (model, length) whose speed and memory are measured."""
+    """One (model, setting, length) whose speed and memory are measured."""
 
     experiment: str
+    protocol: str
+    task: str  # of the protocol, whose encoder and options it has
     model: str
+    setting: str = FAST
     length: int = Field(gt=0)  # tokens
     batch_size: int = Field(gt=0)
     seconds: float = Field(gt=0)  # time spent measuring each of training and inference
     device: Device = "auto"
     threads: int = Field(1, gt=0)
     precision: Precision = "float32"
+    deterministic: bool = False  # kernels
+    tf32: bool = False  # matrix products of float32 tensors
+    masks: bool = False  # batches have a mask, as the task's have; all tokens are real
     encoder: Encoder
+
+
+def profile_row(model: str, setting: str | None) -> str:
+    """The name of a profile row in paths and plans: a model's, and of other settings theirs."""
+    return model if setting in (None, FAST) else f"{model}.{setting}"
 
 
 def read(kind: type[Strict], text_or_path: str):

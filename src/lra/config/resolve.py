@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lra.config import profile
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
@@ -65,6 +66,10 @@ class Arena:
             ("models", experiment.models, _stems(self.root, "models")),
             ("span.models", experiment.span.models or [], _stems(self.root, "models")),
             ("tasks", experiment.tasks, {*_stems(self.root, "tasks"), *self.tasks}),
+            *(
+                (f"profile.variants.{name}.models", variant.models or [], self._profiled())
+                for name, variant in experiment.profile.variants.items()
+            ),
         ):
             for value in values:
                 one_of(f"{self.where}: {key}", value, choices)
@@ -80,8 +85,9 @@ class Arena:
         for task in experiment.tasks:
             for model in experiment.models:
                 self.resolve(task, model, experiment.seeds[0])
-        for model in self.profile_models():
-            self.profile_point(model, min(experiment.profile.lengths))
+        profile.task(self)
+        for row in self.profile_rows():
+            self.profile_point(row, min(experiment.profile.lengths))
         for name in self.datasets() if sources else ():
             check_source(name, self.dataset(name))
 
@@ -105,6 +111,11 @@ class Arena:
         for protocol in self.protocols.values():
             found |= {task: rules.variant_of or task for task, rules in protocol.tasks.items()}
         return found
+
+    def _profiled(self) -> list[str]:
+        """The profile rows that any model of config/models/ has."""
+        models = _stems(self.root, "models")
+        return [row for name in models for row in (name, *self.model(name).profile_also)]
 
     def _rules(self, protocol: str, task: str) -> list[tuple[str, ProtocolTask]]:
         """What a protocol says of a task, by its key; first of the one that it is a variant of."""
@@ -212,43 +223,16 @@ class Arena:
         listed = self.experiment.span.models
         return [m for m in self.experiment.models if listed is None or m in listed]
 
-    def profile_models(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Each profile row's name -> (model, changed options)."""
-        rows: dict[str, tuple[str, dict[str, Any]]] = {}
-        for model in self.experiment.models:
-            rows[model] = (model, {})
-            for name, options in _model(self.root, model).profile_also.items():
-                rows[name] = (model, options)
-        return rows
+    def model(self, name: str) -> Model:
+        """config/models/<name>.yaml"""
+        return _model(self.root, name)
+
+    def profile_rows(self) -> dict[str, profile.ProfileRow]:
+        """By their names in paths, see `lra.config.profile`."""
+        return profile.rows(self)
 
     def profile_point(self, name: str, length: int) -> ProfilePoint:
-        model, changed = self.profile_models()[name]
-        file = _model(self.root, model)
-        mechanism = file.attention or model
-        profile = self.experiment.profile
-        values, sources = join(
-            [
-                (f"{self.where}: profile", {"encoder": profile.encoder}),
-                (
-                    f"config/models/{model}.yaml",
-                    {"encoder": {"options": {**file.options, **changed}}},
-                ),
-            ]
-        )
-        encoder = values["encoder"]
-        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
-        encoder |= {"attention": mechanism, "max_len": length}
-        fixed = {
-            "experiment": self.experiment.experiment,
-            "model": name,
-            "length": length,
-            "batch_size": profile.batch_size,
-            "seconds": profile.seconds,
-            "device": self.experiment.device,
-            "threads": profile.threads,
-            "precision": self.experiment.precision,
-        }
-        return validated(ProfilePoint, {**fixed, **values}, sources, f"{self.where}: profile")
+        return profile.point(self, name, length)
 
 
 def _stems(root: Path, folder: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from lra.config.cell import Cell, Device, Precision, ProfilePoint
+from lra.config.cell import FAST, Cell, Device, Precision, ProfilePoint
 from lra.config.yaml_file import read_yaml
 from lra.core.schema import Strict, checked
 from lra.data.recipe import Dataset
@@ -72,14 +72,38 @@ class Protocol(Strict):
     tasks: dict[str, ProtocolTask]
 
 
+class Variant(Strict):
+    """A setting of profiles beside the one that every row has: fast kernels, no TF32."""
+
+    models: list[str] | None = Field(None, min_length=1)  # profile rows; default: all
+    deterministic: bool = False  # the kernels of trainings
+    tf32: bool = False  # in matrix products; a GPU's alone
+    precision: Precision | None = None  # default: the experiment's
+
+    @model_validator(mode="after")
+    def tf32_is_of_float32(self):
+        if self.tf32 and self.precision == "bfloat16":
+            raise ValueError("tf32: bfloat16 has no use for it")
+        return self
+
+
 class Profile(Strict):
     """The experiment's profile section: what speed and memory are measured on."""
 
+    task: str | None = None  # of the protocol: its encoder and options; default: text
     lengths: list[PositiveInt] = Field(min_length=1)  # tokens
     batch_size: int = Field(gt=0)
     seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
     threads: int = Field(1, gt=0)
-    encoder: dict[str, Any] = {}
+    encoder: dict[str, Any] = {}  # over the task's
+    variants: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], Variant] = {}
+
+    @field_validator("variants")
+    @classmethod
+    def fast_is_always_there(cls, values: dict) -> dict:
+        if FAST in values:
+            raise ValueError(f"{FAST!r} is the setting that every row has")
+        return values
 
 
 class Span(Strict):
@@ -98,8 +122,9 @@ class Span(Strict):
 class Estimate(Strict):
     """The experiment's estimate section: the machine that the plan's hours and memory assume.
 
-    The defaults are an H100's as an assumption, not a measurement: a small eager model reaches
-    about half of TF32's and of the memory's peak, and starts a kernel every 10 us.
+    The defaults are an H100's as an assumption, not a measurement: a small eager model in float32
+    without TF32 reaches about half of the peaks (67 TFLOP/s, 3,350 GB/s), and starts a kernel every
+    10 us.
     """
 
     device_memory_gb: float = Field(80, gt=0)  # 1e9 bytes

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lra.config.cell import Cell, ProfilePoint, read
+from lra.config.cell import Cell, ProfilePoint, profile_row, read
 from lra.core.errors import one_of
 from lra.core.progress import say
 from lra.data.manifest import verify
@@ -21,15 +21,14 @@ from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
+from lra.results.points import MemoryRecord, SpeedRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
-    MemoryRecord,
     PredictionRow,
     ScoreRecord,
     SpanMeasure,
     SpanRecord,
-    SpeedRecord,
     TrainRecord,
     named,
     read_record,
@@ -162,10 +161,10 @@ def measure_point(what: str, point: ProfilePoint, out: Path, planned: str | None
         measured = asdict(run(point, **energy))
         use = meter.use()
     measured |= {"gpu": use and GpuUse(**use), "mechanism": point.encoder.attention}
-    measured |= {key: getattr(point, key) for key in ("experiment", "model", "length")}
-    measured |= {key: getattr(point, key) for key in ("batch_size", "threads", "precision")}
-    known = {key: value for key, value in measured.items() if key in kind.model_fields}
-    record = kind(**made_with, **known)
+    measured["sizes"] = point.encoder.sizes
+    known = {**point.model_dump(), **measured, **made_with}
+    record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)
     if record.status != "ok":
-        say(f"{point.model} at {point.length} tokens: {record.status}: {record.reason}")
+        row = profile_row(point.model, point.setting)
+        say(f"{row} at {point.length} tokens: {record.status}: {record.reason}")

@@ -1,6 +1,8 @@
-"""Speed and memory of one (model, length), each measured in a process of its own.
+"""Speed and memory of one (model, setting, length), each measured in a process of its own.
 
-Inputs are random tokens at full length, so that nothing but the encoder is timed.
+Inputs are random tokens at full length, so that nothing but the encoder is timed. Where the task's
+batches have a mask, these have one, too, in which every token is real. Kernels are those that torch
+takes unless told otherwise; trainings take deterministic ones, which a setting may ask for.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lra.config.cell import ProfilePoint
 from lra.hardware.device import (
     choose_device,
+    choose_kernels,
+    device_name,
+    has_tf32,
     is_out_of_memory,
-    make_repeatable,
     synchronise,
     unknown_energy,
 )
@@ -58,13 +62,14 @@ class Workload:
         self.optimizer = AdamW(self.model.named_parameters())
         shape = (point.batch_size, encoder.towers, point.length)
         self.tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
+        self.mask = torch.ones(shape, dtype=torch.bool, device=device) if point.masks else None
         self.labels = torch.zeros(point.batch_size, dtype=torch.long, device=device)
         self.trained = 0  # steps
 
     def scores(self) -> Tensor:
         half = self.point.precision == "bfloat16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
-            return self.model(self.tokens).float()
+            return self.model(self.tokens, self.mask).float()
 
     def backward(self) -> None:
         self.model.loss(cross_entropy(self.scores(), self.labels)).backward()
@@ -95,7 +100,7 @@ def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown_ener
         return {
             "train_steps_per_s": 1 / training,
             "infer_steps_per_s": 1 / inference,
-            "tokens_per_s": point.batch_size * point.length / training,
+            "tokens_per_s": load.tokens.numel() / training,
             "joules_per_step": (after - before) / load.trained if known else None,
             "flops_per_step": step_flops(load),
         }
@@ -131,10 +136,12 @@ def memory(point: ProfilePoint) -> Measured:
 
 
 def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measured:
-    """`measure` on a fresh workload, or the status of having too little memory for it."""
-    make_repeatable(point.threads)
+    """`measure` on a fresh workload, or why not: too little memory, or no TF32 on this device."""
+    choose_kernels(point.threads, point.deterministic, point.tf32)
     device = choose_device(point.device)
     params = parameter_count(point.encoder)
+    if point.tf32 and not has_tf32(device):
+        return Measured("unsupported", f"{device_name(device)} has no TF32", params)
     try:
         return Measured("ok", None, params, **measure(Workload(point, device)))
     except (RuntimeError, MemoryError) as error:

@@ -40,6 +40,24 @@ def make_repeatable(threads: int) -> None:
     torch.set_deterministic_debug_mode("error")
 
 
+def choose_kernels(threads: int, deterministic: bool, tf32: bool) -> None:
+    """Those of trainings, or the fast ones that torch takes unless told otherwise.
+
+    tf32: whether matrix products and convolutions of float32 tensors take it on a GPU.
+    """
+    if deterministic:
+        make_repeatable(threads)
+    else:
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode("default")
+    torch.backends.cudnn.benchmark = not deterministic  # tries convolutions, takes the fastest
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+
+def has_tf32(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

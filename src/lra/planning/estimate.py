@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from lra.config.cell import Cell, Encoder, Precision, ProfilePoint
+from lra.config.cell import FAST, PADDED, Cell, Encoder, Precision, ProfilePoint
 from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
@@ -30,7 +30,6 @@ from lra.core.unique import unique
 from lra.data.recipe import Dataset
 
 CACHE = "config/reference/estimates.csv"
-PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
 GB = BYTES["GB"]
 FLOAT = 4  # bytes of a float32
 
@@ -61,7 +60,7 @@ class Load:
     @classmethod
     def of_point(cls, point: ProfilePoint) -> Load:
         size = point.batch_size
-        return cls(point.encoder, size, size, False, point.precision, point.device == "cpu")
+        return cls(point.encoder, size, size, point.masks, point.precision, point.device == "cpu")
 
     @cached_property
     def key(self) -> str:
@@ -200,10 +199,10 @@ class Estimates:
         for length in sorted(lengths, key=lambda n: abs(math.log(n / cell.encoder.max_len))):
             point = self.arena.profile_point(cell.model, length)
             step = self.cache.get(Load.of_point(point).key)
-            speed, batch_size, device = self.speeds[cell.model, length]
+            speed, batch_size, how = self.speeds[cell.model, length]
             if step and batch_size == point.batch_size:
                 expected = step.train.seconds(self.machine)
-                return 1 / speed / expected, f"measured at {length:,} tokens on {device}"
+                return 1 / speed / expected, f"measured at {length:,} tokens on {how}"
         return 1.0, None
 
     def disk_bytes(self, tasks: Iterable[str], cells: Iterable[Cell]) -> tuple[int, int]:
@@ -226,15 +225,28 @@ class Estimates:
 
 
 def measured_speeds(path: Path) -> dict[tuple[str, int], tuple[float, int, str]]:
-    """(model, length) -> (training steps/s, batch size, device), if there is a speed.parquet."""
+    """(model, length) -> (training steps/s, batch size, how measured), if there is a speed.parquet.
+
+    Trainings have deterministic kernels: a profile with them counts before one with fast ones.
+    """
     if not path.exists():
         return {}
-    from lra.results.records import SpeedRow, read_table  # pyarrow: only where there is a table
+    from lra.results.points import SpeedRow  # pyarrow: only where there is a table
+    from lra.results.records import read_table
 
+    rows = [r for r in read_table(path, SpeedRow).to_pylist() if r["status"] == "ok"]
+    fast = [r for r in rows if r["setting"] in (None, FAST)]
+    usual = {r["precision"] for r in fast}
+    like_trainings = [
+        r for r in rows if r["deterministic"] and not r["tf32"] and r["precision"] in usual
+    ]
     return {
-        (r["model"], r["length"]): (r["train_steps_per_s"], r["batch_size"], r["device"])
-        for r in read_table(path, SpeedRow).to_pylist()
-        if r["status"] == "ok"
+        (r["model"], r["length"]): (
+            r["train_steps_per_s"],
+            r["batch_size"],
+            r["device"] + (", fast kernels" if r["deterministic"] is False else ""),
+        )
+        for r in fast + like_trainings
     }
 
 

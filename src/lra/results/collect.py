@@ -14,21 +14,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from lra.config.cell import profile_row
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.results import layout
 from lra.results.baselines import BaselineRecord, BaselineRow
+from lra.results.points import MemoryRecord, MemoryRow, SpeedRecord, SpeedRow
 from lra.results.records import (
     CurveRow,
     HistoryRow,
-    MemoryRecord,
-    MemoryRow,
     ScoreRecord,
     ScoreRow,
     SpanRecord,
     SpanRow,
-    SpeedRecord,
-    SpeedRow,
     TrainRecord,
     arrow_schema,
     read_record,
@@ -127,10 +125,9 @@ def _points(what: str, root: Path, out: Path, points: Iterable[tuple[str, int]])
     for model, length in points:
         path = root / layout.POINT_RECORD.format(what=what, model=model, length=length)
         record = read_record(path, kind)
-        if (record.model, record.length) != (model, length):
-            raise LRAError(
-                f"{path}: is of {record.model} at {record.length}; delete it to make it again"
-            )
+        own = (profile_row(record.model, record.setting), record.length)
+        if own != (model, length):
+            raise LRAError(f"{path}: is of {own[0]} at {own[1]}; delete it to make it again")
         _check_value(path, record.status, value, getattr(record, value))
         rows.append(_shared_fields(record, row))
     write_rows(out, rows, row)

@@ -24,7 +24,7 @@ PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
 BASELINE_RECORD = "baselines/{task}.json"
 WORK = f"work/{NAME}"  # unfinished training
-POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory
+POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
 
 PARQUET = "{what}.parquet"  # scores, history, span, speed, memory or baselines
 TABLE = "tables/{table}"  # .csv, .md, .tex, .html

@@ -1,4 +1,4 @@
-"""Every record and table that the pipeline writes, as typed schemas.
+"""Every record and table that the pipeline writes, as typed schemas; profiles' are in points.py.
 
 A record is one JSON file of one job; a row is one line of a Parquet table. A missing value is null
 beside a `status` that says why, never 0.
@@ -21,7 +21,7 @@ from lra.core.errors import LRAError
 from lra.core.files import write_beside
 from lra.core.schema import Strict, checked
 
-Status = Literal["ok", "oom", "diverged", "timeout"]
+Status = Literal["ok", "oom", "diverged", "timeout", "unsupported"]
 
 
 class Provenance(Strict):
@@ -84,39 +84,6 @@ class ScoreRecord(CellName, Provenance):
     validation: str  # what the validation split was: "held out" or "test set"
 
 
-class PointRecord(Provenance):
-    """What the records of speed and of memory share"""
-
-    experiment: str
-    model: str
-    mechanism: str
-    length: int
-    batch_size: int
-    threads: int
-    precision: str
-    params: int
-    status: Status
-    reason: str | None
-
-
-class SpeedRecord(PointRecord):
-    """profile/speed/<model>/<length>.json"""
-
-    train_steps_per_s: float | None
-    infer_steps_per_s: float | None
-    tokens_per_s: float | None  # trained on
-    joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
-    gpu: GpuUse | None = None
-
-
-class MemoryRecord(PointRecord):
-    """profile/memory/<model>/<length>.json"""
-
-    peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
-    process_bytes: int | None  # resident set of the whole process at its peak
-
-
 class ScoreRow(CellName):
     """scores.parquet, one row a cell"""
 
@@ -163,36 +130,6 @@ class PredictionRow(Strict):
     prediction: int
 
 
-class SpeedRow(Strict):
-    """speed.parquet"""
-
-    experiment: str
-    model: str
-    length: int
-    batch_size: int
-    device: str
-    status: Status
-    train_steps_per_s: float | None
-    infer_steps_per_s: float | None
-    tokens_per_s: float | None
-    joules_per_step: float | None = None
-    flops_per_step: int | None = None
-    params: int | None = None
-
-
-class MemoryRow(Strict):
-    """memory.parquet"""
-
-    experiment: str
-    model: str
-    length: int
-    batch_size: int
-    device: str
-    status: Status
-    peak_bytes: int | None
-    process_bytes: int | None
-
-
 class SpanMeasure(Strict):
     """The required attention span of one layer, by one method"""
 
@@ -229,7 +166,7 @@ class SpanRow(Strict):
     status: Status
 
 
-ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+ARROW = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 
 
 def arrow_schema(row: type[Strict]) -> pa.Schema:

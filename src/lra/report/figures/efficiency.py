@@ -9,22 +9,22 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lra.core.formats import BYTES, MINUS, fitting_unit, listed
-from lra.core.unique import distinct, grouped
+from lra.core.unique import distinct, grouped, unique
 from lra.report.figures import style
-from lra.results.records import MemoryRow, SpeedRow, read_table
+from lra.results.points import MemoryRow, SpeedRow, read_fast, setting_text
 from lra.stats.summary import fitted_exponent
 
 
 def speed(speed: Path) -> Figure:
     """Training steps per second against sequence length, with the fitted exponents."""
-    rows = read_table(speed, SpeedRow).to_pylist()
+    rows = read_fast(speed, SpeedRow)
     values = [r | {"value": r["train_steps_per_s"]} for r in rows]
     return _against_length(values, "Training speed by sequence length", "training steps per second")
 
 
 def memory(memory: Path) -> Figure:
     """Peak memory of the tensors in training against sequence length, with the fitted exponents."""
-    rows = read_table(memory, MemoryRow).to_pylist()
+    rows = read_fast(memory, MemoryRow)
     unit, size = fitting_unit((r["peak_bytes"] for r in rows), BYTES, 0.1)
     values = [r | {"value": r["peak_bytes"] and r["peak_bytes"] / size} for r in rows]
     title = "Training memory by sequence length"
@@ -66,7 +66,8 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
             y = 0.05 + 0.13 * place
             y, side = (1 - y, -1) if lost_at_top else (y, 1)
             style.cross(axes, length, y, axes.get_xaxis_transform(), text=text, side=side)
-    notes = [style.run_text(rows)]
+    settings = listed(unique(map(setting_text, rows)))
+    notes = [f"{style.run_text(rows)} {settings[:1].upper()}{settings[1:]}."]
     if any(name not in looks for name in names):
         notes.append("In parentheses: exponent of length, fitted by least squares.")
     missing = [

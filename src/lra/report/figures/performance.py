@@ -16,7 +16,8 @@ from scipy.spatial.distance import cdist
 from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct
 from lra.report.figures import style
-from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
+from lra.results.points import MemoryRow, SpeedRow, read_fast
+from lra.results.records import ScoreRow, read_table
 from lra.stats.summary import ABSENT, Outcome, outcomes, summary
 
 TITLE = "Accuracy against training speed"
@@ -36,8 +37,8 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
         return style.nothing(TITLE)
-    fast = {(r["model"], r["length"]): r for r in read_table(speed, SpeedRow).to_pylist()}
-    large = {(r["model"], r["length"]): r for r in read_table(memory, MemoryRow).to_pylist()}
+    fast = {(r["model"], r["length"]): r for r in read_fast(speed, SpeedRow)}
+    large = {(r["model"], r["length"]): r for r in read_fast(memory, MemoryRow)}
     models, tasks, cells = distinct(rows, "model"), distinct(rows, "task"), outcomes(rows)
     length = _longest_common(fast, models)
     points = [

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
+from lra.config.cell import FAST
 from lra.core.formats import BYTES, fitting_unit, listed, number, times
-from lra.core.unique import distinct
+from lra.core.unique import distinct, grouped
+from lra.report.tables import profile_notes
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
-from lra.results.records import MemoryRow, SpeedRow, read_table
+from lra.results.points import MemoryRow, SpeedRow, setting_text
+from lra.results.records import read_table
 from lra.stats import published
-from lra.stats.published import MATERIALISED, PAPER
+from lra.stats.published import MATERIALISED
 
+NAMED = ("experiment", "protocol", "task", "model", "setting", "length", "batch_size", "device")
+NAMED += ("precision", "deterministic", "tf32", "masks", "sizes", "torch_version")
 COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
     "inference\nsteps/s": ("speed_status", "infer_steps_per_s", 1),
     "training\ntokens/s": ("speed_status", "tokens_per_s", 1),
@@ -27,7 +33,8 @@ COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
 def efficiency(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[dict]]:
     """Training speed and peak memory of every model by length, as in Table 2 of the paper.
 
-    Factors are over the materialised Transformer, or where it was not profiled over the fused one.
+    Factors are over the materialised Transformer of the same setting and length. Where it has no
+    speed they are over the fused one, and a note says so.
     """
     lines = _lines(speed, memory, reference)
     if not lines:
@@ -40,71 +47,100 @@ def efficiency(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[
 
 
 def costs(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[dict]]:
-    """What a step costs beside time and tensors: inference, tokens, energy, operations."""
+    """What a step costs beside time and tensors: inference, tokens, energy, operations.
+
+    Shown are the rows that every model has, of the setting `fast`; the csv has all.
+    """
     lines = _lines(speed, memory, reference)
     if not lines:
         return NOTHING
-    keys = ("experiment", "model", "length", "batch_size", "device", "speed_status")
-    keys += ("memory_status", *(column for _, column, _ in COSTS.values()))
-    return _costs(lines), [{key: line[key] for key in keys} for line in lines]
+    keys = (*NAMED, "speed_status", "memory_status", *(column for _, column, _ in COSTS.values()))
+    fast = [line for line in lines if line["setting"] == FAST]
+    table = _costs(fast)
+    if len(fast) < len(lines):
+        table.notes.append("Other kernels and precisions: in the csv.")
+    return table, [{key: line[key] for key in keys} for line in lines]
 
 
 def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
-    """One a length and model, with every value measured and the published ones."""
-    speeds = read_table(speed, SpeedRow).to_pylist()
-    memories = read_table(memory, MemoryRow).to_pylist()
+    """One a setting, length and model, with every value measured and the published ones."""
+    tables = read_table(speed, SpeedRow), read_table(memory, MemoryRow)
+    speeds, memories = ([_named(row) for row in table.to_pylist()] for table in tables)
     rows = speeds + memories
     one_value(speed, rows, "experiment")
     paper = published.efficiency(reference)
-    fast = {(r["model"], r["length"]): r for r in speeds}
-    large = {(r["model"], r["length"]): r for r in memories}
-    models = distinct(rows, "model")
-    base = MATERIALISED if MATERIALISED in models else "transformer"
-    points = [(m, n) for n in sorted(distinct(rows, "length")) for m in models]
+    fast = {(r["setting"], r["length"], r["model"]): r for r in speeds}
+    large = {(r["setting"], r["length"], r["model"]): r for r in memories}
+    settings, lengths = distinct(rows, "setting"), sorted(distinct(rows, "length"))
     lines = []
-    for model, length in (point for point in points if point in fast | large):
-        s, m = fast.get((model, length), {}), large.get((model, length), {})
+    for point in product(settings, lengths, distinct(rows, "model")):
+        if point not in fast | large:
+            continue
+        s, m = fast.get(point, {}), large.get(point, {})
         own = s.get("train_steps_per_s")
-        bases = fast.get((base, length), {}).get("train_steps_per_s")
-        named = ("experiment", "model", "length", "batch_size", "device")
-        line = {key: (s or m)[key] for key in named}
+        base, rate = _base(fast, *point[:2])
+        line = {key: (s or m)[key] for key in NAMED}
         line |= {"speed_status": s.get("status", "-"), "train_steps_per_s": own}
-        line |= {"factor_over": base, "factor": own / bases if own and bases else None}
+        line |= {"factor_over": base, "factor": own / rate if own and rate else None}
         line |= {key: s.get(key) for key in ("infer_steps_per_s", "tokens_per_s")}
         line |= {key: s.get(key) for key in ("joules_per_step", "flops_per_step", "params")}
         line |= {"memory_status": m.get("status", "-")}
         line |= {key: m.get(key) for key in ("peak_bytes", "process_bytes")}
+        size = line["peak_bytes"]
+        line["bytes_per_example"] = None if size is None else size / line["batch_size"]
+        theirs = paper.get((line["model"], line["length"]), {}) if point[0] == FAST else {}
         for key in ("steps_per_s", "speedup", "peak_memory_gb"):
-            line[f"published_{key}"] = published.value(paper.get((model, length), {}), key)
+            line[f"published_{key}"] = published.value(theirs, key)
         lines.append(line)
     return lines
 
 
+def _named(row: dict) -> dict:
+    """Tables of earlier versions have one setting, and do not say which."""
+    return row | {"setting": row["setting"] or FAST}
+
+
+def _base(fast: dict, setting: str, length: int) -> tuple[str | None, float | None]:
+    """The model that factors are over, and its speed; None, None where neither has one."""
+    for name in (MATERIALISED, "transformer"):
+        rate = fast.get((setting, length, name), {}).get("train_steps_per_s")
+        if rate:
+            return name, rate
+    return None, None
+
+
 def _by_length(lines: list[dict], remarks: list[str]) -> Table:
-    unit, size = fitting_unit((line["peak_bytes"] for line in lines), BYTES, 0.1)
-    models = distinct(lines, "model")
-    fast = models_by("length", lines, models, _speed)
-    small = models_by("length", lines, models, lambda line: _memory(line, size))
-    table = [Row(a.name, a.entries + b.entries) for a, b in zip(fast, small, strict=True)]
-    lengths = [f"{length:,}" for length in distinct(lines, "length")]
-    columns = [f"steps/s\n{n}" for n in lengths] + [f"{unit}\n{n}" for n in lengths]
-    base = lines[0]["factor_over"]
+    unit, size = fitting_unit((line["bytes_per_example"] for line in lines), BYTES, 0.1)
+    lengths = distinct(lines, "length")
+    table, settings = [], grouped(lines, "setting")
+    for own in settings.values():
+        models = distinct(own, "model")
+        fast = models_by("length", own, models, _speed, lengths)
+        small = models_by("length", own, models, lambda line: _memory(line, size), lengths)
+        group = _heading(own[0]) if len(settings) > 1 else ""
+        both = zip(fast, small, strict=True)
+        table += [Row(a.name, a.entries + b.entries, group) for a, b in both]
+    texts = [f"{length:,}" for length in lengths]
+    columns = [f"steps/s\n{n}" for n in texts] + [f"{unit}/example\n{n}" for n in texts]
     caption = (
-        f"{_where(lines)} By sequence length in tokens: training steps per second, and {unit} of "
-        "tensors at the peak of training."
+        f"Experiment {lines[0]['experiment']}. By sequence length in tokens: training steps per "
+        f"second, and {unit} of tensors per example at the peak of training."
     )
-    notes = []
-    if base in models:
-        kind = "materialised, like" if base == MATERIALISED else "fused, unlike"
-        caption += f" Below: the factor over {base}, whose attention is {kind} the paper's."
-    if any(line["published_speedup"] is not None for line in lines):
-        notes.append(
-            f"In brackets: steps/s, factor and GB published by {PAPER}, Table 2, of byte-level "
-            "text, batch size 32, 4x4 TPU v3. Sizes and hardware differ: compare trends, not "
-            "values."
+    models = distinct(lines, "model")
+    if MATERIALISED in models:
+        caption += f" Below: the factor over {MATERIALISED}, whose attention is like the paper's."
+    elif "transformer" in models:
+        caption += (
+            " Below: the factor over transformer, whose attention is fused, unlike the paper's."
         )
-    if any(line["factor"] is None and line["speed_status"] == "ok" for line in lines):
-        notes.append(f"No factor at a length at which {base} has no speed.")
+    memory = (
+        f"{unit}/example: parameters, gradients, optimiser state and activations of the whole "
+        "batch at the peak, divided by the batch size."
+    )
+    notes = [profile_notes.conditions(lines, memory)]
+    if any(line["published_speedup"] is not None for line in lines):
+        notes.append(profile_notes.PUBLISHED)
+    notes += profile_notes.bases(lines)
     if "transformer" in models:
         notes.append("transformer is fused attention, which has no counterpart in the paper.")
     return Table(caption, columns, table, notes + remarks)
@@ -128,7 +164,7 @@ def _costs(lines: list[dict]) -> Table:
         Row(x["model"], [Entry(text(x)) for text in shown.values()], f"{x['length']:,} tokens")
         for x in lines
     ]
-    notes = []
+    notes = [profile_notes.conditions(lines, "Memory: the whole process at the peak of training.")]
     if any("GFLOP" in heading for heading in shown):
         notes.append(
             "GFLOP: of one forward and backward pass, a multiply-add as two, by the rules of "
@@ -141,16 +177,13 @@ def _costs(lines: list[dict]) -> Table:
     elif all(line["joules_per_step"] is None for line in lines):
         devices = listed(distinct(lines, "device"))
         notes.append(f"Energy not measured: no driver reported it on {devices}.")
-    notes.append("Memory is of the whole process at the peak of training.")
-    return Table(" ".join([_where(lines), *everywhere]), list(shown), table, notes)
+    experiment = f"Experiment {lines[0]['experiment']}."
+    return Table(" ".join([experiment, *everywhere]), list(shown), table, notes)
 
 
-def _where(lines: list[dict]) -> str:
-    devices, sizes = distinct(lines, "device"), distinct(lines, "batch_size")
-    text = f"Experiment {lines[0]['experiment']}, batch size {listed(sizes)}, on {listed(devices)}."
-    if len(devices) > 1 or len(sizes) > 1:
-        text += " More than one device or batch size: not all rows are comparable."
-    return text
+def _heading(line: dict) -> str:
+    text = setting_text(line)
+    return text[:1].upper() + text[1:]
 
 
 def _measured(line: dict, status: str, column: str, size: float) -> str:
@@ -168,5 +201,5 @@ def _speed(line: dict) -> Entry:
 
 def _memory(line: dict, size: float) -> Entry:
     theirs = line["published_peak_memory_gb"]
-    text = _measured(line, "memory_status", "peak_bytes", size)
-    return Entry(text, "" if theirs is None else f"[{theirs:.2f} GB]")
+    text = _measured(line, "memory_status", "bytes_per_example", size)
+    return Entry(text, "" if theirs is None else f"[{theirs:.2f} GB/device]")

@@ -14,7 +14,8 @@ from lra.core.formats import signed, times
 from lra.core.unique import distinct, grouped, unique
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
-from lra.results.records import MemoryRow, ScoreRow, SpeedRow, read_table
+from lra.results.points import MemoryRow, SpeedRow, read_fast
+from lra.results.records import ScoreRow, read_table
 from lra.stats.published import MATERIALISED
 from lra.stats.summary import Outcome, fitted_exponent, outcomes
 
@@ -44,8 +45,8 @@ def shortcomings(scores: Path, speed: Path, memory: Path) -> tuple[Table, list[d
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
         return NOTHING
-    speeds = read_table(speed, SpeedRow).to_pylist()
-    memories = read_table(memory, MemoryRow).to_pylist()
+    speeds = read_fast(speed, SpeedRow)
+    memories = read_fast(memory, MemoryRow)
     one_value(scores, rows + speeds + memories, "experiment")
     infos = {row["model"]: info(row["mechanism"]) for row in rows}
     base = MATERIALISED if MATERIALISED in distinct(speeds, "model") else "transformer"

@@ -47,11 +47,18 @@ def one_value(path: Path, rows: list[dict], *columns: str) -> None:
 
 
 def models_by(
-    column: str, lines: list[dict], models: Iterable[str], entry: Callable[[dict], Entry]
+    column: str,
+    lines: list[dict],
+    models: Iterable[str],
+    entry: Callable[[dict], Entry],
+    columns: Iterable | None = None,
 ) -> list[Row]:
-    """One row a model, with an entry for each value of `column` in `lines`; `-` without a line."""
+    """One row a model, with an entry for each value of `column` in `lines`; `-` without a line.
+
+    columns: these values instead.
+    """
     at = {(line["model"], line[column]): line for line in lines}
-    columns = distinct(lines, column)
+    columns = list(distinct(lines, column) if columns is None else columns)
     return [
         Row(m, [entry(at[m, c]) if (m, c) in at else Entry("-") for c in columns]) for m in models
     ]

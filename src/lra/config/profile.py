@@ -1,0 +1,97 @@
+"""The profile rows of an experiment, and what each is measured on.
+
+A row is a model, or a variant of it that its file lists (`profile_also`), under one setting. Its
+encoder and options are those that the protocol has for one task, so that a speed stands beside the
+accuracies of the same model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lra.config.cell import FAST, PADDED, ProfilePoint, profile_row
+from lra.config.layers import Layer, complete_options, join, validated
+from lra.config.schema import Experiment, Model, Variant
+from lra.core.errors import LRAError, one_of
+
+
+class Rules(Protocol):
+    """What a profile needs of `resolve.Arena`, which imports this."""
+
+    where: str  # the experiment's file
+    experiment: Experiment
+    tasks: dict[str, str]  # which task of config/tasks/ each of the protocol's is
+
+    def model(self, name: str) -> Model: ...
+
+    def layers(self, task: str, model: str) -> list[Layer]: ...
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    model: str  # of the experiment
+    name: str  # in tables: the model's or one of its file's `profile_also`
+    options: dict[str, Any]  # changed ones
+    setting: str
+    variant: Variant
+
+
+def rows(arena: Rules) -> dict[str, ProfileRow]:
+    """By their names in paths; all of one setting, then all of the next."""
+    named: dict[str, tuple[str, dict[str, Any]]] = {}
+    for model in arena.experiment.models:
+        also = arena.model(model).profile_also
+        named |= {model: (model, {})} | {name: (model, options) for name, options in also.items()}
+    settings = {FAST: Variant(), **arena.experiment.profile.variants}
+    return {
+        profile_row(name, setting): ProfileRow(model, name, options, setting, variant)
+        for setting, variant in settings.items()
+        for name, (model, options) in named.items()
+        if variant.models is None or name in variant.models
+    }
+
+
+def task(arena: Rules) -> str:
+    """The task of the protocol whose rules the profile has."""
+    wanted, where = arena.experiment.profile.task, f"{arena.where}: profile.task"
+    if wanted is None and "text" not in arena.tasks:
+        protocol = arena.experiment.protocol
+        raise LRAError(f"{where}: is missing; protocol '{protocol}' has no task 'text'")
+    return one_of(where, wanted or "text", arena.tasks)
+
+
+def point(arena: Rules, name: str, length: int) -> ProfilePoint:
+    """The row of that name at one length, over whatever length the task has."""
+    row, experiment, of_task = rows(arena)[name], arena.experiment, task(arena)
+    profile, where = experiment.profile, f"{arena.where}: profile"
+    layers = [
+        (place, {"encoder": said["encoder"]})
+        for place, said in arena.layers(of_task, row.model)
+        if "encoder" in said
+    ]
+    layers += [
+        (f"config/models/{row.model}.yaml", {"encoder": {"options": row.options}}),
+        (where, {"encoder": profile.encoder}),
+    ]
+    values, sources = join(layers)
+    encoder, mechanism = values["encoder"], arena.model(row.model).attention or row.model
+    encoder["options"] = complete_options(row.model, mechanism, encoder["options"], sources)
+    encoder |= {"attention": mechanism, "max_len": length}
+    fixed = {
+        "experiment": experiment.experiment,
+        "protocol": experiment.protocol,
+        "task": of_task,
+        "model": row.name,
+        "setting": row.setting,
+        "length": length,
+        "batch_size": profile.batch_size,
+        "seconds": profile.seconds,
+        "device": experiment.device,
+        "threads": profile.threads,
+        "precision": row.variant.precision or experiment.precision,
+        "deterministic": row.variant.deterministic,
+        "tf32": row.variant.tf32,
+        "masks": arena.tasks[of_task] in PADDED,
+    }
+    return validated(ProfilePoint, {**fixed, **values}, sources, where)

@@ -1,0 +1,103 @@
+"""Records and rows of profiles: one (model, setting, length) whose speed or memory was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lra.config.cell import FAST
+from lra.core.schema import Strict
+from lra.results.records import GpuUse, Provenance, Status, read_table
+
+
+class PointRecord(Provenance):
+    """What the records of speed and of memory share"""
+
+    experiment: str
+    protocol: str
+    task: str  # whose encoder and options the model has
+    model: str
+    setting: str  # fast, or one of the experiment's profile.variants
+    mechanism: str
+    length: int
+    batch_size: int
+    threads: int
+    precision: str
+    deterministic: bool  # kernels
+    tf32: bool  # matrix products
+    masks: bool  # with a mask; all tokens are real
+    sizes: str  # of the encoder
+    params: int
+    status: Status
+    reason: str | None
+
+
+class SpeedRecord(PointRecord):
+    """profile/speed/<row>/<length>.json"""
+
+    train_steps_per_s: float | None
+    infer_steps_per_s: float | None
+    tokens_per_s: float | None  # trained on
+    joules_per_step: float | None = None  # of training, of the whole GPU
+    flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
+    gpu: GpuUse | None = None
+
+
+class MemoryRecord(PointRecord):
+    """profile/memory/<row>/<length>.json"""
+
+    peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
+    process_bytes: int | None  # resident set of the whole process at its peak
+
+
+class PointRow(Strict):
+    """What the rows of speed and of memory share; older tables lack what may be null"""
+
+    experiment: str
+    protocol: str | None = None
+    task: str | None = None
+    model: str
+    setting: str | None = None
+    length: int
+    batch_size: int
+    precision: str | None = None
+    deterministic: bool | None = None
+    tf32: bool | None = None
+    masks: bool | None = None
+    sizes: str | None = None
+    device: str
+    torch_version: str | None = None
+    status: Status
+
+
+class SpeedRow(PointRow):
+    """speed.parquet"""
+
+    train_steps_per_s: float | None
+    infer_steps_per_s: float | None
+    tokens_per_s: float | None
+    joules_per_step: float | None = None
+    flops_per_step: int | None = None
+    params: int | None = None
+
+
+class MemoryRow(PointRow):
+    """memory.parquet"""
+
+    peak_bytes: int | None
+    process_bytes: int | None
+
+
+def read_fast(path: Path, row: type[PointRow]) -> list[dict]:
+    """The rows of speed.parquet or memory.parquet that every model has: of the setting `fast`.
+
+    Raises LRAError naming the file where it is no such table.
+    """
+    rows = read_table(path, row).to_pylist()
+    return [row for row in rows if row["setting"] in (None, FAST)]
+
+
+def setting_text(row: dict) -> str:
+    """fast kernels, float32"""
+    kernels = {True: "deterministic", False: "fast", None: "unrecorded"}[row["deterministic"]]
+    precision = "TF32" if row["tf32"] else row["precision"] or "unrecorded precision"
+    return f"{kernels} kernels, {precision}"

@@ -1,0 +1,39 @@
+"""Profiles under several settings, from snakemake to the table."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import yaml
+
+VARIANTS = {
+    "half": {"precision": "bfloat16", "deterministic": True},
+    "tf32": {"tf32": True, "models": ["linear"]},
+}
+
+
+def test_settings_run_as_rows_of_their_own(checkout):
+    file = checkout.folder / "config/tiny.yaml"
+    experiment = yaml.safe_load(file.read_text())
+    experiment["profile"]["variants"] = VARIANTS
+    file.write_text(yaml.safe_dump(experiment))
+    target = "results/tiny/tables/efficiency.md"
+    done = checkout.snakemake(
+        "--configfile", "config/tiny.yaml", "--cores", "2", "--config", "models=[linear]", "--", target,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    for what in ("speed", "memory"):
+        rows = pq.read_table(checkout.folder / f"results/tiny/{what}.parquet").to_pylist()
+        assert [(r["model"], r["setting"], r["length"], r["status"]) for r in rows] == [
+            ("linear", setting, length, "unsupported" if setting == "tf32" else "ok")
+            for setting in ("fast", "half", "tf32")
+            for length in (32, 64)
+        ]
+        made = checkout.folder / f"results/tiny/profile/{what}"
+        assert {path.name for path in made.glob("linear*")} == {
+            "linear",
+            "linear.half",
+            "linear.tf32",
+        }
+        assert {(r["task"], r["masks"]) for r in rows} == {("listops", True)}
+    text = (checkout.folder / target).read_text()
+    assert "**Deterministic kernels, bfloat16**" in text and "unsupported" in text
