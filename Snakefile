@@ -57,6 +57,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/profile.smk"
 include: "workflow/rules/span.smk"
+include: "workflow/rules/baseline.smk"
 include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/run.smk"
 

@@ -289,7 +289,8 @@ def test_every_mechanism_has_a_span(name, pooling, tiny_listops, tmp_path):
     assert [m.layer for m in result.measures] == [0, 1, -1] * (len(methods) // 3)
     for m in result.measures:
         assert (m.status, m.samples) == ("ok", 20)
-        assert 0 < m.span < 2.5 * m.uniform and 0 < m.relative < 2.5
+        assert 0 <= m.span < 2.5 * m.uniform and 0 <= m.relative < 2.5
+        assert (m.span == 0) == (m.relative == 0) == (name == "identity")  # reads itself alone
         assert (m.heads is not None) == (m.method == "attention" and m.layer >= 0)
     again = measure(folder, tiny_listops, "--samples", "20", "--queries", "4")
     assert again == result

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lra.core.errors import LRAError
 from lra.data.split import Info, Sequences, Split, read_split, table_of, write_split
+from lra.evaluation.accuracy import attended_tokens
 from lra.training.batches import Batches, training_order
 from tiny import make_cell
 
@@ -40,6 +41,29 @@ def test_longer_examples_lose_their_tail():
     batch = Batches(split_of([100, 5]), make_cell(), CPU).at(np.array([0, 1]))
     assert batch.tokens.shape == (2, 1, 64)
     assert batch.mask[0].all()
+
+
+def test_a_mean_over_all_tokens_pads_every_batch_to_the_full_length():
+    split, index = split_of([3, 20]), np.array([0, 1])
+    widths = {
+        (pooling, over): Batches(
+            split, make_cell(encoder={"pooling": pooling, "mean_over": over}), CPU
+        ).at(index).tokens.shape[2]
+        for pooling in ("MEAN", "CLS") for over in ("all", "real")
+    }  # fmt: skip
+    assert widths == {("MEAN", "all"): 64, ("MEAN", "real"): 32, ("CLS", "all"): 32,
+                      ("CLS", "real"): 32}  # fmt: skip
+
+
+@pytest.mark.parametrize(("pads", "hides", "mean"), [
+    (True, False, 7.5), (True, True, 6.5), (False, False, 16.0), (False, True, 15.0),
+])  # fmt: skip
+def test_attended_tokens_are_neither_padding_nor_hidden_zeros(pads, hides, mean):
+    """Of two examples, in one of which two tokens are 0."""
+    split = split_of([3, 12] if pads else [16, 16], pads=pads)
+    split.towers[0].values[1:3] = 0
+    cell = make_cell(encoder={"mask_zero": hides}, training={"eval_batch_size": 1})
+    assert attended_tokens(Batches(split, cell, CPU), cell) == mean
 
 
 def test_images_are_not_masked():

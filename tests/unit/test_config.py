@@ -64,10 +64,12 @@ def test_every_mechanism_has_its_defaults_and_its_place_in_the_survey():
     assert set(Arena.read(ROOT / "config/survey.yaml").experiment.models) == set(attention.names())
 
 
-def test_the_default_experiment_has_one_model_per_family():
+def test_the_default_experiment_has_one_model_per_family_and_two_baselines():
     models = Arena.read(ROOT / "config/config.yaml").experiment.models
     families = [attention.info(model).family for model in models]
-    assert sorted(families) == sorted(get_args(get_type_hints(attention.Info)["family"]))
+    known = get_args(get_type_hints(attention.Info)["family"])
+    assert sorted(families) == sorted([*known, "baseline"])
+    assert {"conv", "mean"} <= set(models)  # the accuracy table compares with these
 
 
 @pytest.mark.parametrize(

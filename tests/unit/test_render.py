@@ -20,6 +20,7 @@ from tiny import ROOT
 
 NAMES = [item.name for item in registry.TABLES]
 BAD = {("text", "local", 1): "diverged", ("local", 4096): "oom"}
+BAD |= {("pathx", "pixels"): "oom"}
 BAD |= {("image", "linear", seed): "oom" for seed in (0, 1, 2)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -17,6 +18,7 @@ from tiny import ROOT
 
 WORKFLOW = ["Snakefile", *(str(p.relative_to(ROOT)) for p in ROOT.glob("workflow/rules/*.smk"))]
 BIN = Path(sys.executable).parent
+MODES = ("r", "w", "a", "x", "r+", "w+")  # of text
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,33 @@ def test_linters_find_nothing(command):
         [BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def without_encoding(tree: ast.AST) -> list[int]:
+    """Lines that read or write text in whatever encoding the user's locale has."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or "encoding" in {k.arg for k in node.keywords}:
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        place = 0 if isinstance(node.func, ast.Attribute) else 1  # of the mode of an open
+        mode = getattr(node.args[place], "value", None) if len(node.args) > place else None
+        if name in ("read_text", "write_text") or (name == "open" and mode in MODES):
+            found.append(node.lineno)
+    return found
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale():
+    found = {
+        path.relative_to(ROOT).as_posix(): lines
+        for path in ROOT.glob("src/**/*.py")
+        if (lines := without_encoding(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert found == {}
+    for text in ("p.read_text()", "p.write_text('x')", "open(p, 'w')", "p.open('r')"):
+        assert without_encoding(ast.parse(text)) == [1]
+    for text in ("p.read_text(encoding='utf-8')", "open(p, 'rb')", "p.open('x', encoding='utf-8')"):
+        assert without_encoding(ast.parse(text)) == []
 
 
 def contract(folder: Path) -> subprocess.CompletedProcess:

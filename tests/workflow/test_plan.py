@@ -33,6 +33,7 @@ def test_the_default_experiment_and_the_replication_are_whole_files(checkout):
     """Nothing of config.yaml leaks into another experiment."""
     quick = checkout.snakemake("-n")
     assert "train pathfinder/set/seed2" in quick.stdout
+    assert quick.stdout.count(": baselines of ") == 4
     paper = checkout.snakemake("-n", "--configfile", "config/paper.yaml")
     assert "train pathx/local/seed2" in paper.stdout
     assert "/set/" not in paper.stdout

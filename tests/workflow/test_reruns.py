@@ -70,6 +70,20 @@ def test_editing_how_spans_are_measured_runs_the_spans_and_their_figure(checkout
     assert checkout.plan() == spans | AFTER_SPANS
 
 
+def test_editing_the_baselines_runs_them_and_the_tables_that_show_them(checkout):
+    checkout.edit("src/lra/evaluation/baselines.py", "SEED = 0", "SEED = 1")
+    own = {f"baselines of {task}" for task in ("listops", "pathfinder")}
+    own |= {"collect baselines", "table baselines", "table accuracy"}
+    assert checkout.plan() == own
+    checkout.run("baselines")
+    rows = pq.read_table(checkout.folder / "results/tiny/baselines.parquet").to_pylist()
+    assert [(r["task"], r["kind"], r["status"]) for r in rows] == [
+        ("listops", "majority class", "ok"), ("listops", "root operator", "ok"),
+        ("pathfinder", "majority class", "ok"), ("pathfinder", "pixels", "ok"),
+    ]  # fmt: skip
+    assert {r["n_train"] for r in rows} == {400, 200}
+
+
 def test_spans_of_one_model_only(checkout):
     checkout.edit("config/tiny.yaml", "seeds:", "span:\n  models: [local]\nseeds:")
     assert checkout.plan() == AFTER_SPANS

@@ -1,5 +1,6 @@
 # The experiment, checked, and what the rules need of it.
 import functools
+import json
 import os
 import re
 from contextlib import contextmanager
@@ -104,6 +105,11 @@ def cell_json(wildcards):
     return cell.model_dump_json()
 
 
+def task_json(wildcards):
+    """Which task its baselines are of: a `TaskName`."""
+    return json.dumps(arena.task_name(wildcards.task))
+
+
 def point_json(wildcards):
     return arena.profile_point(wildcards.model, int(wildcards.length)).model_dump_json()
 
@@ -187,6 +193,8 @@ def records_of(wildcards):
         return every_point(wildcards.what)
     if wildcards.what == "span":
         return every_cell(layout.SPAN_RECORD, SPANNED)
+    if wildcards.what == "baselines":
+        return in_results(layout.BASELINE_RECORD, task=TASKS)
     if wildcards.what == "history":
         return every_cell(layout.HISTORY)
     return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD)

@@ -87,7 +87,7 @@ def write_records(jobs: Iterable[Job], folder: Path) -> None:
             *folders, last = [name[i : i + LONGEST] for i in range(0, len(name), LONGEST)]
             file = Path(folder, METADATA, *[f"@{part}" for part in folders], last)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(record))
+            file.write_text(json.dumps(record), encoding="utf-8")
     (folder / ".snakemake/incomplete").mkdir(parents=True, exist_ok=True)
 
 
@@ -97,7 +97,7 @@ def _records(folder: Path) -> dict[str, dict[str, dict]]:
     for file in folder.rglob("*"):
         if file.is_file():
             name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
-            record = json.loads(file.read_text() or "{}")
+            record = json.loads(file.read_text(encoding="utf-8") or "{}")
             if record.get("rule"):
                 path = urlsafe_b64decode(name).decode()
                 found[path] = jobs.setdefault((record["rule"], *record["log"]), {})

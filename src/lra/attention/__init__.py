@@ -30,8 +30,9 @@ class Info:
     """What a mechanism is, for tables and readers."""
 
     family: Literal[
-        "full", "fixed pattern", "learnable pattern", "memory", "low rank", "kernel", "recurrence"
-    ]
+        "full", "fixed pattern", "learnable pattern", "memory", "low rank", "kernel", "recurrence",
+        "baseline",
+    ]  # fmt: skip
     paper: str
     complexity: str  # in the sequence's length N
     causal: bool  # whether it can be causal

@@ -9,6 +9,7 @@ import typer
 
 from lra.cli.options import Out, Planned
 from lra.config.cell import Cell, ProfilePoint, read
+from lra.results.baselines import TaskName
 
 app = typer.Typer()
 Data = Annotated[Path, typer.Option(help="folder of the data set")]
@@ -86,6 +87,21 @@ def span(
     from lra.evaluation.job import measure_span
 
     measure_span(folder, data, out, method or (), samples, queries, fingerprint)
+
+
+@app.command()
+def baseline(
+    task: Annotated[
+        str, typer.Option("--task", help="experiment, protocol, task, dataset as JSON")
+    ],
+    data: Data,
+    out: Out,
+    fingerprint: Planned = None,
+) -> None:
+    """Score what needs no network on a task: majority class, root operator, n-grams, pixels."""
+    from lra.evaluation.job import measure_baselines
+
+    measure_baselines(read(TaskName, task), data, out, fingerprint)
 
 
 @app.command()

@@ -46,7 +46,7 @@ def mechanisms() -> str:
 
 def _title(name: str) -> str:
     """The beginning of a mechanism's docstring, up to a colon, bracket or empty line."""
-    source = Path(attention.__file__).with_name(f"{name}.py").read_text()
+    source = Path(attention.__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     return re.split(r"[:(]|\.?\n\n|\.$", ast.get_docstring(ast.parse(source)))[0].strip()
 
 
@@ -101,5 +101,5 @@ def readme(file: Path = Path("README.md")) -> None:
     """Write the generated parts of README.md: the picture of the workflow, the mechanisms."""
     from lra.core.files import write_beside
 
-    text = replaced(file.read_text(), "workflow", diagram(file.resolve().parent))
+    text = replaced(file.read_text(encoding="utf-8"), "workflow", diagram(file.resolve().parent))
     write_beside(file, replaced(text, "mechanisms", mechanisms()).encode())

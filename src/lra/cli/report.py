@@ -20,7 +20,7 @@ PUBLISHED = Path("config/reference/scores.csv")
 
 @app.command()
 def collect(
-    what: Annotated[str, typer.Argument(help="scores, history, span, speed or memory")],
+    what: Annotated[str, typer.Argument(help="scores, history, span, baselines, speed or memory")],
     root: Root,
     out: Out,
     models: Commas,

@@ -88,7 +88,7 @@ def _checksums(path: Path) -> dict[str, str] | None:
     if not path.exists():
         return None
     try:
-        splits = json.loads(path.read_text())["splits"]
+        splits = json.loads(path.read_text(encoding="utf-8"))["splits"]
         return {name: split["sha256"] for name, split in splits.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise LRAError(f"{path}: does not list splits and their sha256 ({error})") from None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError
 from lra.core.schema import leaves
 from lra.core.unique import distinct
@@ -52,12 +52,7 @@ class Results:
         It is not read as a `Cell`: other versions of this code have other keys.
         """
         path = self.file(layout.CONFIG, key)
-        if path is None:
-            return None
-        try:
-            return dict(leaves(yaml.safe_load(path.read_text())))
-        except (yaml.YAMLError, AttributeError, UnicodeDecodeError) as error:
-            raise LRAError(f"{path}: no configuration: {' '.join(str(error).split())}") from None
+        return None if path is None else dict(leaves(read_yaml(path)))
 
     def score(self, key: Key) -> ScoreRecord | None:
         path = self.file(layout.SCORE_RECORD, key)

@@ -42,6 +42,8 @@ class Arena:
         """
         where = files[-1] if files else root / "config/config.yaml"
         where = where.relative_to(root) if where.is_relative_to(root) else where
+        for file in files:  # Snakemake read them, and takes the last of a key that stands twice
+            read_yaml(file)
         try:
             arena = cls(root, where.as_posix(), Experiment.model_validate(given))
         except ValidationError as error:
@@ -147,6 +149,13 @@ class Arena:
             raise LRAError(f"{where}: '{name}' is a data set of task '{self.dataset(name).task}'")
         return name
 
+    def task_name(self, task: str) -> dict[str, str | None]:
+        """What tells a task apart, in the cells' own words."""
+        of, base = self.experiment, self.tasks[task]
+        name = {"experiment": of.experiment, "protocol": of.protocol, "task": task}
+        variant_of = None if base == task else base
+        return name | {"variant_of": variant_of, "dataset": self.dataset_name(task)}
+
     def datasets(self) -> list[str]:
         return sorted({self.dataset_name(task) for task in self.experiment.tasks})
 
@@ -199,14 +208,9 @@ class Arena:
         encoder = values["encoder"]
         encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
         encoder["attention"] = mechanism
-        fixed = {
-            "experiment": self.experiment.experiment,
-            "protocol": self.experiment.protocol,
-            "task": task,
-            "variant_of": None if self.tasks[task] == task else self.tasks[task],
+        fixed = self.task_name(task) | {
             "model": model,
             "seed": seed,
-            "dataset": self.dataset_name(task),
             "device": self.experiment.device,
             "threads": self.experiment.threads,
         }

@@ -42,11 +42,12 @@ def hold_folder(folder: Path) -> FileLock:
     lock = FileLock(place)
     with one_line(place):
         if not _taken(lock, place):
+            holder = place.read_text(encoding="utf-8")
             raise LRAError(
-                f"{folder.resolve()}: snakemake is running here already ({place.read_text()}); "
+                f"{folder.resolve()}: snakemake is running here already ({holder}); "
                 "wait for its end, or stop it"
             )
-        place.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        place.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
     return lock
 
 

@@ -57,7 +57,7 @@ class Partial:
     def origin(self, url: str) -> dict[str, Any]:
         """`version` and `size` (bytes or None) that `url` had then; {} where they say nothing."""
         try:
-            noted = json.loads(self.note.read_text())
+            noted = json.loads(self.note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
         return noted if noted["url"] == url and noted["version"] else {}

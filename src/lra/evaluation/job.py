@@ -1,4 +1,4 @@
-"""The jobs around a score, an attention span and a profile point: GPU, provenance, record.
+"""The jobs around a score, a span, baselines and a profile point: GPU, provenance, record.
 
 What is here changes no result, so no fingerprint reads it.
 """
@@ -15,9 +15,11 @@ from lra.config.cell import Cell, ProfilePoint, profile_row, read
 from lra.core.errors import one_of
 from lra.core.progress import say
 from lra.data.manifest import verify
+from lra.data.split import SPLITS, read_split
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
+from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
 from lra.results.points import MemoryRecord, SpeedRecord
 from lra.results.provenance import provenance
@@ -116,6 +118,30 @@ def measure_span(
         **made_with,
         reason=next((reason for reason in reasons if reason), None),
         measures=[SpanMeasure(**asdict(row)) for row in rows],
+    )
+    write_record(out, record)
+
+
+def measure_baselines(task: TaskName, data: Path, out: Path, planned: str | None = None) -> None:
+    """Score the baselines without a network on the task's splits, which lie in the folder `data`.
+
+    Raises LRAError naming the file.
+    """
+    from lra.evaluation import accuracy, baselines
+
+    found = agreed(planned, fingerprint.stage("baseline"))
+    for split in SPLITS:
+        verify(data / f"{split}.arrow")
+    results = baselines.baselines(data)
+    for each in results:
+        value = f"{each.accuracy:.2f} %" if each.status == "ok" else f"{each.status}: {each.reason}"
+        say(f"{task.task}  {each.kind}  {value}")
+    record = BaselineRecord(
+        **task.model_dump(),
+        **provenance(found, "cpu"),
+        **accuracy.test_set(data / "test.arrow"),
+        n_train_split=len(read_split(data / "train.arrow")),
+        measures=[Measure(**asdict(each)) for each in results],
     )
     write_record(out, record)
 

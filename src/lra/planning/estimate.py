@@ -117,7 +117,7 @@ def read_cache(path: Path) -> dict[str, Footprint]:
         return {}
     found = {}
     try:
-        for line in csv.DictReader(path.read_text().splitlines()):
+        for line in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
             params, *values = (int(line[name]) for name in COLUMNS)
             found[line["key"]] = Footprint(params, Work(*values[:4]), Work(*values[4:]))
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -128,7 +128,7 @@ def read_cache(path: Path) -> dict[str, Footprint]:
 def add_to_cache(path: Path, found: list[tuple[Load, Footprint]]) -> None:
     """Append rows; the pipeline finds them by key, the next three columns are for people."""
     header = ["key", "attention", "max_len", "batch_size", *COLUMNS]
-    text = path.read_text() if path.exists() else ",".join(header) + "\n"
+    text = path.read_text(encoding="utf-8") if path.exists() else ",".join(header) + "\n"
     for load, step in found:
         about = (load.key, load.encoder.attention, load.encoder.max_len, load.batch_size)
         text += ",".join(map(str, (*about, step.params, *step.train, *step.eval))) + "\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 from lra.results import layout
 
-PARQUET = ("scores", "history", "span", "speed", "memory")  # `what` of layout.PARQUET
+PARQUET = ("scores", "history", "span", "speed", "memory", "baselines")  # `what` of layout.PARQUET
 
 
 @dataclass(frozen=True)

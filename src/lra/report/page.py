@@ -115,6 +115,6 @@ def caption(path: Path, configuration: dict, wildcards: dict) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise LRAError(f"{path}: {error.strerror}") from None

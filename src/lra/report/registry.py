@@ -9,7 +9,8 @@ from lra.core.errors import one_of
 from lra.report.item import Item
 
 TABLES = [
-    Item("accuracy", "Accuracy", "tables.accuracy", ("scores", "reference")),
+    Item("accuracy", "Accuracy", "tables.accuracy", ("scores", "reference", "baselines")),
+    Item("baselines", "Without a network", "tables.baselines", ("baselines",)),
     Item("significance", "Differences in accuracy", "tables.significance", ("scores", "cells")),
     Item("overfitting", "Train and test accuracy", "tables.overfitting", ("scores", "history")),
     Item("efficiency", "Speed and memory", "tables.efficiency", ("speed", "memory", "efficiency")),

@@ -18,6 +18,7 @@ from lra.config.cell import profile_row
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.results import layout
+from lra.results.baselines import BaselineRecord, BaselineRow
 from lra.results.points import MemoryRecord, MemoryRow, SpeedRecord, SpeedRow
 from lra.results.records import (
     CurveRow,
@@ -39,7 +40,7 @@ POINTS = {  # profile: its record, its row, the value that an ok record must hav
     "speed": (SpeedRecord, SpeedRow, "train_steps_per_s"),
     "memory": (MemoryRecord, MemoryRow, "peak_bytes"),
 }
-WHAT = ("scores", "history", "span", *POINTS)
+WHAT = ("scores", "history", "span", "baselines", *POINTS)
 
 
 def collect(
@@ -54,6 +55,9 @@ def collect(
     """Write the table `what` (one of WHAT) of the experiment in `root` to `out`."""
     if what in POINTS:
         _points(what, root, out, product(models, lengths))
+        return
+    if what == "baselines":
+        _baselines(root, out, tasks)
         return
     table = {"scores": _scores, "history": _history, "span": _span}[what]
     table(root, out, product(tasks, models, seeds))
@@ -100,6 +104,19 @@ def _span(root: Path, out: Path, cells: Cells) -> None:
             _check_value(path, measure.status, "span", measure.span)
             rows.append(_shared_fields(record, SpanRow) | _shared_fields(measure, SpanRow))
     write_rows(out, rows, SpanRow)
+
+
+def _baselines(root: Path, out: Path, tasks: Sequence[str]) -> None:
+    rows = []
+    for task in tasks:
+        path = root / layout.BASELINE_RECORD.format(task=task)
+        record = read_record(path, BaselineRecord)
+        if record.task != task:
+            raise LRAError(f"{path}: is of {record.task}; delete it to make it again")
+        for measure in record.measures:
+            _check_value(path, measure.status, "accuracy", measure.accuracy)
+            rows.append(_shared_fields(record, BaselineRow) | _shared_fields(measure, BaselineRow))
+    write_rows(out, rows, BaselineRow)
 
 
 def _points(what: str, root: Path, out: Path, points: Iterable[tuple[str, int]]) -> None:

@@ -24,6 +24,7 @@ STAGES = {
     "train": "lra.training.loop",
     "evaluate": "lra.evaluation.accuracy",
     "span": "lra.evaluation.attention_span",
+    "baseline": "lra.evaluation.baselines",
     "profile": "lra.evaluation.profile",
     "collect": "lra.results.collect",
     "table": "lra.report.tables.write",

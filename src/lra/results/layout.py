@@ -22,10 +22,11 @@ TRAIN_RECORD = f"{CELL}/{TRAIN_FILE}"
 SCORE_RECORD = f"{CELL}/{SCORE_FILE}"
 PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
+BASELINE_RECORD = "baselines/{task}.json"
 WORK = f"work/{NAME}"  # unfinished training
 POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
 
-PARQUET = "{what}.parquet"  # scores, history, span, speed or memory
+PARQUET = "{what}.parquet"  # scores, history, span, speed, memory or baselines
 TABLE = "tables/{table}"  # .csv, .md, .tex, .html
 FIGURE = "figures/{figure}"  # .svg, .png, .pdf
 PAGE = "page.html"

@@ -151,7 +151,7 @@ def replication(
 
 def _lines(path: Path, columns: set[str]) -> list[Line]:
     try:
-        lines = list(csv.DictReader(path.read_text().splitlines()))
+        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     except OSError as error:
         raise LRAError(f"{path}: {error.strerror}") from None
     if missing := columns - set(lines[0] if lines else ()):

@@ -51,10 +51,12 @@ NOTE_CHARACTER = 0.05  # inches, of the mean one
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
+ORDER += ["conv", "mean", "identity"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
 COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
 COLOURS += ["#882255", _SAFE[7], "#6699cc", "#661100", "#117733", "#aa4499", "#997700", "#44aa99"]
+COLOURS += ["#4d4d4d", "#5e4fa2", "#7f6a5f"]
 MARKERS = "os^DvPX<>phd*"
 THIN = {"P": 6.0, "X": 6.0, "*": 8.0}  # points: size of those that look smaller than they are
 DASHES = ["-", "--", "-.", ":"]

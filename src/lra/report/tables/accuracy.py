@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lra.core.formats import listed, signed
 from lra.core.unique import distinct, grouped
-from lra.report.tables import protocol_notes
+from lra.report.tables import baselines, protocol_notes
 from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, models_by, one_value
@@ -19,8 +19,10 @@ from lra.stats.summary import AT_CHANCE, Outcome, Summary, outcomes, summary
 AVERAGE = "average"  # over tasks; stands where a task does
 
 
-def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
+def accuracy(scores: Path, reference: Path, simple: Path) -> tuple[Table, list[dict]]:
     """The accuracies of scores.parquet, by task and model, and their averages over the tasks.
+
+    simple: baselines.parquet, for the notes.
 
     A task on a variant of its data set compares with nothing published. A mean counts only where
     every seed is ok and it is above chance (see stats.summary.outcomes); ranks and differences use
@@ -35,7 +37,7 @@ def accuracy(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     for own in grouped((r for r in rows if r["status"] == "ok"), "task").values():
         one_value(scores, own, "n_test", "chance")
     lines = _lines(rows, published.scores(reference), published.own_variants(rows))
-    notes += _notes(lines, rows)
+    notes += _notes(lines, rows) + baselines.notes(simple, lines, rows)
     compared = [_published_as(line["task"]) for line in lines if line["published"] is not None]
     if compared:
         notes += published.remarks(reference, distinct(rows, "model"), compared)

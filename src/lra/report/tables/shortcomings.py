@@ -30,6 +30,7 @@ COMPLAINTS = {
     "low rank": "mixes positions: fixed\nlength, hardly causal",
     "kernel": "only near to softmax;\nsequential where causal",
     "recurrence": "no gradient reaches\nearlier segments",
+    "baseline": "none: not in the\nsurvey",
 }
 Curves = dict[str, dict[int, float]]  # by model and length
 
