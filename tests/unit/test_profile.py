@@ -12,7 +12,8 @@ from lra.core.errors import LRAError
 from lra.evaluation import profile
 from lra.evaluation.job import measure_point
 from lra.hardware import device
-from lra.planning.estimate import Load, measured_speeds
+from lra.planning.estimate import Load
+from lra.planning.measured import measured_speeds
 from lra.results.collect import collect
 from lra.results.points import SpeedRecord, SpeedRow
 from lra.results.records import read_record, read_table, write_rows

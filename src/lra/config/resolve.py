@@ -85,7 +85,6 @@ class Arena:
         for task in experiment.tasks:
             for model in experiment.models:
                 self.resolve(task, model, experiment.seeds[0])
-        profile.task(self)
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
         for name in self.datasets() if sources else ():

@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from lra.config.cell import FAST, PADDED, Cell, Encoder, Precision, ProfilePoint
+from lra.config.cell import PADDED, Cell, Encoder, Precision, ProfilePoint
 from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
@@ -28,6 +28,7 @@ from lra.core.files import write_beside
 from lra.core.formats import BYTES, listed, number
 from lra.core.unique import unique
 from lra.data.recipe import Dataset
+from lra.planning.measured import measured_speeds
 
 CACHE = "config/reference/estimates.csv"
 GB = BYTES["GB"]
@@ -222,32 +223,6 @@ class Estimates:
             f"{m.teraflops:g} TFLOP/s, {m.bandwidth_gb_s:g} GB/s, {m.kernel_us:g} us a kernel: "
             "assumed, not measured"
         )
-
-
-def measured_speeds(path: Path) -> dict[tuple[str, int], tuple[float, int, str]]:
-    """(model, length) -> (training steps/s, batch size, how measured), if there is a speed.parquet.
-
-    Trainings have deterministic kernels: a profile with them counts before one with fast ones.
-    """
-    if not path.exists():
-        return {}
-    from lra.results.points import SpeedRow  # pyarrow: only where there is a table
-    from lra.results.records import read_table
-
-    rows = [r for r in read_table(path, SpeedRow).to_pylist() if r["status"] == "ok"]
-    fast = [r for r in rows if r["setting"] in (None, FAST)]
-    usual = {r["precision"] for r in fast}
-    like_trainings = [
-        r for r in rows if r["deterministic"] and not r["tf32"] and r["precision"] in usual
-    ]
-    return {
-        (r["model"], r["length"]): (
-            r["train_steps_per_s"],
-            r["batch_size"],
-            r["device"] + (", fast kernels" if r["deterministic"] is False else ""),
-        )
-        for r in fast + like_trainings
-    }
 
 
 def summary(estimates: Estimates, cells: list[Cell]) -> str:
