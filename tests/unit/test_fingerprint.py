@@ -87,7 +87,7 @@ def test_moving_a_file_changes_nothing(source):
     text = importer.read_text()
     assert line in text
     text = text.replace(line, "").replace(
-        "import math\n", "import math\nfrom lra.weights.pooling import PMA\n", 1
+        "import torch\n", "import torch\nfrom lra.weights.pooling import PMA\n", 1
     )
     importer.write_text(text)
     assert fingerprint(*TRAIN_LINEAR, source=source) == before

@@ -80,7 +80,7 @@ NAME = "listops/linear/seed0"
 
 def test_nothing_but_a_plan_waits(results):
     cells = results.progress().cells
-    assert len(cells) == 6 * 11 * 3
+    assert len(cells) == 6 * 14 * 3
     assert {cell.state for cell in cells} == {"waiting"}
 
 
@@ -159,8 +159,8 @@ def test_the_report_adds_up(results):
         results.done(f"{task}/linear/seed0")
     results.history("listops/linear/seed1", 1000, 100.0)
     lines = status.report(results.progress()).splitlines()
-    assert lines[0] == "paper: 198 cells"
-    assert lines[2].split() == ["listops", "1", "1", "31", "0"]
+    assert lines[0] == "paper: 252 cells"
+    assert lines[2].split() == ["listops", "1", "1", "40", "0"]
     assert any(
         line.startswith(
             "running  listops/linear/seed1  step 1,000/5,000  10.0 steps/s  0:06:40 left"
@@ -199,7 +199,7 @@ def test_the_verb_imports_no_torch_and_no_data_generator(results, tmp_path):
     results.done(NAME)
     done = lra(tmp_path, path=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("paper: 198 cells")
+    assert done.stdout.startswith("paper: 252 cells")
 
 
 def test_a_cell_that_is_none_is_said_so(results, tmp_path):

@@ -7,7 +7,7 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Arena:
         for name in self.datasets() if sources else ():
             check_source(name, self.dataset(name))
 
-    @property
+    @cached_property
     def protocols(self) -> dict[str, Protocol]:
         """The experiment's protocol by its name, after those that it is based on."""
         found: dict[str, Protocol] = {}
@@ -103,7 +103,7 @@ class Arena:
             name = found[name].base
         return dict(reversed(found.items()))
 
-    @property
+    @cached_property
     def tasks(self) -> dict[str, str]:
         """The protocol's tasks, and which of config/tasks/ each is or is a variant of."""
         found: dict[str, str] = {}
