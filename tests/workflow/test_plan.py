@@ -32,8 +32,8 @@ def test_a_mistake_stops_the_plan_with_one_line(checkout, arguments, said):
 def test_the_default_experiment_and_the_replication_are_whole_files(checkout):
     """Nothing of config.yaml leaks into another experiment."""
     quick = checkout.snakemake("-n")
-    assert "train pathfinder/set/seed2" in quick.stdout
-    assert quick.stdout.count(": baselines of ") == 4
+    assert "train image/set/seed2" in quick.stdout
+    assert quick.stdout.count(": baselines of ") == 2
     paper = checkout.snakemake("-n", "--configfile", "config/paper.yaml")
     assert "train pathx/local/seed2" in paper.stdout
     assert "/set/" not in paper.stdout
