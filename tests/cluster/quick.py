@@ -2,8 +2,7 @@
 
     python tests/cluster/quick.py FOLDER [ARGUMENT OF SNAKEMAKE ...]
 
-FOLDER is new; the checkout and Slurm's files go there. With `--config 'seeds=[1]'` expect 143 jobs of
-Snakemake in 72 of Slurm, 9 minutes on two cores. Wants root, Debian's slurm-wlm and munge. Its
+FOLDER is new; the checkout and Slurm's files go there. Wants root, Debian's slurm-wlm and munge. Its
 profiles are of a machine that does other things.
 """
 
