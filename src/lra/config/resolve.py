@@ -95,12 +95,13 @@ class Arena:
         """The experiment's protocol by its name, after those that it is based on."""
         found: dict[str, Protocol] = {}
         name: str | None = self.experiment.protocol
+        where = f"{self.where}: protocol"
         while name is not None:
-            one_of(f"{self.where}: protocol", name, _stems(self.root, "protocols"))
+            one_of(where, name, _stems(self.root, "protocols"))
             if name in found:
-                raise LRAError(f"config/protocols/{name}.yaml: base: it is based on itself")
+                raise LRAError(f"{where}: '{name}' is based on itself")
             found[name] = _protocol(self.root, name)
-            name = found[name].base
+            where, name = f"config/protocols/{name}.yaml: base", found[name].base
         return dict(reversed(found.items()))
 
     @cached_property
