@@ -86,7 +86,7 @@ def accuracy_at_6(seed: int) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_a_small_cnn_is_well_above_chance():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a shared machine faster than two that wait for each other

@@ -96,7 +96,7 @@ def test_comments_docstrings_formatting_and_times_run_nothing(checkout):
     for file, old, new in (
         ("src/lra/attention/linear.py", "EPS = 1e-6", "EPS = 1e-6  # a comment"),
         ("src/lra/attention/linear.py", '"""Linear Transformer', '"""A docstring. Linear'),
-        ("src/lra/models/classifier.py", "import math\n", "import math\n\n# another comment\n"),
+        ("src/lra/models/classifier.py", "import torch\n", "import torch\n\n# another comment\n"),
         ("src/lra/training/loop.py", "PROGRESS_SECONDS = 10", "PROGRESS_SECONDS  =  10"),
         ("src/lra/cli/cells.py", "app = typer.Typer()\n", "app = typer.Typer()\nNEW = 1\n"),
         ("config/protocols/tiny.yaml", "title: tiny", "title: a better title"),
