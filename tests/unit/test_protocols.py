@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 
 import pytest
 
@@ -26,6 +27,7 @@ CELLS = [(protocol, task) for protocol, tasks in TASKS.items() for task in tasks
 MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
 
 
+@cache
 def arena(protocol: str) -> Arena:
     experiment = Experiment(
         experiment="x", protocol=protocol, tasks=TASKS[protocol], models=MODELS, seeds=[0],
@@ -34,8 +36,9 @@ def arena(protocol: str) -> Arena:
     return Arena(ROOT, "x.yaml", experiment)
 
 
+@cache
 def lines_of(protocol: str) -> list[protocol_source.Sourced]:
-    return protocol_source.read(protocol_source.path(ROOT, protocol))
+    return protocol_source.read(protocol_source.path(ROOT / "config/reference", protocol))
 
 
 def wrong(cell: dict, expected: dict) -> list[str]:

@@ -41,9 +41,9 @@ FIGURES = [item.name for item in registry.FIGURES]
 PUBLISHED = Path("config/reference")
 REFERENCE = str(PUBLISHED / accuracies(EXPERIMENT.protocol))
 SOURCES = [
-    f"config/reference/protocols/{name}.csv"
+    str(protocol_source.path(PUBLISHED, name))
     for name in arena.protocols
-    if protocol_source.path(ROOT, name).exists()
+    if protocol_source.path(ROOT / PUBLISHED, name).exists()
 ]
 
 

@@ -13,7 +13,8 @@ def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
     one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
     one_of(f"{arena.where}: models", model, arena.experiment.models)
     cell, files = arena.resolve(task, model, seed)
-    sourced = protocol_source.read(protocol_source.path(arena.root, arena.experiment.protocol))
+    table = protocol_source.path(arena.root / "config/reference", arena.experiment.protocol)
+    sourced = protocol_source.read(table)
     theirs = protocol_source.of_cell(sourced, [arena.tasks[task], task], model)
     lines = []
     for key, value in leaves(cell.model_dump(mode="json")):

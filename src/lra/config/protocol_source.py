@@ -48,9 +48,9 @@ class Sourced:
         return self.ours if self.differs else self.value
 
 
-def path(root: Path, protocol: str) -> Path:
-    """The table of a protocol; `quick` follows no source and has none."""
-    return root / f"config/reference/protocols/{protocol}.csv"
+def path(reference: Path, protocol: str) -> Path:
+    """The table of a protocol below config/reference; `quick` follows no source and has none."""
+    return reference / "protocols" / f"{protocol}.csv"
 
 
 def read(file: Path) -> list[Sourced]:

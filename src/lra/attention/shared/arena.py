@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from lra.attention.base import all_real, attendable, pad_length
+from lra.attention.base import all_real, attendable, lower_triangle, pad_length
 from lra.attention.shared.blocks import attend
 
 BUCKETS = 10  # and chunks of Reformer
@@ -50,7 +50,7 @@ def local(
     seen = strided(pad_length(mask, groups * size, dim=1) | beyond, groups, size)  # (B, G, S)
     seen = seen[:, :, None]
     if causal:
-        seen = seen & torch.ones(size, size, dtype=torch.bool, device=q.device).tril()
+        seen = seen & lower_triangle(size, q.device)
     q, k, v = (strided(t, groups, size) for t in (q, k, v))
     return in_order(attend(q, k, v, heads, seen, dropout), groups)[:, :n]
 

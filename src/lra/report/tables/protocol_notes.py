@@ -15,7 +15,7 @@ from lra.core.unique import distinct, grouped
 def notes(rows: list[dict], reference: Path) -> list[str]:
     """rows: of scores.parquet. reference: beside it lie the tables of the protocols' sources."""
     found = [_attended(rows)] if any(row.get("attended_tokens") for row in rows) else []
-    table = reference.with_name("protocols") / f"{rows[0]['protocol']}.csv"
+    table = protocol_source.path(reference.parent, rows[0]["protocol"])
     tasks = [t for r in rows for t in (r.get("variant_of"), r["task"]) if t]
     lines = protocol_source.differences(
         protocol_source.read(table), dict.fromkeys(tasks), distinct(rows, "model")
