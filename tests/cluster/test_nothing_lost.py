@@ -102,19 +102,22 @@ def wake(slurm, pid: int, signum: int) -> None:
 
 
 def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str, int]:
-    """snakemake and its job, whose training stands still and whose limit is the next full minute."""
+    """snakemake and its job, whose training stands still and whose limit is the next minute but one.
+
+    Slurm looks at limits every 30 s: one nearer than that would pass before its signal is sent.
+    """
     remote.site(**site)
     run = remote.train("--retries", "0")
     job, pid = halted(slurm, remote)
     hours, minutes, _ = map(int, slurm.show(job)["RunTime"].split(":"))
-    slurm.ask("scontrol", "update", f"jobid={job}", f"timelimit={60 * hours + minutes + 1}")
+    slurm.ask("scontrol", "update", f"jobid={job}", f"timelimit={60 * hours + minutes + 2}")
     return run, job, pid
 
 
 def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
-    run, job, pid = stopped_clock(slurm, remote, early_seconds=1)
+    run, job, pid = stopped_clock(slurm, remote, early_seconds=30)
     wake(slurm, pid, signal.SIGUSR1)
     said = remote.finish(run)
     assert slurm.show(job)["JobState"] == "COMPLETED"
