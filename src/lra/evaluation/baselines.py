@@ -3,7 +3,7 @@
 - majority class: the most frequent label of train.
 - root operator (ListOps): the most frequent label of train given the first token.
 - byte n-grams (Text, Retrieval): logistic regression on 1- to 3-grams of the tokens that two
-  training documents or more have, as log(1 + count) times inverse document frequency, each document
+  training documents or more have, as 1 + log(count) times inverse document frequency, each document
   scaled to length 1. Retrieval, of documents u and v: u + v, |u - v| and u v.
 - pixels (Image, Pathfinder, Path-X): logistic regression on pixels standardised by train.
 
@@ -14,28 +14,31 @@ choice reads the test split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix, diags, hstack, spmatrix, vstack
-from scipy.special import log_softmax
+from scipy.sparse import csr_matrix, hstack, vstack
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from lra.core.errors import LRAError
 from lra.data.split import Sequences, Split, read_split
 from lra.hardware.device import is_out_of_memory
 
 SEED = 0  # of the examples drawn
-PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of half the squared weights, by mean loss
+PENALTIES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # of half the squared weights, to the mean loss
 ITERATIONS = 40  # of L-BFGS for each penalty, from the weights of the one before
 LONGEST = 3  # tokens of an n-gram
 MOST_TOKENS = 100_000_000  # of training text; more examples than have these are not read
 MOST_PIXELS = 700_000_000  # of training images, likewise
 CHUNK = 4_000_000  # tokens counted at once
-BLOCK = 4_000_000  # pixels in float32 at once
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Result:
     """What one baseline reached; numbers are None where status is not ok."""
 
     kind: str
-    status: str = "ok"  # or oom, diverged
+    status: str = "ok"  # or oom
     reason: str | None = None
     accuracy: float | None = None  # percent on the test split
     val_accuracy: float | None = None  # percent on what the penalty was chosen on
@@ -52,11 +55,7 @@ class Result:
     seconds: float | None = None  # wall clock: features, all penalties, answers
 
 
-Blocks = Iterable[np.ndarray | spmatrix]  # float32 (block, features), the examples in order
-
-
-class Diverged(Exception):
-    """The loss is NaN or infinite."""
+Features = Callable[[Split], np.ndarray | csr_matrix]  # float32 (examples, features)
 
 
 def baselines(data: Path) -> list[Result]:
@@ -83,8 +82,6 @@ def attempt(kind: str, train: Split, val: Split, test: Split) -> Result:
     start = time.perf_counter()
     try:
         found = learn(train, val, test)
-    except Diverged as error:
-        return Result(kind, "diverged", str(error))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -118,7 +115,7 @@ def first_tokens(split: Split) -> np.ndarray:
     return tokens.values[tokens.offsets[:-1]]
 
 
-def regression(features: Callable[[Split], Callable[[Split], Blocks]], most: int) -> Callable:
+def regression(features: Callable[[Split], Features], most: int) -> Callable:
     """Logistic regression, learned from at most `most` tokens of train.
 
     features: of a training split, how any split becomes a matrix.
@@ -134,18 +131,28 @@ def regression(features: Callable[[Split], Callable[[Split], Blocks]], most: int
         fitting = np.searchsorted(np.cumsum(sizes[order]), most, side="right")
         known = subset(train, np.sort(order[:fitting]))
         matrix = features(known)
-        blocks, checks = matrix(known), matrix(chosen_on)
-        weights, best = None, {"val_accuracy": -1.0}
+        learned, checked = matrix(known), matrix(chosen_on)
+        model = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+        best = {"val_accuracy": -1.0}
         for penalty in PENALTIES:
-            weights = fit(blocks, known.labels, train.info.classes, penalty, weights)
-            reached = percent(predicted(checks, weights) == chosen_on.labels)
+            fit(model, learned, known.labels, penalty)
+            reached = percent(model.predict(checked) == chosen_on.labels)
             if reached > best["val_accuracy"]:
-                best, kept = {"val_accuracy": reached, "penalty": penalty}, weights
-        del blocks, checks
-        accuracy = percent(predicted(matrix(test), kept) == test.labels)
+                best, kept = {"val_accuracy": reached, "penalty": penalty}, deepcopy(model)
+        del learned, checked
+        accuracy = percent(kept.predict(matrix(test)) == test.labels)
         return best | {"accuracy": accuracy, "n_train": len(known)}
 
     return learn
+
+
+def fit(
+    model: LogisticRegression, x: np.ndarray | csr_matrix, labels: np.ndarray, penalty: float
+) -> None:
+    """The model goes on from its weights, those of a stronger penalty, and may stop before its end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.set_params(C=1 / (penalty * len(labels))).fit(x, labels)
 
 
 def subset(split: Split, rows: np.ndarray) -> Split:
@@ -164,111 +171,35 @@ def subset(split: Split, rows: np.ndarray) -> Split:
     return Split(tuple(towers), split.labels[rows], split.info)
 
 
-def fit(
-    blocks: Blocks, labels: np.ndarray, classes: int, penalty: float, start: np.ndarray | None
-) -> np.ndarray:
-    """Weights (features + 1, classes), the last row the biases, which are not penalised.
-
-    They make the mean cross entropy plus penalty / 2 times the sum of squares small: ITERATIONS of
-    L-BFGS from `start`, or from zeros. Raises Diverged.
-    """
-    width = next(iter(blocks)).shape[1] + 1
-    truth = np.eye(classes, dtype=np.float32)[labels]  # (n, classes)
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(width, classes)
-        small = weights.astype(np.float32)
-        total, gradient, first = 0.0, np.zeros_like(weights), 0
-        for x in blocks:
-            wanted = truth[first : first + x.shape[0]]
-            logs = log_softmax(x @ small[:-1] + small[-1], axis=1)
-            total -= float((logs * wanted).sum(dtype=np.float64))
-            error = np.exp(logs) - wanted
-            gradient[:-1] += x.T @ error
-            gradient[-1] += error.sum(0)
-            first += x.shape[0]
-        value = total / len(truth) + penalty / 2 * float(np.square(weights[:-1]).sum())
-        if not np.isfinite(value):
-            raise Diverged(f"loss {value} at penalty {penalty:g}")
-        gradient /= len(truth)
-        gradient[:-1] += penalty * weights[:-1]
-        return value, gradient.ravel()
-
-    start = np.zeros((width, classes)) if start is None else start
-    done = minimize(
-        loss, start.ravel(), jac=True, method="L-BFGS-B",
-        options={"maxiter": ITERATIONS, "ftol": 1e-7},
-    )  # fmt: skip
-    return done.x.reshape(width, classes)
-
-
-def predicted(blocks: Blocks, weights: np.ndarray) -> np.ndarray:
-    """The likeliest class of every example."""
-    small = weights.astype(np.float32)
-    return np.concatenate([(x @ small[:-1] + small[-1]).argmax(1) for x in blocks])
-
-
-@dataclass(frozen=True)
-class Standardised:
-    """Images as float32 blocks, one after the other, so that they are never all in memory."""
-
-    images: np.ndarray  # (n, pixels) of uint8
-    mean: np.ndarray  # (pixels,) of float32
-    scale: np.ndarray  # (pixels,) of float32, 1 / standard deviation; 0 for a constant pixel
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        rows = max(1, BLOCK // self.images.shape[1])
-        for first in range(0, len(self.images), rows):
-            block = self.images[first : first + rows].astype(np.float32)
-            block -= self.mean
-            block *= self.scale
-            yield block
-
-
-def pixels(train: Split) -> Callable[[Split], Blocks]:
-    """Every pixel of grey images of one size."""
-    images = grid(train)
-    zeros, ones = (np.full(images.shape[1], x, np.float32) for x in (0, 1))
-    raw = Standardised(images, zeros, ones)
-    mean = sum(block.sum(0, dtype=np.float64) for block in raw) / len(images)
-    centred = Standardised(images, mean.astype(np.float32), ones)
-    variance = sum(np.square(block).sum(0, dtype=np.float64) for block in centred) / len(images)
-    scale = np.where(variance > 0, np.maximum(variance, 1e-12) ** -0.5, 0).astype(np.float32)
-    return lambda split: Standardised(grid(split), centred.mean, scale)
+def pixels(train: Split) -> Features:
+    """Every pixel of grey images of one size, standardised by train."""
+    scaler = StandardScaler(copy=False).fit(grid(train))
+    return lambda split: scaler.transform(grid(split))
 
 
 def grid(split: Split) -> np.ndarray:
-    """(examples, pixels). Raises LRAError where images differ in size."""
+    """(examples, pixels) of float32. Raises LRAError where images differ in size."""
     (tokens,) = split.towers
     sizes = np.unique(np.diff(tokens.offsets))
     if len(sizes) != 1:
         raise LRAError(f"baseline of {split.info.task}: its images are not all of one size")
-    return tokens.values.reshape(-1, sizes[0])
+    return tokens.values.reshape(-1, sizes[0]).astype(np.float32)
 
 
-def n_grams(train: Split) -> Callable[[Split], Blocks]:
+def n_grams(train: Split) -> Features:
     """1- to LONGEST-grams of one document, or of two and of what they share."""
-    counted = [counts(tower, train.info.vocab_size) for tower in train.towers]
-    columns = counted[0].shape[1]
-    documents = sum(np.bincount(each.indices, minlength=columns) for each in counted)
-    kept = np.flatnonzero(documents >= 2)
-    total = len(train) * len(counted)
-    weight = diags((np.log((1 + total) / (1 + documents[kept])) + 1).astype(np.float32))
-    del counted, documents
+    vocab = train.info.vocab_size
+    counted = vstack([counts(tower, vocab) for tower in train.towers], format="csr")
+    kept = np.flatnonzero(np.bincount(counted.indices, minlength=counted.shape[1]) >= 2)
+    weights = TfidfTransformer(sublinear_tf=True).fit(counted[:, kept])
+    del counted
 
-    def weighed(tower: Sequences) -> csr_matrix:
-        found = counts(tower, train.info.vocab_size)[:, kept]
-        found.data = np.log1p(found.data)
-        found = (found @ weight).tocsr()
-        length = np.sqrt(np.asarray(found.multiply(found).sum(1)).ravel())
-        return (diags(1 / np.maximum(length, 1e-12).astype(np.float32)) @ found).tocsr()
-
-    def matrix(split: Split) -> Blocks:
-        documents = [weighed(tower) for tower in split.towers]
+    def matrix(split: Split) -> csr_matrix:
+        documents = [weights.transform(counts(each, vocab)[:, kept]) for each in split.towers]
         if len(documents) == 1:
-            return documents
+            return documents[0]
         u, v = documents
-        return [hstack([u + v, abs(u - v), u.multiply(v)], format="csr")]
+        return hstack([u + v, abs(u - v), u.multiply(v)], format="csr")
 
     return matrix
 
