@@ -34,7 +34,8 @@ IMPORTED = (
     "docutils.core", "einops", "filelock", "great_tables", "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf", "matplotlib.backends.backend_svg", "numba", "pandas",
     "psutil", "pyarrow.parquet", "pydantic", "safetensors.torch",
-    "scikit_posthocs", "scipy.stats", "seaborn", "snakemake.cli", "torch._dynamo",
+    "scikit_posthocs", "scipy.stats", "seaborn", "sklearn.feature_extraction.text",
+    "sklearn.linear_model", "snakemake.cli", "torch._dynamo",
     "torch.utils.flop_counter", "typer",
 )  # fmt: skip
 

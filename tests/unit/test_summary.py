@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lra.config.schema import Experiment
-from lra.planning.summary import summary
+from lra.planning.summary import FailedJob, summary
 from lra.results import failure
 from lra.results.records import ScoreRecord, TrainRecord, write_record
 
@@ -59,7 +59,7 @@ def test_each_cell_that_is_not_ok_has_its_reason_and_its_line(tmp_path, experime
         f"    snakemake --forcerun={late}/train.json --cores all",
         "  listops/local/seed1  train.arrow: no such file",
         "    snakemake --cores all",
-        "  listops/local/seed2  not run",
+        "  not run: listops/local/seed2",
         "    snakemake --cores all -- cells",
     ]
 
@@ -79,3 +79,23 @@ def test_a_damaged_record_is_named(tmp_path, experiment):
     (cell / "train.json").write_text("{")
     said = summary(tmp_path, experiment, ARGUMENTS)
     assert f"listops/linear/seed1  damaged: {cell}/train.json: not JSON" in said
+
+
+def test_cells_that_did_not_run_are_counted_not_listed(tmp_path, experiment):
+    many = experiment.model_copy(update={"seeds": list(range(1, 11))})
+    line = summary(tmp_path, many, ARGUMENTS).splitlines()[1]
+    assert line.startswith("  not run: listops/linear/seed1, ") and line.endswith(", 12 more")
+
+
+def test_the_last_lines_say_how_many_other_jobs_failed_which_and_why(tmp_path, experiment):
+    log = tmp_path / "accuracy.log"
+    log.write_text("step 3\nlra: scores.parquet: not a Parquet file\n")
+    killed = tmp_path / "speed.log"
+    killed.write_text("step 3\n")
+    failed = [FailedJob("table accuracy", log), FailedJob("speed of linear", killed)]
+    assert summary(tmp_path, experiment, ARGUMENTS, failed).splitlines()[-4:] == [
+        f"  table accuracy: scores.parquet: not a Parquet file ({log})",
+        f"  speed of linear: ended without saying why ({killed})",
+        "Failed jobs, 2: table accuracy, speed of linear",
+        "    snakemake --cores all",
+    ]

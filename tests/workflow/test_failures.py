@@ -145,6 +145,24 @@ def test_a_truncated_data_file_stops_its_cells_in_the_dag_and_no_other(checkout)
     assert (cells / "pathfinder/linear/seed1/score.json").exists()
 
 
+def test_the_end_of_a_run_says_how_many_jobs_failed_which_and_why(checkout):
+    """The error, and not the line that was said last."""
+    table = checkout.folder / "results/tiny/scores.parquet"
+    table.write_bytes(b"no table")
+    done = checkout.snakemake(
+        "--configfile", "config/tiny.yaml", "--cores", "2", "results/tiny/tables/accuracy.md",
+        "results/tiny/tables/significance.md",
+    )  # fmt: skip
+    assert done.returncode != 0
+    end = done.stdout[done.stdout.index("All 8 cells are ok.") :].splitlines()
+    for line, name in zip(end[1:3], ("accuracy", "significance"), strict=True):
+        log = f"results/tiny/logs/table/{name}.log"
+        assert line.startswith(f"  table {name}: {table.relative_to(checkout.folder)}: not ")
+        assert line.endswith(f"({log})")
+    assert end[3] == "Failed jobs, 2: table accuracy, table significance"
+    assert end[4].startswith("    snakemake --configfile config/tiny.yaml --cores 2 results/tiny/")
+
+
 def test_a_profile_point_without_enough_memory_is_a_row_with_a_status(checkout):
     """The scores of 2^20 tokens would take 8 TiB."""
     checkout.write(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
 from lra.config.resolve import Arena
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError, in_one_line
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
 from lra.report import registry
@@ -22,8 +22,8 @@ from lra.training.attempts import allow_attempts, is_last
 def mistakes_are_one_line():
     try:
         yield
-    except LRAError as error:
-        raise SystemExit(f"lra: {error}")
+    except (LRAError, OSError) as error:
+        raise SystemExit(SPEAKER + in_one_line(error))
 
 
 with mistakes_are_one_line():

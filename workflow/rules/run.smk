@@ -2,7 +2,7 @@
 import atexit
 
 from lra.core.locks import hold_folder
-from lra.planning.summary import summary
+from lra.planning.summary import FailedJob, summary
 from lra.training import finished_cell
 
 
@@ -16,7 +16,16 @@ def hold():
 def end():
     """No job runs any more, so none can lose its outputs."""
     finished_cell.forget_taken(Path("results", EXPERIMENT.experiment))
-    say(summary(Path("results"), EXPERIMENT, sys.argv[1:]))
+    say(summary(Path("results"), EXPERIMENT, sys.argv[1:], failed_jobs()))
+
+
+def failed_jobs():
+    """But those of cells, whose failures have records."""
+    for job in workflow.scheduler.failed if workflow.scheduler else ():
+        for each in job.jobs if job.is_group() else [job]:
+            if each.rule.name not in ("train", "evaluate"):
+                log = Path(each.log[0]) if each.log else None
+                yield FailedJob(each.message or each.rule.name, log)
 
 
 def say_estimate():

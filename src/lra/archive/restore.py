@@ -12,7 +12,7 @@ from pathlib import Path
 from lra.archive import jobs, manifest, source, zip_file
 from lra.archive.jobs import Job
 from lra.archive.manifest import About
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
 from lra.core.files import one_line, sha256
 
 CONFIG = "config/archived.yaml"
@@ -91,7 +91,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def failure(ran: subprocess.CompletedProcess) -> str:
     """The last error line of lra in the output of Snakemake."""
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("lra: ")]
+    lines = [line for line in ran.stdout.splitlines() if line.startswith(SPEAKER)]
     return lines[-1] if lines else "snakemake failed"
 
 

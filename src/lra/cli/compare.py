@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
 from lra.core.progress import say
 
 app = typer.Typer()
@@ -36,6 +36,6 @@ def compare(
             width = shutil.get_terminal_size().columns
             print(text.as_json(found) if as_json else text.text(found, width))
     except LRAError as error:
-        say(f"lra: {error}")
+        say(f"{SPEAKER}{error}")
         raise typer.Exit(2) from None
     raise typer.Exit(0 if found.agree else 1)

@@ -1,13 +1,25 @@
-"""The exception for a user's mistake or a damaged file: shown as one line without a traceback."""
+"""Mistakes of a user, damaged files and missing resources are one line without a traceback."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+SPEAKER = "lra: "  # before each such line
+
 
 class LRAError(ValueError):
     """A message for people: one line that names the file and key."""
+
+
+def in_one_line(error: Exception) -> str | None:
+    """What people are told of an error; None where it is a fault of this program."""
+    if isinstance(error, LRAError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{(error.strerror or str(error)).lower()}"
+    return "out of memory" if isinstance(error, MemoryError) else None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

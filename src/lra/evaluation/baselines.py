@@ -149,7 +149,7 @@ def regression(features: Callable[[Split], Features], most: int) -> Callable:
 def fit(
     model: LogisticRegression, x: np.ndarray | csr_matrix, labels: np.ndarray, penalty: float
 ) -> None:
-    """The model goes on from its weights, those of a stronger penalty, and may stop before its end."""
+    """Goes on from the model's weights, those of a stronger penalty; it may stop before its end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.set_params(C=1 / (penalty * len(labels))).fit(x, labels)

@@ -19,7 +19,7 @@ import psutil
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
 
 PREFIX = "lra_"  # of the jobs' names: slurm-jobname-prefix in profiles/slurm/config.yaml
 PATIENCE = 300  # seconds; a cancelled job has Slurm's KillWait (30 s by default) to save
@@ -34,7 +34,7 @@ def cancel_orphans(folder: Path, say: Callable[[str], None]) -> list[str]:
     """
     found = queued(folder)
     if found:
-        say(f"lra: cancelling jobs that an earlier run left in the queue: {', '.join(found)}")
+        say(f"{SPEAKER}cancelling jobs that an earlier run left in the queue: {', '.join(found)}")
         ask("scancel", *found)
     deadline = time.monotonic() + PATIENCE
     while left := queued(folder):

@@ -1,23 +1,49 @@
-"""The end of a run: each cell that is not ok, the reason, and the command that runs it again."""
+"""The end of a run: each cell that is not ok, each job that failed, why, and what to type next."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lra.config.schema import Experiment
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
+from lra.core.formats import listed
 from lra.planning.status import file, look
 from lra.results import layout
 
+MOST_NAMES = 8  # cells or jobs named in one line
 
-def summary(results: Path, experiment: Experiment, arguments: list[str]) -> str:
-    """A few lines for people; arguments: of the snakemake that ran the experiment.
 
-    The same arguments run cells that have no record. A cell whose training ended with a status is
-    finished for Snakemake and must be forced; after a timeout it goes on from its saved step.
+@dataclass(frozen=True, order=True)
+class FailedJob:
+    """A job of Snakemake that ended with an error in its last attempt."""
+
+    name: str  # what it made, as its message says
+    log: Path | None
+
+    @property
+    def reason(self) -> str:
+        """The error in its log; it may have been killed before it could say one."""
+        if self.log is None or not self.log.exists():
+            return "left no log"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line.removeprefix(SPEAKER) for line in lines if line.startswith(SPEAKER)]
+        return f"{errors[-1] if errors else 'ended without saying why'} ({self.log})"
+
+
+def summary(
+    results: Path, experiment: Experiment, arguments: list[str], failed: Iterable[FailedJob] = ()
+) -> str:
+    """Lines for people; arguments: of the snakemake that ran the experiment.
+
+    failed: jobs other than those of cells, whose failures have records. The same arguments run what
+    has no record. A cell whose training ended with a status is finished for Snakemake and must be
+    forced; after a timeout it goes on from its saved step.
     """
     root = results / experiment.experiment
+    again = f"    {shlex.join(['snakemake', *arguments])}"
     lines, waiting = [], []
     for name in experiment.cells:
         record = file(root, layout.TRAIN_RECORD, name)
@@ -39,9 +65,18 @@ def summary(results: Path, experiment: Experiment, arguments: list[str]) -> str:
         ]
     if waiting:
         dashes = [] if "--" in arguments else ["--"]
-        lines += [f"  {name}  not run" for name in waiting]
+        lines.append(f"  not run: {_some(waiting)}")
         lines.append(f"    {shlex.join(['snakemake', *arguments, *dashes, 'cells'])}")
     total = len(experiment.cells)
-    return (
-        "\n".join([f"Not ok, of {total} cells:", *lines]) if lines else f"All {total} cells are ok."
-    )
+    lines = [f"Not ok, of {total} cells:", *lines] if lines else [f"All {total} cells are ok."]
+    if failed := sorted(failed):
+        lines += [f"  {job.name}: {job.reason}" for job in failed]
+        names = _some([job.name for job in failed])
+        lines += [f"Failed jobs, {len(failed)}: {names}", again]
+    return "\n".join(lines)
+
+
+def _some(names: list[str]) -> str:
+    shown = names[:MOST_NAMES]
+    more = len(names) - len(shown)
+    return listed([*shown, f"{more:,} more"] if more else shown)

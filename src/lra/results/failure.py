@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from lra.core.errors import LRAError
+from lra.core.errors import LRAError, in_one_line
 from lra.core.schema import Strict
 from lra.results.records import read_record, write_record
 
@@ -49,8 +49,7 @@ def noted(work: Path, stage: Stage) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        first = str(error).partition("\n")[0]
-        reason = first if isinstance(error, LRAError) else f"{type(error).__name__}: {first}"
+        reason = in_one_line(error) or f"{type(error).__name__}: {error}"
         with suppress(LRAError):
-            note(work, stage, reason, resumes=isinstance(error, Stopped))
+            note(work, stage, reason.partition("\n")[0], resumes=isinstance(error, Stopped))
         raise

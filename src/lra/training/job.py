@@ -13,6 +13,7 @@ from typing import Any
 from safetensors.torch import save
 
 from lra.config.cell import Cell, to_yaml
+from lra.core.errors import SPEAKER
 from lra.core.files import write_beside
 from lra.core.locks import alone
 from lra.core.progress import say
@@ -119,7 +120,7 @@ def explain_kill(work: Path, code: int, last_attempt: bool = False) -> int:
         return 0
     line = f"{cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on"
     failure.note(work, "train", line, resumes=True)
-    say(f"lra: {line}")
+    say(SPEAKER + line)
     return code
 
 
