@@ -26,7 +26,7 @@ def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
         asked[rule.split("_wildcards_")[0]] = shown["Partition"], shown.get("TresPerJob")
     on_gpu, on_cpu = ("gpu", "gres:gpu:1"), ("cpu", None)
     assert asked == {
-        "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile-linear_profile": on_gpu,
+        "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile": on_gpu,
         "rule_collect": on_cpu, "rule_table": on_cpu, "rule_baseline": on_cpu,
     }  # fmt: skip
 

@@ -143,9 +143,8 @@ def test_a_profile_has_the_energy_of_one_step(tmp_path):
         experiment="test", protocol="quick", task="text", model="transformer", length=64, batch_size=1, seconds=0.3,
         device="auto", encoder=make_cell().encoder,
     )  # fmt: skip
-    out = tmp_path / "64.json"
-    finish(lra("profile", "speed", "--point", point.model_dump_json(), "--out", str(out)))
-    record = json.loads(out.read_text())
+    finish(lra("profile", point.model_dump_json(), "--root", str(tmp_path)))
+    record = json.loads((tmp_path / "profile/speed/transformer/64.json").read_text())
     seconds = 1 / record["train_steps_per_s"]
     assert 0.1 < record["joules_per_step"] / (200 * seconds) < 10  # a mean, and a median
     assert record["gpu"]["name"] == "NVIDIA Stand-in"

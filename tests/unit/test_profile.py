@@ -203,7 +203,7 @@ def test_half_precision_takes_less_memory_for_activations(kernels):
 def test_record_and_row_say_the_setting(kernels, tmp_path):
     asked = point("half", precision="bfloat16", masks=True, deterministic=True)
     out = tmp_path / "profile/speed/transformer.half/64.json"
-    measure_point("speed", asked, out)
+    measure_point("speed", asked, out, "code")
     record = read_record(out, SpeedRecord)
     assert (record.model, record.setting, record.precision) == ("transformer", "half", "bfloat16")
     assert (record.deterministic, record.tf32, record.masks) == (True, False, True)

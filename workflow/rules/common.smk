@@ -53,7 +53,6 @@ wildcard_constraints:
     task=r"[^/]+",
     model=r"[^/]+",
     seed=r"\d+",
-    length=r"\d+",
 
 
 # Rules ask several times for each cell.
@@ -110,8 +109,9 @@ def task_json(wildcards):
     return json.dumps(arena.task_name(wildcards.task))
 
 
-def point_json(wildcards):
-    return arena.profile_point(wildcards.model, int(wildcards.length)).model_dump_json()
+def points_json(wildcards):
+    points = (arena.profile_point(wildcards.model, length) for length in LENGTHS)
+    return [point.model_dump_json() for point in points]
 
 
 def code_of(stage):
@@ -124,7 +124,7 @@ def code_of(stage):
 
 
 def profile_code(wildcards):
-    point = arena.profile_point(wildcards.model, int(wildcards.length))
+    point = arena.profile_point(wildcards.model, LENGTHS[0])
     return stage_code("profile", point.encoder.attention)
 
 

@@ -44,6 +44,7 @@ def say_estimate_after_dryrun():
 onstart:
     hold()
     begin_under_slurm()
+    measure_forced_again()
     say_estimate()
 
 

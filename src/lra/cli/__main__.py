@@ -7,14 +7,10 @@ differ"). A fault of ours has a traceback before that line.
 
 from __future__ import annotations
 
-import sys
-import traceback
-
 import typer
 
 from lra.cli import archive, cells, compare, data, docs, plan, report
-from lra.core.errors import SPEAKER, in_one_line
-from lra.core.progress import say
+from lra.core.errors import ends_in_one_line
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
@@ -24,17 +20,8 @@ for verbs in (data, cells, report, compare, archive, plan, docs):
 
 
 def main() -> None:
-    try:
+    with ends_in_one_line():
         app()
-    except Exception as error:  # noqa: BLE001 -- here all of them become lines
-        line = in_one_line(error)
-        if line is None:
-            traceback.print_exc()
-            line = (
-                f"{type(error).__name__}: {error} (a fault of lra: please report the lines above)"
-            )
-        say(SPEAKER + line)
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -106,12 +106,14 @@ def baseline(
 
 @app.command()
 def profile(
-    what: Annotated[str, typer.Argument(help="speed or memory")],
-    point: Annotated[str, typer.Option("--point", help="a profile point as YAML file or JSON")],
-    out: Out,
+    points: Annotated[list[str], typer.Argument(help="profile points as YAML files or JSON")],
+    root: Annotated[Path, typer.Option(help="folder of the experiment")],
     fingerprint: Planned = None,
+    again: Annotated[
+        bool, typer.Option(envvar="LRA_MEASURE_AGAIN", help="also what is measured already")
+    ] = False,
 ) -> None:
-    """Measure the speed or the memory of one model at one length, alone on its GPU."""
-    from lra.evaluation.job import measure_point
+    """Measure speed and memory of a model at one length or more, each alone on its GPU."""
+    from lra.evaluation.job import measure_points
 
-    measure_point(what, read(ProfilePoint, point), out, fingerprint)
+    measure_points([read(ProfilePoint, each) for each in points], root, fingerprint, again)

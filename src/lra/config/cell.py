@@ -7,6 +7,7 @@ reruns. Planning reads this, so nothing here imports torch.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,6 +143,11 @@ class ProfilePoint(Strict):
     tf32: bool = False  # matrix products of float32 tensors
     masks: bool = False  # batches have a mask, as the task's have; all tokens are real
     encoder: Encoder
+
+    @property
+    def checksum(self) -> str:
+        """16 hex digits"""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def profile_row(model: str, setting: str | None) -> str:

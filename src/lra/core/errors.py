@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 SPEAKER = "lra: "  # before each such line
 
@@ -20,6 +23,20 @@ def in_one_line(error: Exception) -> str | None:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{(error.strerror or str(error)).lower()}"
     return "out of memory" if isinstance(error, MemoryError) else None
+
+
+@contextmanager
+def ends_in_one_line() -> Iterator[None]:
+    """Any error ends this process with exit status 1; a fault of ours shows where it is, too."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 -- the one place for all of them
+        line = in_one_line(error)
+        if line is None:
+            traceback.print_exc()
+            line = f"{type(error).__name__}: {error} (a fault of lra; the lines above say where)"
+        print(SPEAKER + line, file=sys.stderr, flush=True)
+        sys.exit(1)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lra.config.cell import Cell, ProfilePoint, profile_row, read
-from lra.core.errors import one_of
+from lra.core.child import run_in_child
+from lra.core.errors import LRAError, one_of
+from lra.core.formats import listed
 from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, read_split
@@ -21,7 +24,7 @@ from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
-from lra.results.points import MemoryRecord, SpeedRecord
+from lra.results.points import POINT_RECORDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
@@ -146,22 +149,57 @@ def measure_baselines(task: TaskName, data: Path, out: Path, planned: str | None
     write_record(out, record)
 
 
-def measure_point(what: str, point: ProfilePoint, out: Path, planned: str | None = None) -> None:
-    """Measure the speed or the memory (`what`) of one model at one length, alone on its GPU."""
+def measure_points(
+    points: Sequence[ProfilePoint], root: Path, planned: str | None = None, again: bool = False
+) -> None:
+    """Measure the speed and the memory of each point, each in a process of its own.
+
+    root: of the experiment, where the records are. A record of the same code and point stays,
+    unless `again`. Raises LRAError naming the points that have no record.
+    """
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler announces itself
 
+    from lra.evaluation import profile  # noqa: F401 -- once for all children
+
+    failed = []
+    for point, (what, kind) in product(points, POINT_RECORDS.items()):
+        found = agreed(planned, fingerprint.stage("profile", point.encoder.attention))
+        row = profile_row(point.model, point.setting)
+        name = layout.POINT_RECORD.format(what=what, model=row, length=point.length)
+        if not again and _measured(root / name, kind, found, point):
+            continue
+        status = run_in_child(measure_point, what, point, root / name, found)
+        if status:
+            why = f" (signal {-status})" if status < 0 else ""
+            failed.append(f"{what} at {point.length} tokens{why}")
+    if failed:
+        raise LRAError(f"{row}: not measured: {listed(failed)}")
+
+
+def _measured(file: Path, kind: type[PointRecord], found: str, point: ProfilePoint) -> bool:
+    """Whether this code has measured this very point."""
+    try:
+        record = read_record(file, kind)
+    except LRAError:  # missing, of an earlier format, or damaged
+        return False
+    return (record.fingerprint, record.point) == (found, point.checksum)
+
+
+def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None:
+    """Measure the speed or the memory (`what`) of one model at one length, alone on its GPU.
+
+    found: the code's fingerprint.
+    """
     from lra.evaluation import profile
 
-    kinds = {"speed": (profile.speed, SpeedRecord), "memory": (profile.memory, MemoryRecord)}
-    run, kind = kinds[one_of("lra profile", what, kinds)]
-    found = agreed(planned, fingerprint.stage("profile", point.encoder.attention))
+    run, kind = {"speed": profile.speed, "memory": profile.memory}[what], POINT_RECORDS[what]
     with held(point.device, say) as gpu, Meter(gpu) as meter:
         made_with = provenance(found, point.device)
         energy = {"joules": meter.joules} if what == "speed" else {}
         measured = asdict(run(point, **energy))
         use = meter.use()
     measured |= {"gpu": use and GpuUse(**use), "mechanism": point.encoder.attention}
-    measured["sizes"] = point.encoder.sizes
+    measured |= {"sizes": point.encoder.sizes, "point": point.checksum}
     known = {**point.model_dump(), **measured, **made_with}
     record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)

@@ -92,9 +92,8 @@ class Requests:
         return scoring_minutes(cell, self.estimates, attempt, self.site, passes)
 
     def profile(self, wildcards: Any, attempt: int) -> int:
-        """All points of a model are one job, whose limit is their sum."""
-        share = 60 * self.site.max_hours / (2 * len(self.experiment.profile.lengths))
-        return capped_minutes(min(30 * attempt, share), self.site)
+        """All lengths of a model are one job."""
+        return capped_minutes(60 * attempt * len(self.experiment.profile.lengths), self.site)
 
     def minutes(self, wanted: float) -> Callable[[Any, int], int]:
         """A fixed time limit, longer at each attempt."""

@@ -26,6 +26,7 @@ class PointRecord(Provenance):
     tf32: bool  # matrix products
     masks: bool  # with a mask; all tokens are real
     sizes: str  # of the encoder
+    point: str | None = None  # checksum of all that it was measured with
     params: int
     status: Status
     reason: str | None
@@ -47,6 +48,9 @@ class MemoryRecord(PointRecord):
 
     peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
     process_bytes: int | None  # resident set of the whole process at its peak
+
+
+POINT_RECORDS = {"speed": SpeedRecord, "memory": MemoryRecord}
 
 
 class PointRow(Strict):
