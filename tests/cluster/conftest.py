@@ -34,7 +34,7 @@ def slurm(daemons) -> Cluster:
     """Every node up, the queue empty."""
     daemons.start()
     yield daemons
-    daemons.wait(lambda: emptied(daemons), 120)
+    daemons.wait(lambda: emptied(daemons))
 
 
 @pytest.fixture(scope="session")

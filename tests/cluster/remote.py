@@ -66,9 +66,9 @@ class Remote(Checkout):
                 return int(process.name)
         raise AssertionError("no training runs")
 
-    def finish(self, process: subprocess.Popen, status: int = 0, seconds: float = 400) -> str:
+    def finish(self, process: subprocess.Popen, status: int = 0) -> str:
         """What all runs so far said."""
-        code = process.wait(timeout=seconds)
+        code = process.wait()
         said = (self.folder / "run.log").read_text()
         assert code == status, said
         return said

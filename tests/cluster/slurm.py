@@ -24,6 +24,7 @@ NODES = ("n1", "n2")
 GPUS = 2  # of each node
 # the queue of one host may be asked more often than the profile asks that of a cluster
 OFTEN = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+HANGS = 1800  # seconds; a busy machine is slow, and no test depends on its speed
 # slurm.conf is looked for here by the executor's inner srun, which drops SLURM_CONF
 SYSTEM = Path("/etc/slurm")
 # Of cgroups, version 1, with which Slurm 22.05 limits memory without systemd; else it limits none.
@@ -124,11 +125,11 @@ class Cluster:
         for name in NODES:
             if not self.pid(name):
                 subprocess.run(["slurmd", "-N", name], check=True)
-        self.wait(self.ready, 120)
+        self.wait(self.ready)
         for name in NODES:  # a node drained before stays so over a restart
             if self.node_state(name).startswith(("drain", "down")):
                 self.ask("scontrol", "update", f"nodename={name}", "state=resume")
-        self.wait(self.ready, 120)
+        self.wait(self.ready)
 
     def start_controller(self) -> None:
         if not self.pid("slurmctld"):
@@ -152,7 +153,7 @@ class Cluster:
 
     def kill_controller(self) -> None:
         os.kill(self.pid("slurmctld"), signal.SIGKILL)
-        self.wait(lambda: not self.pid("slurmctld"), 10)
+        self.wait(lambda: not self.pid("slurmctld"))
 
     def configure(self) -> None:
         for folder in (self.etc, self.run, self.log, self.state, self.state / "dev", SYSTEM):
@@ -216,11 +217,11 @@ class Cluster:
         return dict(word.split("=", 1) for word in words if "=" in word)
 
     def ask(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
 
-    def wait(self, condition, seconds: float) -> None:
+    def wait(self, condition, seconds: float = HANGS) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             logs = [path for path in self.log.glob("*.log") if path.stat().st_size]

@@ -21,7 +21,7 @@ def halted(slurm, remote) -> tuple[str, int]:
 
     So no test depends on this machine's speed. Where it is not woken, Slurm kills it after KillWait.
     """
-    slurm.wait(remote.state.exists, 300)
+    slurm.wait(remote.state.exists)
     pid = remote.pid_of_training("seed1")
     os.kill(pid, signal.SIGSTOP)
     found = [job for job, rule in slurm.jobs("RUNNING").items() if "rule_train" in rule]
@@ -39,8 +39,8 @@ def test_scancel_and_then_kill_9_of_the_training_are_retried(slurm, remote, undi
     run = remote.train()
     cancelled, _ = halted(slurm, remote)
     slurm.ask("scancel", cancelled)
-    slurm.wait(lambda: slurm.show(cancelled)["JobState"] == "CANCELLED", 60)
-    slurm.wait(lambda: "resumed at step" in remote.said_by_training, 300)
+    slurm.wait(lambda: slurm.show(cancelled)["JobState"] == "CANCELLED")
+    slurm.wait(lambda: "resumed at step" in remote.said_by_training)
     os.kill(halted(slurm, remote)[1], signal.SIGKILL)
     assert remote.finish(run).count("Trying to restart") == 2
     logs = [path.read_text() for path in remote.folder.glob("results/slurm/**/*.log")]
@@ -78,7 +78,7 @@ def test_kill_9_of_slurmctld_stops_no_training(slurm, remote, undisturbed):
     slurm.kill_controller()
     os.kill(pid, signal.SIGCONT)
     slurm.start_controller()
-    slurm.wait(lambda: slurm.show(job)["JobState"] == "COMPLETED", 90)
+    slurm.wait(lambda: slurm.show(job)["JobState"] == "COMPLETED")
     assert remote.checkpoint == undisturbed.checkpoint
     run.kill()
     run.wait()
@@ -96,7 +96,7 @@ def wake(slurm, pid: int, signum: int) -> None:
             return True
         return bool(int(re.search(r"ShdPnd:\s*(\w+)", status)[1], 16) >> (signum - 1) & 1)
 
-    slurm.wait(has_come, 150)
+    slurm.wait(has_come)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
@@ -162,11 +162,11 @@ def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(slurm, remote, undistu
         command = ["sbatch", "--parsable", "--partition=high", "--exclusive", "--output=/dev/null",
                    "--wrap=sleep 600"]  # fmt: skip
         urgent.append(slurm.ask(*command).strip())
-    slurm.wait(lambda: slurm.show(job)["JobState"] != "RUNNING", 60)
+    slurm.wait(lambda: slurm.show(job)["JobState"] != "RUNNING")
     assert remote.is_saved
     slurm.ask("scancel", *urgent)
     # it waits two minutes of its own accord
-    slurm.wait(lambda: slurm.show(job)["JobState"] == "PENDING", 60)
+    slurm.wait(lambda: slurm.show(job)["JobState"] == "PENDING")
     slurm.ask("scontrol", "release", job, check=False)
     slurm.ask("scontrol", "update", f"jobid={job}", "starttime=now")
     remote.finish(run)

@@ -38,10 +38,10 @@ def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, rem
     config = [*LONG[:2], "seeds=[1, 2]", *LONG[3:]]
     run = remote.start(targets=["cells"], config=config)
     work = remote.folder / "results/tiny/work/listops/linear"
-    slurm.wait(lambda: list(work.glob("*.finished/train.json")), 300)
+    slurm.wait(lambda: list(work.glob("*.finished/train.json")))
     (first,) = (kept.name.removesuffix(".finished") for kept in work.glob("*.finished"))
     second = {"seed1": "seed2", "seed2": "seed1"}[first]
-    slurm.wait((work / second / "state.pt").exists, 300)
+    slurm.wait((work / second / "state.pt").exists)
     kept = (work / f"{first}.finished/train.json").read_bytes()
     os.kill(remote.pid_of_training(second), signal.SIGKILL)
     remote.finish(run)

@@ -395,20 +395,19 @@ def test_killed_in_the_middle_the_next_process_resumes(site, out):
     site.hold = threading.Event()
     process = start(archive(site.url), out)
     part = Path(f"{out}.partial")
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None:
         if part.exists() and part.stat().st_size:
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == -signal.SIGKILL, said
     site.hold.set()
     assert beside(out) == {".partial", ".partial.json"}
     have = part.stat().st_size
     assert 0 < have <= HALF
     again = start(archive(site.url), out)
-    _, said = again.communicate(timeout=60)
+    _, said = again.communicate()
     assert again.returncode == 0, said
     assert out.read_bytes() == CONTENT
     assert site.sent[1:] == [(f"bytes={have}-", SIZE - have)]
@@ -418,7 +417,7 @@ def test_killed_in_the_middle_the_next_process_resumes(site, out):
 def test_the_verb_fails_with_its_line_alone(site, out):
     site.statuses.append((404, {}))
     process = start(archive(site.url), out)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == 1
     assert said == f"lra: {out}: cannot be downloaded: {site.url}: 404 Not Found\n"
 

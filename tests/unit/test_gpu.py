@@ -78,7 +78,7 @@ def waits(job: subprocess.Popen) -> bool:
 
 def end(job: subprocess.Popen) -> None:
     job.stdin.close()
-    assert job.wait(timeout=30) == 0
+    assert job.wait() == 0
 
 
 def test_each_job_takes_its_own_device_and_the_third_waits_for_one(machine, start):

@@ -56,7 +56,7 @@ def train(data: Path, out: Path, cell, **environment: str) -> subprocess.Popen:
 
 
 def finish(job: subprocess.Popen) -> None:
-    _, said = job.communicate(timeout=300)
+    _, said = job.communicate()
     assert job.returncode == 0, said
 
 
@@ -118,8 +118,7 @@ def test_the_energy_of_a_resumed_training_is_that_of_both_parts(tiny_listops, tm
     cell = make_cell(device="auto", training={"steps": 1500})
     job = train(tiny_listops, tmp_path, cell, LRA_SAVE_SECONDS="0.5")
     newest, previous = tmp_path / "work/state.pt", tmp_path / "work/state.previous.pt"
-    deadline = time.monotonic() + 120
-    while not previous.exists() and job.poll() is None and time.monotonic() < deadline:
+    while not previous.exists() and job.poll() is None:
         time.sleep(0.01)
     job.send_signal(signal.SIGKILL)
     job.communicate()

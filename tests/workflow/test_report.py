@@ -66,7 +66,7 @@ def test_a_table_is_added_by_one_module_and_one_line(checkout):
 def test_in_snakemakes_report_every_figure_and_table_shows_without_a_network(checkout, browser):
     checkout.run("report")
     tables = {path.stem for path in checkout.folder.glob("results/tiny/tables/*.html")}
-    wait = WebDriverWait(browser, 30)
+    wait = WebDriverWait(browser, 600)
     for category, names in (("Figures", {*FIGURES}), ("Tables", tables)):
         for name in sorted(names):
             browser.get((checkout.folder / "results/tiny/report.html").as_uri())
