@@ -49,9 +49,12 @@ class Batches:
         return len(self.labels)
 
     def at(self, index: np.ndarray) -> Batch:
-        """The examples of `index`, padded to the longest of them, rounded up to `pad_to`."""
+        """The examples of `index`, padded to the longest of them, rounded up to `pad_to`.
+
+        Where all are empty, too, a batch has tokens: of padding alone.
+        """
         where = torch.from_numpy(index).to(self.device)
-        longest = max(int(tower.lengths[where].max()) for tower in self.towers)
+        longest = max(1, *(int(tower.lengths[where].max()) for tower in self.towers))
         width = min(-(-longest // self.pad_to) * self.pad_to, self.max_len)
         pairs = [tower.gather(where, width) for tower in self.towers]
         tokens, mask = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
@@ -65,7 +68,7 @@ class Batches:
 
 class _Tower:
     def __init__(self, sequences: Sequences, device: torch.device) -> None:
-        values = sequences.values
+        values = sequences.values if len(sequences.values) else np.zeros(1, np.uint8)
         if values.dtype != np.uint8:
             values = values.astype(np.int32)
         self.values = torch.from_numpy(np.require(values, requirements="W")).to(device)
