@@ -14,10 +14,16 @@ from lra.data.split import Info
 MANIFEST = "dataset.json"
 
 
-def write_manifest(out: Path, info: Info, splits: dict[str, dict[str, Any]]) -> None:
-    """Write out/dataset.json; splits: each one's rows and sha256."""
-    content = json.dumps({"info": asdict(info), "splits": splits}, indent=2) + "\n"
-    write_beside(out / MANIFEST, content.encode())
+def write_manifest(
+    out: Path, info: Info, splits: dict[str, dict[str, Any]], left_out: dict[str, str] | None = None
+) -> None:
+    """Write out/dataset.json.
+
+    splits: each one's rows and sha256. left_out: examples that the source lacks, and why.
+    """
+    content = {"info": asdict(info), "splits": splits}
+    content |= {"left_out": left_out} if left_out else {}
+    write_beside(out / MANIFEST, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def verify(split: Path) -> None:
