@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.core.errors import LRAError
-from lra.core.files import sha256, write_beside
+from lra.core.files import not_from_the_future, sha256, write_beside
 from lra.data.split import Info
 
 MANIFEST = "dataset.json"
@@ -27,8 +27,10 @@ def write_manifest(
 
 
 def verify(split: Path) -> None:
-    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json."""
+    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json, and
+    neither is from the future."""
     manifest = split.with_name(MANIFEST)
+    not_from_the_future((split, manifest))
     try:
         expected = json.loads(manifest.read_text(encoding="utf-8"))["splits"][split.stem]["sha256"]
         actual = sha256(split)

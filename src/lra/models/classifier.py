@@ -165,16 +165,8 @@ class Classifier(nn.Module):
 
 
 def attended(tokens: Tensor, mask: Tensor | None, config: Encoder) -> Tensor | None:
-    """The tokens that the encoder does not hide, in the shape of `tokens`; None: all.
-
-    An empty document is read as its first token of padding. So it has the same scores in every
-    batch, also where a mechanism or pooling would see all padding for want of a real token.
-    """
-    real = tokens != 0 if config.mask_zero else mask
-    if real is None:
-        return None
-    first = torch.arange(real.shape[-1], device=real.device) == 0
-    return real | first & ~real.any(dim=-1, keepdim=True)
+    """The tokens that the encoder does not hide, in the shape of `tokens`; None: all."""
+    return tokens != 0 if config.mask_zero else mask
 
 
 def head(config: Encoder) -> nn.Sequential:
