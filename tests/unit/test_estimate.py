@@ -158,9 +158,9 @@ def test_the_hint_estimates_the_experiment_of_the_plan(tmp_path):
     assert arena.experiment.overrides.training == {"steps": 9, "eval_every": 9}
     said = estimate.summary(Estimates(arena, {}, tmp_path), cells_of(arena), estimate.Here(changes))
     hint = shlex.split(said.partition("cells: ")[2].splitlines()[0])
-    assert hint == ["lra", "estimate", "config/paper.yaml", *(f"--config={c}" for c in changes),
-                    "--write", CACHE]  # fmt: skip
-    done = CliRunner().invoke(app, [*hint[1:-1], str(tmp_path / "found.csv")])
+    assert hint == ["lra", "estimate", "config/paper.yaml", "--write", CACHE,
+                    *(f"--config={c}" for c in changes)]  # fmt: skip
+    done = CliRunner().invoke(app, [*hint[1:], "--write", str(tmp_path / "found.csv")])
     assert done.exit_code == 0, done.output
     assert len((tmp_path / "found.csv").read_text().splitlines()) > 1
 

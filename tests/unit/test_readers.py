@@ -106,6 +106,14 @@ def test_the_order_of_the_archive_changes_no_byte_and_the_seed_does(tmp_path):
     assert a == b != c
 
 
+def test_an_empty_review_is_an_example_without_tokens_and_suffixes_have_any_case(tmp_path):
+    files = archives.imdb() | {"aclImdb/train/neg/3_2.txt": b""}
+    files["./aclImdb/train/pos/4_9.TXT"] = files.pop("aclImdb/train/pos/4_9.txt")
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", files)
+    train, val, _ = prepare(archive, tmp_path / "out", "imdb", (15, 5, 20))
+    assert (texts(train) + texts(val)).count(b"") == 1
+
+
 def test_a_byte_of_255_is_no_text(tmp_path):
     files = archives.imdb() | {"aclImdb/train/neg/3_2.txt": b"caf\xff"}
     archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", files)

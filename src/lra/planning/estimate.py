@@ -276,7 +276,7 @@ def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
         )
     if missing := len(cells) - len(known):
         changes = [f"--config={change}" for change in here.changes]
-        words = ["lra", "estimate", estimates.arena.where, *changes, "--write", CACHE]
+        words = ["lra", "estimate", estimates.arena.where, "--write", CACHE, *changes]
         lines.append(f"  unknown    {missing:,} cells: {shlex.join(words)}")
     if len(cells) > MANY:
         lines.append("  this alone, without a line for each job: snakemake -n --quiet rules ...")
