@@ -66,13 +66,14 @@ report: "workflow/report/workflow.rst"
 
 
 rule all:
-    """Every table and figure of the experiment."""
+    """Every table and figure of the experiment, and all that an archive needs besides."""
     default_target: True
     input:
         rules.data.input,
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
+        records(),
 
 
 include: "workflow/rules/report.smk"

@@ -90,6 +90,19 @@ def test_rows_without_any_real_token_stay_finite(name, length):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("length", [1, 16, 70])
+def test_a_batch_without_any_real_token_stays_finite(name, length):
+    x, mask = tokens(2, length, 16), torch.zeros(2, length, dtype=torch.bool)
+    module = layer(name, 2, 8).train()
+    x.requires_grad_()
+    out = module(x, mask)
+    loss = out.sum() if module.auxiliary is None else out.sum() + module.auxiliary
+    grads = torch.autograd.grad(loss, [x, *module.parameters()], materialize_grads=True)
+    assert out.isfinite().all() and loss.isfinite()
+    assert all(gradient.isfinite().all() for gradient in grads)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_an_example_does_not_depend_on_the_others(name):
     module = layer(name, 2, 8)
     x, mask = tokens(3, 61, 16), holes(3, 61)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from lra import attention
 from lra.config.cell import Encoder
 from lra.config.schema import Protocol
+from lra.data.split import Info, Sequences, Split
 from lra.models.classifier import Classifier, parameter_count, sinusoids
-from tiny import ENCODER, ROOT
+from lra.training.batches import Batches
+from tiny import ENCODER, ROOT, make_cell
 
 # google-research/long-range-arena at cd31e5c, counted from its effective configurations. Its Reformer
 # and Sinkhorn are not their papers', as the mechanisms' docstrings say, so their counts differ.
@@ -86,6 +90,36 @@ def test_scores_do_not_depend_on_padding(name, pooling):
     tokens = torch.randint(1, 17, (3, 1, 40))
     padded = torch.cat([tokens, torch.zeros(3, 1, 24, dtype=torch.long)], dim=2)
     assert_close(model(padded, padded > 0), model(tokens, tokens > 0))
+
+
+@pytest.mark.parametrize("encoder", [
+    {"pooling": "CLS"}, {"pooling": "MEAN"}, {"pooling": "PMA"},
+    {"pooling": "MEAN", "mask_zero": True, "mean_over": 64},
+    {"pooling": "CLS", "towers": 2, "mask_zero": True},
+], ids=["CLS", "MEAN", "PMA", "hidden", "towers"])  # fmt: skip
+@pytest.mark.parametrize("name", attention.names())
+def test_an_empty_example_has_the_same_scores_in_every_batch(name, encoder):
+    """Alone, with its like, as evaluation sorts them, and beside a long one; so has training."""
+    if attention.build(name, 8, 1, 64).padding_exempt:
+        pytest.skip(f"{name}: its docstring says why padding may matter")
+    torch.manual_seed(0)
+    cell = make_cell(encoder={**encoder, "attention": name, "layers": 2})
+    towers, offsets = cell.encoder.towers, np.array([0, 0, 0, 50, 53])
+    info = Info("listops", vocab_size=17, classes=10, max_length=64, pads=True)
+    sequences = Sequences(np.arange(53, dtype=np.uint8) % 16 + 1, offsets)
+    split = Split((sequences,) * towers, np.arange(4), info)
+    batches = Batches(split, cell, torch.device("cpu"))
+    model = Classifier(cell.encoder).double().eval()
+    scores = [
+        model(b.tokens, b.mask)[0] for b in map(batches.at, map(np.array, ([0], [0, 1], [0, 2, 3])))
+    ]
+    assert_close(scores[1], scores[0])
+    assert_close(scores[2], scores[0])
+    batch = batches.at(np.array([0, 1]))
+    loss = model.train().loss(cross_entropy(model(batch.tokens, batch.mask), batch.labels))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 def test_two_towers_share_one_encoder():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -16,7 +17,9 @@ from lra import attention
 from lra.cli.__main__ import app
 from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
-from lra.data.split import Info, write_split
+from lra.core.files import sha256
+from lra.data.manifest import write_manifest
+from lra.data.split import Info, table_of, write_split
 from lra.evaluation import attention_span
 from lra.models.classifier import Classifier
 from lra.results.records import SpanRecord, TrainRecord, named, read_record, write_record
@@ -294,6 +297,25 @@ def test_every_mechanism_has_a_span(name, pooling, tiny_listops, tmp_path):
         assert (m.heads is not None) == (m.method == "attention" and m.layer >= 0)
     again = measure(folder, tiny_listops, "--samples", "20", "--queries", "4")
     assert again == result
+
+
+@pytest.mark.parametrize("lengths", [[0, 0, 0], [0, 12, 0, 30]], ids=["all", "some"])
+@pytest.mark.parametrize("name", ["transformer", "linear", "reformer", "xl"])
+def test_empty_examples_have_the_span_of_one_token(name, lengths, tmp_path):
+    data = tmp_path / "data"
+    offsets = np.cumsum([0, *lengths])
+    info = Info("listops", vocab_size=17, classes=10, max_length=64, pads=True)
+    table = table_of(
+        np.arange(offsets[-1], dtype=np.uint8) % 16 + 1, offsets, np.arange(len(lengths))
+    )
+    write_split(data / "val.arrow", [table], info)
+    write_manifest(
+        data, info, {"val": {"rows": len(lengths), "sha256": sha256(data / "val.arrow")}}
+    )
+    folder = save(make_cell(encoder={"attention": name, "layers": 2}), tmp_path / "cell")
+    measures = measure(folder, data).measures
+    assert {m.status for m in measures} == {"ok"}
+    assert all(m.span >= 0 and (m.span == 0) == (not any(lengths)) for m in measures)
 
 
 def test_memories_count_in_a_cells_span(tiny_listops, tmp_path):

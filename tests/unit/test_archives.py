@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import tarfile
 import zipfile
@@ -22,7 +24,14 @@ FILES = {
     for i in range(20)
     for label in ("pos", "neg")
 }
-KINDS = [".tar.gz", ".tgz", ".gz", ".zip"]
+PACKED = {  # by the ending that says so; nothing depends on it
+    ".tar": lambda tar: tar,
+    ".tar.gz": lambda tar: gzip.compress(tar, mtime=0),
+    ".tar.bz2": bz2.compress,
+    ".tar.xz": lzma.compress,
+    ".tar.gz.gz": lambda tar: gzip.compress(gzip.compress(tar, mtime=0), mtime=0),
+}
+KINDS = [*PACKED, ".zip"]
 
 
 def tar_of(entries: dict[str, bytes | tarfile.TarInfo]) -> bytes:
@@ -47,7 +56,7 @@ def zip_of(files: dict[str, bytes]) -> bytes:
 
 
 def packed(kind: str, files: dict[str, bytes]) -> bytes:
-    return zip_of(files) if kind == ".zip" else gzip.compress(tar_of(files), mtime=0)
+    return zip_of(files) if kind == ".zip" else PACKED[kind](tar_of(files))
 
 
 def everything(_name: str) -> bool:
@@ -98,6 +107,79 @@ def test_members_are_read_by_lines_and_closed_when_the_next_is_asked_for(archive
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["archive.gz", "archive.ZIP", "archive", "archive.tar"])
+def test_the_kind_is_told_by_the_first_bytes_whatever_the_name(tmp_path, kind, name):
+    path = tmp_path / name
+    path.write_bytes(packed(kind, FILES))
+    assert contents(path) == list(FILES.items())
+
+
+@pytest.mark.parametrize("kind", [".tar", ".zip"])
+def test_names_are_normalised_and_what_file_managers_add_is_left_out(tmp_path, kind):
+    junk = ["a/._x.txt", "._a", "__MACOSX/a/x.txt", "a/.DS_Store", "PaxHeader/x.txt",
+            "a/PaxHeaders.42/x.txt", "a/PaxHeaders/x.txt", "a/Thumbs.db"]  # fmt: skip
+    files = {"./a/x.txt": b"1", "a//y.txt": b"2", "a/./z.txt": b"3", "a/b._c": b"4"}
+    path = tmp_path / f"archive{kind}"
+    path.write_bytes(packed(kind, dict.fromkeys(junk, b"junk") | files))
+    expected = {"a/x.txt": b"1", "a/y.txt": b"2", "a/z.txt": b"3", "a/b._c": b"4"}
+    assert contents(path) == list(expected.items())
+    assert contents(path, ["a/x.txt"]) == [("a/x.txt", b"1")]
+
+
+@pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
+@pytest.mark.parametrize("evil", ["../evil", "/evil", "a/../../evil", "C:/evil", "a/.."])
+def test_a_name_that_leads_out_is_one_line_and_the_archive_stays(tmp_path, kind, evil):
+    path = tmp_path / f"archive{kind}"
+    path.write_bytes(packed(kind, {"a/x": b"good", evil: b"evil"}))
+    assert complaint(path) == f"{path}: '{evil}' leads out of the archive; nothing is read"
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_there_twice_is_one_line(tmp_path):
+    path = tmp_path / "archive.tar"
+    path.write_bytes(tar_of({"a/x": b"1", "./a/x": b"2"}))
+    assert complaint(path) == f"{path}: holds 'a/x' twice"
+    assert contents(path, lambda name: name == "y") == []
+
+
+def test_a_wanted_link_is_left_out_and_said(tmp_path, capfd):
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.SYMTYPE, "a"
+    path = tmp_path / "archive.tar"
+    path.write_bytes(tar_of({"a": b"1", "link": link}))
+    assert contents(path) == [("a", b"1")]
+    assert capfd.readouterr().err == f"{path}: 'link' is a link; left out\n"
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (gzip.compress(b"<html>Sign in</html>"), "an HTML page in place of the archive"),
+    (gzip.compress(b"1.0\tP\tQ\ta\tb\n" * 99), "no tar and no zip"),
+    (gzip.compress(zip_of({"a": b"1"})), "no tar and no zip"),
+], ids=["page", "table", "zip"])  # fmt: skip
+def test_a_sound_file_that_is_no_archive_stays(tmp_path, content, said):
+    path = tmp_path / "archive.gz"
+    path.write_bytes(content)
+    assert complaint(path) == f"{path}: what is compressed in it is {said}"
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_an_empty_archive_lacks_what_is_wanted(tmp_path, kind):
+    path = tmp_path / f"archive{kind}"
+    path.write_bytes(packed(kind, {}))
+    assert complaint(path, ["a"]) == f"{path}: holds no file 'a'"
+    assert path.exists()
+
+
+def test_an_encrypted_file_is_no_damage(tmp_path):
+    path, content = tmp_path / "archive.zip", bytearray(zip_of({"a": b"1"}))
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    assert complaint(path) == f"{path}: 'a' is encrypted"
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @examples(60)
 @given(data=st.data())
 def test_truncated_anywhere_it_is_set_aside_in_one_line(tmp_path_factory, kind, data):
@@ -133,7 +215,7 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path, kind):
         try:
             read = contents(path)
         except LRAError as error:
-            assert str(error).startswith(f"{path}: truncated or damaged ("), bit
+            assert str(error).startswith(f"{path}: "), bit
             damaged += 1
             continue
         if kind == ".zip":  # nothing checks a zip's list of names, kinds and comments
@@ -154,7 +236,7 @@ def test_a_damaged_header_inside_a_sound_gzip_is_no_end(tmp_path, header):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", bytes(1000)], ids=len)
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", bytes(1000), b"x"], ids=len)
 def test_what_is_no_archive_is_set_aside(tmp_path, kind, content):
     path = tmp_path / f"archive{kind}"
     path.write_bytes(content)
@@ -162,19 +244,18 @@ def test_what_is_no_archive_is_set_aside(tmp_path, kind, content):
     assert [p.name for p in tmp_path.iterdir()] == [f"archive{kind}.bad"]
 
 
-def test_a_missing_archive_and_one_of_another_kind_are_named(tmp_path):
+def test_a_missing_archive_is_named(tmp_path):
     path = tmp_path / "archive.zip"
     assert complaint(path) == f"{path}: No such file or directory"
-    assert "ends in none of .tar.gz" in complaint(tmp_path / "archive.rar")
 
 
 @pytest.mark.parametrize("kind", [".tar.gz", ".zip"])
-def test_evil_names_and_links_reach_nothing(tmp_path, monkeypatch, kind):
+def test_links_reach_nothing(tmp_path, monkeypatch, kind):
     """`link/x` would be written to `target` by one who unpacks the link first."""
     room = tmp_path / "room"
     (room / "target").mkdir(parents=True)
     monkeypatch.chdir(room)
-    evil = {"../evil": b"up", f"{tmp_path}/evil": b"absolute", "link/x": b"through", "a": b"good"}
+    evil = {"link/x": b"through", "a": b"good"}
     if kind == ".zip":
         link = zipfile.ZipInfo("link")
         link.external_attr = 0o120777 << 16

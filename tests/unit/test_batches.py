@@ -37,6 +37,14 @@ def test_a_batch_is_padded_to_its_longest_member_rounded_up(dtype):
     assert batch.tokens[~batch.mask].eq(0).all()
 
 
+@pytest.mark.parametrize("lengths", [[0, 0], [0, 0, 5]], ids=["whole split", "one batch"])
+def test_a_batch_of_empty_examples_is_padding(lengths):
+    batch = Batches(split_of(lengths), make_cell(), CPU).at(np.array([0, 1]))
+    assert batch.tokens.shape == (2, 1, 16)
+    assert not batch.tokens.any()
+    assert batch.mask.sum(2).tolist() == [[1], [1]] and batch.mask[:, :, 0].all()
+
+
 def test_longer_examples_lose_their_tail():
     batch = Batches(split_of([100, 5]), make_cell(), CPU).at(np.array([0, 1]))
     assert batch.tokens.shape == (2, 1, 64)

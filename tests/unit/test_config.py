@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -179,6 +181,13 @@ def test_spans_are_of_the_listed_models_that_the_experiment_has():
     assert spanned() == ["linear", "set", "local"]
     assert spanned(models=["local", "linear", "transformer"]) == ["linear", "local"]
     assert spanned(models=["xl"]) == []
+
+
+def test_the_default_seed_is_one_of_the_experiment():
+    arena = Arena.read(ROOT / "config/config.yaml")
+    given = arena.experiment.model_copy(update={"seeds": [5, 6]})
+    text = annotated(replace(arena, experiment=given), "listops", "local")
+    assert re.search(r"^seed: +5 ", text, re.MULTILINE)
 
 
 def test_later_layers_win_and_are_named():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import shlex
 from dataclasses import replace
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from lra.cli.__main__ import app
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from lra.planning import estimate
@@ -128,6 +131,43 @@ def test_the_summary_names_what_does_not_fit_and_what_is_unknown(tmp_path):
     assert "unknown    3 cells: lra estimate config/config.yaml --write" in said
     hours = 3 * estimates.costs(cells[0]).hours
     assert f"GPU-hours  {hours:,.0f} (30 TFLOP/s" in said
+
+
+@pytest.mark.parametrize(("device", "has_gpu", "kind"), [
+    ("auto", True, "GPU"), ("auto", False, "CPU"), ("cpu", True, "CPU"), ("cuda", False, "GPU"),
+])  # fmt: skip
+def test_hours_are_of_what_trains_and_slow_precision_is_said(tmp_path, device, has_gpu, kind):
+    arena = arena_of(models=["linear"], tasks=["pathx"], device=device, precision="bfloat16")
+    cells = cells_of(arena)
+    estimates = Estimates(arena, {Load.of_cell(cells[0]).key: FIGURES}, tmp_path)
+    said = estimate.summary(estimates, cells, estimate.Here(has_gpu=has_gpu))
+    assert f"{kind}-hours" in said
+    assert ("auto: no GPU here; the CPU trains" in said) == (kind == "CPU" and device == "auto")
+    assert ("bfloat16: about four times slower than float32" in said) == (kind == "CPU")
+
+
+def test_the_hint_estimates_the_experiment_of_the_plan(tmp_path):
+    """Also what only Snakemake's --config names."""
+    changes = (
+        "models=[linear]",
+        "tasks=[pathx]",
+        "overrides={training: {steps: 9, eval_every: 9}}",
+    )
+    arena = Arena.read(ROOT / "config/paper.yaml", changes=changes)
+    assert arena.experiment.models == ["linear"]
+    assert arena.experiment.overrides.training == {"steps": 9, "eval_every": 9}
+    said = estimate.summary(Estimates(arena, {}, tmp_path), cells_of(arena), estimate.Here(changes))
+    hint = shlex.split(said.partition("cells: ")[2].splitlines()[0])
+    assert hint == ["lra", "estimate", "config/paper.yaml", "--write", CACHE,
+                    *(f"--config={c}" for c in changes)]  # fmt: skip
+    done = CliRunner().invoke(app, [*hint[1:], "--write", str(tmp_path / "found.csv")])
+    assert done.exit_code == 0, done.output
+    assert len((tmp_path / "found.csv").read_text().splitlines()) > 1
+
+
+def test_a_change_of_the_command_line_that_is_none_is_one_line():
+    with pytest.raises(LRAError, match="modles: unknown key; did you mean 'models'"):
+        Arena.read(ROOT / "config/paper.yaml", changes=["modles=[linear]"])
 
 
 def test_data_and_checkpoints_are_the_disk(tmp_path):

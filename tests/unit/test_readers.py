@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from lra.data.prepare import prepare_dataset
 from lra.data.recipe import Archive, Recipe
 from lra.data.sources import READERS
 from lra.data.split import read_split
+from tiny import examples
 
 
 def recipe(source, sizes, pinned=None, **fields):
@@ -100,6 +104,14 @@ def test_the_order_of_the_archive_changes_no_byte_and_the_seed_does(tmp_path):
         prepare(archive, tmp_path / f"{name}-out", "imdb", (15, 5, 20), seed=seed)
     a, b, c = (texts(read_split(tmp_path / f"{n}-out/train.arrow")) for n in "abc")
     assert a == b != c
+
+
+def test_an_empty_review_is_an_example_without_tokens_and_suffixes_have_any_case(tmp_path):
+    files = archives.imdb() | {"aclImdb/train/neg/3_2.txt": b""}
+    files["./aclImdb/train/pos/4_9.TXT"] = files.pop("aclImdb/train/pos/4_9.txt")
+    archive = archives.tar(tmp_path / "aclImdb_v1.tar.gz", files)
+    train, val, _ = prepare(archive, tmp_path / "out", "imdb", (15, 5, 20))
+    assert (texts(train) + texts(val)).count(b"") == 1
 
 
 def test_a_byte_of_255_is_no_text(tmp_path):
@@ -202,26 +214,115 @@ def broken(number, line):
         (archives.aan({"train": 11, "eval": 6, "test": 4}),
          "gives 11 examples of train, not the 12 that config/datasets.yaml says"),
         (archives.aan({"train": 12, "test": 4}), "has no new_aan_pairs.eval.tsv"),
-        (broken(5, b"1.0\tP\tQ\tonly four"), "Expected 5 columns, got 4"),
-        (broken(5, b"2.0\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: a label is neither 0 nor 1"),
-        (broken(5, b"yes\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: In CSV column #0"),
+        (broken(5, b"1.0\tP\tQ\tonly four"), "new_aan_pairs.train.tsv: line 6: 4 columns, not 5"),
+        (broken(5, b"2.0\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: line 6: label '2.0' is neither"),
+        (broken(5, b"yes\tP\tQ\ta\tb"), "new_aan_pairs.train.tsv: line 6: label 'yes' is neither"),
     ],
     ids=["short", "missing", "column", "label", "no-number"],
 )  # fmt: skip
-def test_a_bad_archive_is_one_line_and_set_aside(tmp_path, files, said):
+def test_a_bad_content_is_one_line_and_the_archive_stays(tmp_path, files, said):
     archive = archives.tar(tmp_path / "lra_release.gz", files)
     line = refused(archive, tmp_path / "out", "aan", (12, 6, 4))
     assert line.startswith(f"{archive}: ")
     assert said in line
-    assert line.endswith("the archive is now lra_release.gz.bad")
-    assert not archive.exists()
+    assert archive.exists()
 
 
-def test_the_right_archive_under_a_wrong_configuration_stays(tmp_path):
+def test_the_lines_of_aan_may_be_long_empty_crlf_and_begin_with_a_mark(tmp_path):
+    files = archives.aan({"train": 12, "eval": 6, "test": 4})
+    name = "lra_release/tsv_data/new_aan_pairs.train.tsv"
+    rows = [b"\xef\xbb\xbf0.0\tP\tQ\t\t", b"", b"1\tP\tQ\t" + b"x" * 20_000_000 + b"\tb"]
+    rows += [b"1.0\tP\tQ\ta\tb"] * 10
+    files[name] = b"\r\n".join([*rows, b"", b""])
+    archive = archives.tar(tmp_path / "lra_release.gz", files)
+    train, *_ = prepare(archive, tmp_path / "out", "aan", (12, 6, 4))
+    assert texts(train)[:3] == [b"", b"x" * 4000, b"a"]
+    assert texts(train, 1)[:3] == [b"", b"b", b"b"]
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_the_right_archive_under_a_wrong_configuration_stays(tmp_path, is_pinned):
     archive = archives.tar(tmp_path / "r.gz", archives.aan({"train": 12, "eval": 6, "test": 4}))
-    pinned = Archive(file="r.gz", urls=["http://localhost/"], sha256=sha256(archive))
+    pin = {"sha256": sha256(archive)} if is_pinned else {}
+    pinned = Archive(file="r.gz", urls=["http://localhost/"], **pin)
     assert "not the 13" in refused(archive, tmp_path / "out", "aan", (13, 6, 4), pinned=pinned)
     assert archive.exists()
+
+
+def some(source):
+    """The files of a small archive of a source, the sizes of its data set, its options."""
+    rng = np.random.default_rng(0)
+    if source == "imdb":
+        return archives.imdb(), (15, 5, 20), {}
+    if source == "aan":
+        return archives.aan({"train": 12, "eval": 6, "test": 4}), (12, 6, 4), {}
+    if source == "cifar10":
+        return archives.cifar10(4, rng)[0], (18, 2, 4), {}
+    if source == "digits":
+        values = np.concatenate(
+            [rng.integers(17, size=(30, 64)), rng.integers(10, size=(30, 1))], 1
+        )
+        return archives.digits(values), (20, 4, 6), {}
+    images = {f"0/{i}": rng.integers(256, size=(32, 32), dtype=np.uint8) for i in range(10)}
+    files = archives.pathfinder("lra_release/pathfinder32", images)
+    return files, (6, 2, 2), {"size": 32}
+
+
+@pytest.mark.parametrize("source", ["imdb", "aan", "cifar10", "digits", "lra_release"])
+@examples(60)
+@given(data=st.data())
+def test_whatever_a_file_holds_it_is_one_line_and_the_archive_stays(tmp_path_factory, source, data):
+    files, sizes, options = some(source)
+    name = data.draw(st.sampled_from(sorted(files)), label="name")
+    kind = data.draw(st.sampled_from(["other", "cut", "changed", "inserted"]), label="kind")
+    old, place = files[name], data.draw(st.integers(0, len(files[name])), label="place")
+    new = data.draw(st.binary(max_size=20), label="new")
+    after = {"other": b"", "cut": b"", "changed": old[place + len(new) :], "inserted": old[place:]}
+    before = b"" if kind == "other" else old[:place]
+    files[name] = before + (b"" if kind == "cut" else new) + after[kind]
+    folder = tmp_path_factory.mktemp("any")
+    archive = archives.tar(folder / "x.tar.gz", files)
+    try:
+        prepare(archive, folder / "out", source, sizes, options=options)
+    except LRAError as error:
+        assert str(error).startswith(f"{archive}: ") and "\n" not in str(error)
+    assert archive.exists()
+
+
+@pytest.mark.parametrize(
+    "inner", [b"", b"no archive", gzip.compress(b"no tar"), b"\x1f\x8b\x08cut"]
+)
+def test_a_bad_archive_in_an_archive_is_one_line(tmp_path, inner):
+    archive = tmp_path / "v.zip"
+    with zipfile.ZipFile(archive, "w") as outer:
+        outer.writestr("v-0.5/hutto_ICWSM_2014.tar.gz", inner)
+    line = refused(archive, tmp_path / "out", "sentences", (10, 4, 6))
+    assert line.startswith(f"{archive}: v-0.5/hutto_ICWSM_2014.tar.gz: ")
+    assert archive.exists()
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    (("1", "high", "text"), "line 3: malformed (could not convert string to float"),
+    (("1", "nan", "text"), "line 3: the rating is nan"),
+    (("1", 1.0, "te\txt"), "line 3: 4 columns, not 3"),
+])  # fmt: skip
+def test_a_bad_rating_is_named_by_its_line(tmp_path, row, said):
+    rows = [("0", 1.0, "one"), ("0", -1.0, "two"), row]
+    archive = archives.vader(tmp_path / "v.zip", {"movieReviewSnippets": rows})
+    line = refused(archive, tmp_path / "out", "sentences", (10, 4, 6))
+    assert f"movieReviewSnippets_GroundTruth.txt: {said}" in line
+
+
+def test_a_missing_archive_is_one_line(tmp_path):
+    path = tmp_path / "none.gz"
+    assert refused(path, tmp_path / "out", "aan", (1, 1, 1)) == f"{path}: no such file"
+
+
+def test_a_label_that_no_class_has_is_one_line(tmp_path):
+    values = np.full((30, 65), 11)
+    archive = archives.tar(tmp_path / "s.tar.gz", archives.digits(values))
+    line = refused(archive, tmp_path / "out", "digits", (20, 4, 6))
+    assert line.endswith("has label 11; labels are 0 to 9")
 
 
 def test_a_truncated_archive_is_one_line_and_set_aside(tmp_path):
@@ -313,7 +414,7 @@ def test_published_listops_reads_as_what_we_generate(tmp_path):
     assert splits[0].info.vocab == listops.VOCAB
     files["lra_release/listops-1000/basic_val.tsv"] = b"Source\tTarget\n( [AVG 1 2 ] )\t1\n"
     archive = archives.tar(tmp_path / "lra_release.gz", files)
-    assert "basic_val.tsv: is not ListOps" in refused(
+    assert "basic_val.tsv: line 2: is not ListOps" in refused(
         archive, tmp_path / "bad", "lra_release", (40, 10, 10)
     )
 
@@ -329,7 +430,10 @@ def test_shortened_keeps_the_first_tokens_of_each(examples, length):
     assert found == [example[:length] for example in examples]
 
 
-def test_published_pathfinder_leaves_out_the_empty_image_and_reads_the_fuller_tree(tmp_path):
+@pytest.mark.parametrize("is_counted", [True, False], ids=["counted", "known"])
+def test_published_pathfinder_leaves_out_the_empty_image_and_reads_the_fuller_tree(
+    tmp_path, capfd, is_counted
+):
     rng = np.random.default_rng(0)
 
     def draw(batches):
@@ -343,7 +447,13 @@ def test_published_pathfinder_leaves_out_the_empty_image_and_reads_the_fuller_tr
     empty = "lra_release/lra_release/pathfinder32/curv_contour_length_14/imgs/0/sample_7.png"
     files[empty] = b""
     archive = archives.tar(tmp_path / "lra_release.gz", files)
-    splits = prepare(archive, tmp_path / "out", "lra_release", (23, 3, 3), options={"size": 32})
+    sizes = (23, 3, 4) if is_counted else (23, 3, 3)
+    splits = prepare(archive, tmp_path / "out", "lra_release", sizes, options={"size": 32})
+    assert len(splits[2].labels) == 3
+    assert json.loads((tmp_path / "out/dataset.json").read_text())["left_out"] == {
+        empty: "an empty file"
+    }
+    assert f"{empty}: left out of test: an empty file" in capfd.readouterr().err
     odd = {pixels.tobytes(): int(place[-1]) % 2 for place, pixels in full.items() if place != "0/7"}
     found = {}
     for split in splits:

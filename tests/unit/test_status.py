@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lra.config.cell import to_yaml
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
@@ -141,6 +142,62 @@ def test_what_was_written_lately_runs_and_what_was_not_waits(results):
     results.age(status.RECENT_SECONDS + 10)
     assert results.seen(NAME).state == "waiting"
     assert results.seen(NAME).step == 1000  # from which it goes on
+
+
+def lies_there(results, *names) -> None:
+    for name in names:
+        path = results.root / "cells" / NAME / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_a_cell_whose_record_was_removed_does_not_run(results):
+    results.log(NAME)
+    lies_there(results, "history.parquet", "score.json", "predictions.parquet")
+    seen = results.seen(NAME)
+    assert (seen.state, seen.step) == ("waiting", 0)
+    assert seen.reason.endswith(f"cells/{NAME}/train.json is missing")
+    assert f"waiting  {NAME}  " in status.report(results.progress())
+
+
+def test_a_cell_of_which_its_score_alone_was_left_does_not_run(results):
+    results.log(NAME)
+    lies_there(results, "score.json", "predictions.parquet")
+    assert results.seen(NAME).state == "waiting"
+
+
+def test_a_cell_that_is_trained_anew_runs_beside_its_old_score(results):
+    lies_there(results, "score.json", "predictions.parquet")
+    results.age(60)
+    results.log(NAME)
+    assert results.seen(NAME).state == "running"
+
+
+def test_files_of_a_finished_cell_that_are_gone_are_named(results):
+    results.done(NAME)
+    lies_there(results, "history.parquet", "predictions.parquet")
+    assert results.seen(NAME).state == "done"
+    path = results.root / "cells" / NAME / "config.yaml"
+    said = status.report(results.progress())
+    assert f"missing  {path}; snakemake makes them again" in said
+
+
+@pytest.mark.parametrize(
+    ("seed", "steps", "state"), [(0, 0, "done"), (0, 7, "waiting"), (1, 0, "done")]
+)
+def test_a_cell_of_other_settings_is_not_done(results, seed, steps, state):
+    name = f"listops/linear/seed{seed}"
+    cell, _ = Arena.read(CONFIG, sources=False).resolve("listops", "linear", seed)
+    was = cell.training.steps + steps
+    cell = cell.model_copy(update={"training": cell.training.model_copy(update={"steps": was})})
+    results.done(name)
+    (results.root / "cells" / name / "config.yaml").write_text(to_yaml(cell))
+    seen = results.seen(name)
+    assert seen.state == state
+    said = f"trained with other settings: training.steps was {was}, now {was - steps}"
+    assert seen.reason == (said if steps else None)
+    if steps:
+        assert results.progress().left(seen)[0] > 0
 
 
 def test_hours_are_those_of_its_own_speed_then_of_its_seeds_then_estimated(results):

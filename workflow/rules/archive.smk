@@ -12,7 +12,20 @@ rule archive:
     """One zip of source, records, tables, figures and how each was made; not part of `all`."""
     input:
         rules.all.input,
-        in_results(layout.PAGE),
+        every_cell(layout.CHECKPOINT) if "checkpoints" in ARCHIVE_ALSO else [],
+        (
+            expand(f"{layout.DATASET}/{{split}}.arrow", dataset=DATASETS, split=SPLITS)
+            if "data" in ARCHIVE_ALSO
+            else []
+        ),
+        # what depends on nothing else: the names of every record would be too long for a shell
+        targets=[
+            *rules.data.input,
+            *rules.span.input,
+            *rules.tables.input,
+            *rules.figures.input,
+            *in_results(layout.PAGE),
+        ],
     output:
         zip=in_results(layout.ARCHIVE),
     log:
@@ -35,4 +48,4 @@ rule archive:
         "archive"
     shell:
         "lra archive --experiment {params.experiment:q} --out {output.zip} {params.more}"
-        " {input:q} 2>&1 | tee {log}"
+        " {input.targets:q} 2>&1 | tee {log}"

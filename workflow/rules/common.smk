@@ -187,6 +187,24 @@ def every_point(what):
     return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
 
 
+def records():
+    """What was measured, and the Parquet tables of it."""
+    of_cells = [
+        layout.CONFIG,
+        layout.HISTORY,
+        layout.TRAIN_RECORD,
+        layout.SCORE_RECORD,
+        layout.PREDICTIONS,
+    ]
+    return [
+        *(path for pattern in of_cells for path in every_cell(pattern)),
+        *every_cell(layout.SPAN_RECORD, SPANNED),
+        *every_point(["speed", "memory"]),
+        *in_results(layout.BASELINE_RECORD, task=TASKS),
+        *in_results(layout.PARQUET, what=PARQUET),
+    ]
+
+
 def records_of(wildcards):
     """What one Parquet table is collected from."""
     if wildcards.what in ("speed", "memory"):

@@ -1,7 +1,11 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
 import atexit
 
+from snakemake.settings.enums import Quietness
+
+from lra.core.files import not_from_the_future
 from lra.core.locks import hold_folder
+from lra.planning.purged import purged
 from lra.planning.summary import FailedJob, summary
 from lra.training import finished_cell
 
@@ -11,6 +15,20 @@ def hold():
     global RUN_LOCK  # it is held as long as the object lives
     with mistakes_are_one_line():
         RUN_LOCK = hold_folder(Path())
+
+
+def look_for_the_missing():
+    """At every plan, also of a run with nothing to do: a few files of each cell are looked for."""
+    datasets = {task: arena.dataset_name(task) for task in TASKS}
+    inputs = [
+        f"{layout.DATA}/{name}/{file}"
+        for name in DATASETS
+        for file in ("dataset.json", "train.arrow", "val.arrow", "test.arrow")
+    ]
+    with mistakes_are_one_line():
+        not_from_the_future(map(Path, inputs))
+    for line in purged(Path("results"), EXPERIMENT, datasets):
+        say(SPEAKER + line)
 
 
 def end():
@@ -28,11 +46,26 @@ def failed_jobs():
                 yield FailedJob(each.message or each.rule.name, log)
 
 
+def as_here():
+    """How `lra estimate` gets this plan's experiment, and where its cells will run."""
+    values = workflow.config_settings.config_args or ()
+    return estimate.Here(tuple(map(str, values)), under_slurm() or bool(GPU_JOBS))
+
+
 def say_estimate():
     jobs = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
     cells = [cell_of(job.wildcards) for job in jobs if job.rule.name == "train"]
-    if cells and not workflow.output_settings.quiet:
-        say(estimate.summary(ESTIMATES, cells))
+    if cells and not is_quiet():
+        say(estimate.summary(ESTIMATES, cells, as_here()))
+
+
+def is_quiet():
+    """Not with `--quiet rules`, which shortens a plan to its end."""
+    return Quietness.ALL in (workflow.output_settings.quiet or ())
+
+
+if workflow.is_main_process and not is_quiet():
+    look_for_the_missing()
 
 
 @atexit.register

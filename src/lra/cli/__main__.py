@@ -15,7 +15,7 @@ from lra.core.errors import ends_in_one_line
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
 )
-for verbs in (data, cells, report, compare, archive, plan, docs):
+for verbs in (plan, compare, archive, report, data, cells, docs):
     app.add_typer(verbs.app)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import Out
+from lra.cli.options import PEOPLE, RULES, Out
 from lra.core.errors import LRAError
 from lra.core.progress import say
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 Zip = Annotated[Path, typer.Argument(help="what `lra archive` wrote")]
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def archive(
     targets: Annotated[list[str], typer.Argument(help="results; what they depend on goes in, too")],
     experiment: Annotated[str, typer.Option(help="a file in config/, or its JSON")],
@@ -37,7 +37,7 @@ def archive(
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB; check it with: lra verify {out}")
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def verify(
     archive: Zip,
     rerun: Annotated[int, typer.Option(min=0, help="number of cells to train again")] = 0,
@@ -58,7 +58,7 @@ def verify(
     say(f"{archive}: agrees with itself")
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def restore(
     archive: Zip,
     folder: Annotated[Path, typer.Argument(help="new or empty")],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import Out, Planned
+from lra.cli.options import RULES, Out, Planned
 from lra.config.cell import Cell, ProfilePoint, read
 from lra.results.baselines import TaskName
 
@@ -19,7 +19,7 @@ LastAttempt = Annotated[
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def train(
     cell: Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")],
     data: Data,
@@ -42,7 +42,7 @@ def train(
     train_cell(read(Cell, cell), data, out, work, fingerprint, save_seconds, last_attempt)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def killed(
     work: Annotated[Path, typer.Argument(help="folder of unfinished work")],
     code: Annotated[int, typer.Argument(help="exit status of `lra train`; ours is the same")],
@@ -58,7 +58,7 @@ def killed(
     raise typer.Exit(explain_kill(work, code, last_attempt))
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def evaluate(
     folder: Folder,
     data: Data,
@@ -71,7 +71,7 @@ def evaluate(
     score_cell(folder, data, work, fingerprint)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def span(
     folder: Folder,
     data: Data,
@@ -89,7 +89,7 @@ def span(
     measure_span(folder, data, out, method or (), samples, queries, fingerprint)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def baseline(
     task: Annotated[
         str, typer.Option("--task", help="experiment, protocol, task, dataset as JSON")
@@ -104,7 +104,7 @@ def baseline(
     measure_baselines(read(TaskName, task), data, out, fingerprint)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def profile(
     points: Annotated[list[str], typer.Argument(help="profile points as YAML files or JSON")],
     root: Annotated[Path, typer.Option(help="folder of the experiment")],

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from lra.cli.options import PEOPLE
 from lra.core.errors import SPEAKER, LRAError
 from lra.core.progress import say
 
@@ -15,7 +16,7 @@ app = typer.Typer()
 Side = typer.Argument(help="folder of an experiment (results/quick), or an archive of one")
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def compare(
     a: Annotated[Path, Side],
     b: Annotated[Path, Side],

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import Out, Planned
+from lra.cli.options import PEOPLE, RULES, Out, Planned
 from lra.config.cell import read
 from lra.core.errors import one_of
 from lra.core.progress import say
@@ -30,7 +30,7 @@ def _recipe(dataset: str):
     return known[one_of("--dataset", dataset, known)]
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def download(
     archive: Annotated[
         str, typer.Option(help="file, urls or package, sha256, bytes; a YAML file or JSON")
@@ -50,7 +50,7 @@ def download(
         bring(read(Archive, archive), out, mirror)  # keeps a good file that is there
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def prepare(
     dataset: DatasetText,
     archive: Annotated[Path, typer.Option(help="the downloaded file")],
@@ -69,7 +69,7 @@ def prepare(
     make_once(out, entry, found, partial(prepare_dataset, module, entry, archive, out))
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Planned = None) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra.data.generate import generate_dataset
@@ -84,7 +84,7 @@ def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Plan
     make_once(out, entry, found, partial(generate_dataset, *settings, out, workers))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def distributions(
     splits: Annotated[list[Path], typer.Argument(help="train.arrow of one data set, of another")],
 ) -> None:
@@ -94,7 +94,7 @@ def distributions(
     print(compared(splits))
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def contact_sheet(split: Path, out: Path) -> None:
     """Draw samples of an image split by label, as a PNG."""
     from lra.data.contact_sheet import contact_sheet as draw

@@ -14,6 +14,7 @@ import typer
 
 from lra import attention
 from lra.attention import Info
+from lra.cli.options import MAKERS
 from lra.core.errors import LRAError
 
 app = typer.Typer()
@@ -85,7 +86,7 @@ def replaced(text: str, name: str, block: str) -> str:
     return f"{before}{start}\n{block}\n\n{end}{after}"
 
 
-@app.command()
+@app.command(rich_help_panel=MAKERS)
 def schemas(out: Path) -> None:
     """Write the JSON Schema of every kind of file below config/ and of every record."""
     from lra.config.schema import SCHEMAS, schema
@@ -96,7 +97,7 @@ def schemas(out: Path) -> None:
         write_beside(out / f"{name}.schema.json", text.encode())
 
 
-@app.command()
+@app.command(rich_help_panel=MAKERS)
 def readme(file: Path = Path("README.md")) -> None:
     """Write the generated parts of README.md: the picture of the workflow, the mechanisms."""
     from lra.core.files import write_beside

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+# panels of `lra --help`
+PEOPLE = "For people"
+RULES = "For the rules of the workflow, and by hand"
+MAKERS = "For changes of this project"
 Planned = Annotated[str | None, typer.Option(help="stop if the code is no longer this one")]
 Out = Annotated[Path, typer.Option(help="where the result goes")]
 Config = Annotated[Path, typer.Option(help="the experiment")]

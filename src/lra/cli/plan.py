@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import Config
+from lra.cli.options import PEOPLE, Config
 from lra.core.errors import one_of
 from lra.results import fingerprint
 
 app = typer.Typer()
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def resolve(
     task: str,
     model: str,
-    seed: int = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="default: the experiment's first")] = None,
     configfile: Config = Path("config/config.yaml"),
 ) -> None:
     """Print a resolved cell, and for each key the file that sets its value."""
@@ -28,9 +28,12 @@ def resolve(
     print(annotated(Arena.read(configfile), task, model, seed))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def estimate(
     configfile: Annotated[Path, typer.Argument(help="the experiment")],
+    config: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE, as snakemake's --config; repeatable")
+    ] = None,
     write: Annotated[
         Path | None, typer.Option(help="add new rows to this csv, which plans read")
     ] = None,
@@ -42,7 +45,7 @@ def estimate(
     from lra.planning import estimate as plan
     from lra.planning.footprint import footprint
 
-    arena = Arena.read(configfile)
+    arena = Arena.read(configfile, changes=config or ())
     cache = plan.read_cache(write or arena.root / plan.CACHE)
     missing = [load for load in plan.loads(arena) if load.key not in cache]
     found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]
@@ -52,7 +55,7 @@ def estimate(
     print(plan.table(plan.Estimates(arena, cache, Path("results"))))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def status(
     cell: Annotated[
         str | None, typer.Argument(help="task/model/seed<k>: its learning curve so far")
@@ -72,7 +75,7 @@ def status(
     print(progress.curve(results / arena.experiment.experiment, cell))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
     extra = [f"lra.attention.{mechanism}"] if mechanism else []

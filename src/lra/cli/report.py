@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import Config, Out
+from lra.cli.options import PEOPLE, RULES, Config, Out
 from lra.core.errors import one_of
 
 app = typer.Typer()
@@ -18,7 +18,7 @@ Reference = Annotated[Path, typer.Option(help="published accuracies, csv")]
 PUBLISHED = Path("config/reference/scores.csv")
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def collect(
     what: Annotated[str, typer.Argument(help="scores, history, span, baselines, speed or memory")],
     root: Root,
@@ -37,7 +37,7 @@ def collect(
     gather(what, root, out, columns, rows, _numbers(seeds), _numbers(lengths))
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def tables(
     name: Annotated[str, typer.Argument(help="a table of src/lra/report/registry.py")],
     root: Root,
@@ -51,7 +51,7 @@ def tables(
     write(registry.table(name), root, stem, reference)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def figure(
     name: Annotated[str, typer.Argument(help="a figure of src/lra/report/registry.py")],
     root: Root,
@@ -65,7 +65,7 @@ def figure(
     draw(registry.figure(name), root, stem, reference)
 
 
-@app.command()
+@app.command(rich_help_panel=RULES)
 def page(
     root: Root,
     out: Out,
@@ -80,7 +80,7 @@ def page(
     write(root, registry.TABLES, registry.FIGURES, captions, out)
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def summary(configfile: Config = Path("config/config.yaml")) -> None:
     """Name every cell that is not ok, with its reason and the line to run it again."""
     from lra.config.resolve import Arena

@@ -8,8 +8,12 @@ from lra.core.errors import one_of
 from lra.core.schema import leaves
 
 
-def annotated(arena: Arena, task: str, model: str, seed: int) -> str:
-    """A cell as YAML; behind each key the file that it comes from, and what the source has."""
+def annotated(arena: Arena, task: str, model: str, seed: int | None = None) -> str:
+    """A cell as YAML; behind each key the file that it comes from, and what the source has.
+
+    seed: None is the experiment's first.
+    """
+    seed = arena.experiment.seeds[0] if seed is None else seed
     one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
     one_of(f"{arena.where}: models", model, arena.experiment.models)
     cell, files = arena.resolve(task, model, seed)

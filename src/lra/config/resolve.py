@@ -6,6 +6,7 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from lra.config import profile
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
-from lra.config.yaml_file import read_yaml
+from lra.config.yaml_file import parse_yaml, read_yaml
 from lra.core.errors import LRAError, nearest, one_of
 from lra.core.schema import checked, complain
 from lra.data.recipe import Archive, Dataset
@@ -54,9 +55,16 @@ class Arena:
         return arena
 
     @classmethod
-    def read(cls, file: Path, sources: bool = True) -> Arena:
-        """The experiment of one file; config/ is the folder that it lies in."""
-        return cls.open(read_yaml(file), [file.resolve()], file.resolve().parent.parent, sources)
+    def read(cls, file: Path, sources: bool = True, changes: Iterable[str] = ()) -> Arena:
+        """The experiment of one file; config/ is the folder that it lies in.
+
+        changes: KEY=VALUE each, over the file's; of a mapping, they change the keys that they name.
+        """
+        given = read_yaml(file)
+        for change in changes:
+            key, _, value = change.partition("=")
+            given = _changed(given, parse_yaml(f"{key}: {value}", f"--config {change}"))
+        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
 
     def check(self, sources: bool) -> None:
         """Resolve everything once, so that a mistake stops the plan, not a job."""
@@ -233,6 +241,12 @@ class Arena:
 
     def profile_point(self, name: str, length: int) -> ProfilePoint:
         return profile.point(self, name, length)
+
+
+def _changed(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return old | {key: _changed(old.get(key), value) for key, value in new.items()}
 
 
 def _stems(root: Path, folder: str) -> list[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 
 from lra.core.errors import LRAError
@@ -19,6 +22,9 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
     errno.EEXIST,
     errno.EISDIR,
 }
+
+
+SKEW = 10.0  # seconds by which clocks of a cluster may differ
 
 
 def sha256(path: Path) -> str:
@@ -45,6 +51,23 @@ def write_beside(path: Path, content: bytes) -> None:
         if partial.exists():
             partial.unlink()
         raise LRAError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def not_from_the_future(paths: Iterable[Path]) -> None:
+    """Raise LRAError naming the first of the files that says it will be modified.
+
+    A job that reads it would end with results that are older than what they are made of; Snakemake
+    deletes them, after hours. Files that are missing are left to others.
+    """
+    now = time.time()
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if (modified := path.stat().st_mtime) > now + SKEW:
+                when = f"{datetime.fromtimestamp(modified):%Y-%m-%d %H:%M}"
+                raise LRAError(
+                    f"{path}: its modification time, {when}, is in the future; "
+                    f"set the clock, or: touch {shlex.quote(str(path))}"
+                )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def byte_tokens(texts: pa.Array, max_length: int, source: Path) -> pa.Array:
 def documents(
     source: Path,
     max_length: int,
-    labels: np.ndarray | pa.Array,
-    texts: list[bytes] | pa.Array,
-    texts_b: list[bytes] | pa.Array | None = None,
+    labels: np.ndarray,
+    texts: Sequence[bytes],
+    texts_b: Sequence[bytes] | None = None,
 ) -> pa.Table:
     """Documents as a table of the on-disk format; with `texts_b`, of a task with two towers."""
     columns = {"tokens": texts} | ({} if texts_b is None else {"tokens_b": texts_b})

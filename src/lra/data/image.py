@@ -7,18 +7,18 @@ import io
 import pickle
 import re
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
-from lra.data.archives import members
+from lra.data.archives import BOM, members, wrong
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.split import Info, grid_table
 
 GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
-BATCH = re.compile(r"cifar-10-batches-py/(data_batch_[1-5]|test_batch)")
+BATCH = re.compile(r"(?:.*/)?(data_batch_[1-5]|test_batch)")
 
 
 class Cifar10(Strict):
@@ -37,12 +37,13 @@ def cifar10(archive: Path, options: Cifar10, sizes: Sizes, seed: int) -> Portion
     """
     batches = {}
     for name, file in members(archive, lambda name: BATCH.fullmatch(name) is not None):
-        batch = _unpickled(file, f"{archive}: {name}")
-        try:
-            labels, pixels = np.array(batch[b"labels"]), batch[b"data"]
+        content = file.read()
+        with wrong(f"{archive}: {name}: not a batch of CIFAR-10"):
+            batch = _Arrays(io.BytesIO(content), encoding="bytes").load()
+            labels, pixels = np.array(batch[b"labels"], np.int64), batch[b"data"]
+            if pixels.dtype != np.uint8:
+                raise TypeError(f"pixels are {pixels.dtype}")
             batches[name] = grey(pixels.reshape(len(labels), 3, 1024)), labels
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise LRAError(f"{archive}: {name}: not a batch of CIFAR-10 ({error!r})") from None
     number = 0
     for name, (pixels, labels) in sorted(batches.items()):
         if name.endswith("test_batch"):
@@ -77,19 +78,19 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants {module}.{name}")
 
 
-def _unpickled(file: BinaryIO, where: str) -> Any:
-    try:
-        return _Arrays(io.BytesIO(file.read()), encoding="bytes").load()
-    except (pickle.UnpicklingError, EOFError, ImportError, AttributeError) as error:
-        raise LRAError(f"{where}: not a batch of CIFAR-10 ({error})") from None
-
-
 def digits(archive: Path, options: Digits, sizes: Sizes, seed: int) -> Portions:
     """Values 0 to 16 become 0 to 255. The order is drawn, as neighbours share their writer."""
-    for name, file in members(archive, lambda name: name.endswith("/datasets/data/digits.csv.gz")):
-        rows = np.loadtxt(io.BytesIO(gzip.decompress(file.read())), delimiter=",")
-        if rows.shape[1] != 65:
-            raise LRAError(f"{archive}: {name}: {rows.shape[1]} columns, not 65")
+    for name, file in members(archive, lambda name: name.endswith("datasets/data/digits.csv.gz")):
+        content = file.read()
+        with wrong(f"{archive}: {name}"):
+            text = gzip.decompress(content).removeprefix(BOM)
+            if not text.strip():
+                raise ValueError("it is empty")
+            rows = np.loadtxt(io.BytesIO(text), delimiter=",", ndmin=2)
+            if rows.shape[1] != 65:
+                raise ValueError(f"{rows.shape[1]} columns, not 65")
+            if not ((rows >= 0) & (rows <= 16)).all():
+                raise ValueError("a value is not from 0 to 16")
         pixels, labels = np.round(rows[:, :-1] * (255 / 16)).astype(np.uint8), rows[:, -1]
         for split, places in by_lot(len(rows), sizes, seed):
             yield split, grid_table(pixels[places], labels[places].astype(np.int64))

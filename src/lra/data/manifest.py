@@ -8,21 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from lra.core.errors import LRAError
-from lra.core.files import sha256, write_beside
+from lra.core.files import not_from_the_future, sha256, write_beside
 from lra.data.split import Info
 
 MANIFEST = "dataset.json"
 
 
-def write_manifest(out: Path, info: Info, splits: dict[str, dict[str, Any]]) -> None:
-    """Write out/dataset.json; splits: each one's rows and sha256."""
-    content = json.dumps({"info": asdict(info), "splits": splits}, indent=2) + "\n"
-    write_beside(out / MANIFEST, content.encode())
+def write_manifest(
+    out: Path, info: Info, splits: dict[str, dict[str, Any]], left_out: dict[str, str] | None = None
+) -> None:
+    """Write out/dataset.json.
+
+    splits: each one's rows and sha256. left_out: examples that the source lacks, and why.
+    """
+    content = {"info": asdict(info), "splits": splits}
+    content |= {"left_out": left_out} if left_out else {}
+    write_beside(out / MANIFEST, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def verify(split: Path) -> None:
-    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json."""
+    """Raise LRAError in one line unless the split's sha256 is the one in its dataset.json, and
+    neither is from the future."""
     manifest = split.with_name(MANIFEST)
+    not_from_the_future((split, manifest))
     try:
         expected = json.loads(manifest.read_text(encoding="utf-8"))["splits"][split.stem]["sha256"]
         actual = sha256(split)

@@ -6,24 +6,38 @@ The same archive, options, sizes and seed give the same bytes. Nothing is unpack
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lra.core.errors import LRAError
-from lra.core.files import one_line, set_aside, sha256, sigterm_unwinds
-from lra.core.progress import progress
+from lra.core.files import one_line, sha256, sigterm_unwinds
+from lra.core.progress import progress, say
 from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST, write_manifest
 from lra.data.recipe import Recipe
 from lra.data.split import SPLITS, Info, SplitWriter
 
 Sizes = dict[str, int]  # split -> examples
-Portions = Iterator[tuple[str, pa.Table]]  # (split, some of its examples), splits in any order
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An example that the archive names, but does not hold."""
+
+    name: str
+    why: str
+
+
+# (split, some of its examples or one that it lacks), splits in any order
+Portions = Iterator[tuple[str, pa.Table | LeftOut]]
 
 
 @dataclass(frozen=True)
@@ -47,18 +61,26 @@ def by_lot(count: int, sizes: Sizes, seed: int) -> Iterator[tuple[str, np.ndarra
     return zip(("test", "val", "train"), np.split(drawn, ends), strict=True)
 
 
+def chunks(rows: Iterable, size: int) -> Iterator[list]:
+    """Lists of `size` rows, the last may be shorter."""
+    rows = iter(rows)
+    return iter(lambda: list(islice(rows, size)), [])
+
+
 def prepare_dataset(module: str, recipe: Recipe, archive: Path, out: Path) -> None:
     """Write out/{train,val,test}.arrow and out/dataset.json, all or nothing.
 
     Raises LRAError for another number of examples than the recipe says and for all that the reader
-    finds wrong. The archive is then set aside, unless it has the recipe's SHA-256.
+    finds wrong; the archive stays. What the archive names but lacks is left out of dataset.json's
+    splits, and named there and on stderr.
     """
     reader: Reader = import_module(f"lra.data.{module}").READERS[recipe.source]
     settings = checked(reader.options, recipe.options, f"{recipe.source}: options")
-    found = sha256(archive)
+    if not archive.is_file():
+        raise LRAError(f"{archive}: no such file")
     info = replace(
         reader.info(settings),
-        checksums={archive.name: found},
+        checksums={archive.name: sha256(archive)},
         generator={"name": recipe.source, "config": settings.model_dump(), "seed": recipe.seed},
     )
     manifest = out / MANIFEST
@@ -66,24 +88,25 @@ def prepare_dataset(module: str, recipe: Recipe, archive: Path, out: Path) -> No
     with sigterm_unwinds(), one_line(manifest), bar:
         manifest.unlink(missing_ok=True)  # it describes the splits that are being replaced
         writers = {split: SplitWriter(out / f"{split}.arrow", info) for split in SPLITS}
+        left_out: list[tuple[str, LeftOut]] = []
         try:
-            for split, table in reader.read(archive, settings, recipe.sizes, recipe.seed):
-                writers[split].write(table)
-                bar.update(len(table))
+            for split, portion in reader.read(archive, settings, recipe.sizes, recipe.seed):
+                if isinstance(portion, LeftOut):
+                    say(f"{archive}: {portion.name}: left out of {split}: {portion.why}")
+                    left_out.append((split, portion))
+                    continue
+                _check_labels(portion, info, f"{archive}: {split}")
+                writers[split].write(portion)
+                bar.update(len(portion))
+            lacking = Counter(split for split, _ in left_out)
             for split, writer in writers.items():
-                if writer.rows != recipe.sizes[split]:
+                if recipe.sizes[split] not in (writer.rows, writer.rows + lacking[split]):
                     raise LRAError(
                         f"{archive}: gives {writer.rows:,} examples of {split}, not the "
                         f"{recipe.sizes[split]:,} that config/datasets.yaml says"
                     )
             for writer in writers.values():
                 writer.finish()
-        except LRAError as error:
-            pinned = recipe.archive and recipe.archive.sha256
-            if found == pinned or not archive.exists():
-                raise
-            bad = set_aside(archive)
-            raise LRAError(f"{error}; the archive is now {bad.name}") from None
         finally:
             for writer in writers.values():
                 writer.abandon()
@@ -91,4 +114,11 @@ def prepare_dataset(module: str, recipe: Recipe, archive: Path, out: Path) -> No
             split: {"rows": writer.rows, "sha256": sha256(writer.path)}
             for split, writer in writers.items()
         }
-        write_manifest(out, info, splits)
+        write_manifest(out, info, splits, {each.name: each.why for _, each in left_out})
+
+
+def _check_labels(table: pa.Table, info: Info, where: str) -> None:
+    found = pc.min_max(table["label"]).as_py()
+    if len(table) and not 0 <= found["min"] <= found["max"] < info.classes:
+        wrong = found["min"] if found["min"] < 0 else found["max"]
+        raise LRAError(f"{where}: has label {wrong}; labels are 0 to {info.classes - 1}")

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
-from lra.data.archives import tsv_batches
+from lra.data.archives import tsv_rows
 from lra.data.byte_tokens import VOCAB_SIZE, documents
-from lra.data.prepare import Portions, Reader, Sizes
+from lra.data.prepare import Portions, Reader, Sizes, chunks
 from lra.data.split import Info
 from lra.data.text import rated
 
-COLUMNS = {
-    "label": pa.float64(), "id_a": pa.binary(), "id_b": pa.binary(), "a": pa.binary(),
-    "b": pa.binary(),
-}  # fmt: skip
+COLUMNS = ("label", "id_a", "id_b", "a", "b")
+CHUNK = 1000  # pairs in a table
 PAIRS = {f"new_aan_pairs.{part}.tsv": split
          for part, split in (("train", "train"), ("eval", "val"), ("test", "test"))}  # fmt: skip
 LONGEST_COMMONPLACE = 20  # bytes; documents that share a longer snippet go to one split
@@ -41,12 +38,22 @@ class Passages(Strict):
 
 def aan(archive: Path, options: AAN, sizes: Sizes, seed: int) -> Portions:
     """The three TSV files of lra_release, which have no header."""
-    for name, batch in tsv_batches(archive, PAIRS, COLUMNS, header=False):
-        labels = batch["label"]
-        if not pc.all(pc.is_in(labels, pa.array([0.0, 1.0]))).as_py():
-            raise LRAError(f"{archive}: {name}: a label is neither 0 nor 1")
-        texts = batch["a"], batch["b"]
-        yield PAIRS[name], documents(archive, options.max_length, labels.cast(pa.int64()), *texts)
+    rows = tsv_rows(archive, PAIRS, COLUMNS, header=False)
+    for name, own in groupby(rows, key=lambda row: row[0]):
+        for some in chunks((_pair(where, row, options) for _, where, row in own), CHUNK):
+            labels, a, b = zip(*some, strict=True)
+            yield PAIRS[name], documents(archive, options.max_length, np.array(labels), a, b)
+
+
+def _pair(where: str, row: list[bytes], options: AAN) -> tuple[int, bytes, bytes]:
+    """Label and both documents, cut at once: a line may have 20 MB."""
+    label, _, _, *texts = row
+    labels = {b"0": 0, b"0.0": 0, b"1": 1, b"1.0": 1}
+    if label.strip() not in labels:
+        raise LRAError(
+            f"{where}: label '{label[:20].decode('utf-8', 'replace')}' is neither 0 nor 1"
+        )
+    return labels[label.strip()], *(text[: options.max_length] for text in texts)
 
 
 def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Portions:
@@ -60,6 +67,8 @@ def passages(archive: Path, options: Passages, sizes: Sizes, seed: int) -> Porti
     together = [(kind, texts) for kind, found in enumerate(kinds) for texts in found]
     for split, chosen in _apart(together, sizes, rng).items():
         groups = [[texts for of, texts in chosen if of == kind] for kind in range(len(kinds))]
+        if not chosen or any(len(group) == 1 for group in groups):
+            raise LRAError(f"{archive}: has too few documents without common text for {split}")
         shares = np.array([len(group) for group in groups]) / len(chosen)
         a, b, labels = [], [], []
         for _ in range(sizes[split]):
@@ -99,7 +108,7 @@ def _apart(
         for text in snippets
         if len(text) > LONGEST_COMMONPLACE
     ]
-    rows, columns = np.array(pairs).T
+    rows, columns = np.array(pairs, int).reshape(-1, 2).T
     count = len(together)
     links = coo_array((np.ones(len(pairs)), (rows, columns + count)), (count + len(texts),) * 2)
     _, component = connected_components(links, directed=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import math
 import re
-import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -13,12 +12,12 @@ from pydantic import Field
 
 from lra.core.errors import LRAError
 from lra.core.schema import Strict
-from lra.data.archives import members
+from lra.data.archives import inner_members, lines, members, wrong
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.split import Info
 
-REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/\d+_\d+\.txt")
+REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/\d+_\d+\.txt", re.IGNORECASE)
 
 
 class Imdb(Strict):
@@ -39,7 +38,7 @@ def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
     reviews: dict[str, list[tuple[str, bool, bytes]]] = {"train": [], "test": []}
     for name, file in members(archive, lambda name: REVIEW.fullmatch(name) is not None):
         part, side = REVIEW.fullmatch(name).groups()
-        reviews[part].append((name, side == "pos", file.read()))
+        reviews[part.lower()].append((name, side.lower() == "pos", file.read()))
     splits = {}
     for part, found in reviews.items():
         found.sort()  # the bytes must not depend on the archive's order
@@ -58,15 +57,24 @@ def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
 
 def rated(archive: Path, name: str) -> list[tuple[str, float, bytes]]:
     """(id, mean rating from -4 to 4, text) of one file of the data of VADER's authors."""
-    for _, file in members(archive, lambda path: path.endswith("/hutto_ICWSM_2014.tar.gz")):
-        with tarfile.open(fileobj=io.BytesIO(file.read())) as inner:
-            content = inner.extractfile(f"hutto_ICWSM_2014/{name}").read()
-        rows = [line.split(b"\t") for line in content.splitlines() if line]
-        wrong = [number for number, row in enumerate(rows, 1) if len(row) != 3]
-        if wrong:
-            raise LRAError(f"{archive}: {name}: line {wrong[0]} has not 3 columns")
-        return [(row[0].decode(), float(row[1]), row[2].strip()) for row in rows]
+    for outer, file in members(archive, lambda path: path.endswith("hutto_ICWSM_2014.tar.gz")):
+        where, wanted = f"{archive}: {outer}", lambda path: PurePosixPath(path).name == name
+        for inner, content in inner_members(where, file.read(), wanted):
+            return [_rating(f"{where}: {inner}: line {number}", line)
+                    for number, line in lines(content)]  # fmt: skip
+        raise LRAError(f"{where}: has no {name}")
     raise LRAError(f"{archive}: has no hutto_ICWSM_2014.tar.gz")
+
+
+def _rating(where: str, line: bytes) -> tuple[str, float, bytes]:
+    row = line.split(b"\t")
+    if len(row) != 3:
+        raise LRAError(f"{where}: {len(row)} columns, not 3")
+    with wrong(where):
+        name, rating = row[0].decode(), float(row[1])
+    if not math.isfinite(rating):
+        raise LRAError(f"{where}: the rating is {rating}")
+    return name, rating, row[2].strip()
 
 
 def sentences(archive: Path, options: Sentences, sizes: Sizes, seed: int) -> Portions:

@@ -14,6 +14,7 @@ import csv
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,7 @@ from lra.planning.measured import measured_speeds
 CACHE = "config/reference/estimates.csv"
 GB = BYTES["GB"]
 FLOAT = 4  # bytes of a float32
+MANY = 50  # cells of a plan that nobody reads to its end
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,20 @@ def dataset_bytes(dataset: Dataset, encoder: Encoder, examples: int, wide: int) 
     return examples * (dataset.max_len * encoder.towers * token + 24)
 
 
-def device_kind(experiment: Experiment) -> str:
-    return "CPU" if experiment.device == "cpu" else "GPU"
+def device_kind(experiment: Experiment, has_gpu: bool = True) -> str:
+    """What trains: `device: auto` takes the CPU where there is no GPU."""
+    is_cpu = experiment.device == "cpu" or (experiment.device == "auto" and not has_gpu)
+    return "CPU" if is_cpu else "GPU"
+
+
+class Here(NamedTuple):
+    """Of the plan that is made."""
+
+    changes: tuple[str, ...] = ()  # KEY=VALUE of Snakemake's --config
+    has_gpu: bool = True  # a GPU, or Slurm, which may have some
+
+
+HERE = Here()
 
 
 class Estimates:
@@ -225,15 +239,17 @@ class Estimates:
         )
 
 
-def summary(estimates: Estimates, cells: list[Cell]) -> str:
+def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
     """A few lines for the plan: hours and disk of these cells, and which will not fit in memory."""
+    experiment = estimates.arena.experiment
+    kind = device_kind(experiment, here.has_gpu)
     costs = {cell.name: estimates.costs(cell) for cell in cells}
     known = [cost for cost in costs.values() if cost]
     hours = number(sum(cost.hours for cost in known if cost.fits), digits=2)
     lines = [
         "Estimate of the cells to train, sequences at full length",
         f"  cells      {len(cells):,}",
-        f"  {device_kind(estimates.arena.experiment)}-hours  {hours}",
+        f"  {kind}-hours  {hours}",
     ]
     measured = sum(cost.basis is not None for cost in known)
     if measured < len(known):
@@ -241,6 +257,10 @@ def summary(estimates: Estimates, cells: list[Cell]) -> str:
         lines[-1] += f" ({rest}{estimates.assumed()})"
     if measured:
         lines.append(f"             {measured:,} cells by their models' measured speeds")
+    if kind == "CPU" and experiment.device == "auto":
+        lines.append("  device     auto: no GPU here; the CPU trains, not what the hours assume")
+    if kind == "CPU" and experiment.precision == "bfloat16":
+        lines.append("  precision  bfloat16: about four times slower than float32 on a CPU")
     disk = estimates.disk_bytes(unique(cell.task for cell in cells), cells)
     data, checkpoints = (number(size, GB, digits=2) for size in disk)
     lines.append(f"  disk       {data} GB data, {checkpoints} GB checkpoints")
@@ -255,8 +275,11 @@ def summary(estimates: Estimates, cells: list[Cell]) -> str:
             f"  too large  {listed(large)}: of {memory}; expect status oom, no hours counted"
         )
     if missing := len(cells) - len(known):
-        where = estimates.arena.where
-        lines.append(f"  unknown    {missing:,} cells: lra estimate {where} --write {CACHE}")
+        changes = [f"--config={change}" for change in here.changes]
+        words = ["lra", "estimate", estimates.arena.where, "--write", CACHE, *changes]
+        lines.append(f"  unknown    {missing:,} cells: {shlex.join(words)}")
+    if len(cells) > MANY:
+        lines.append("  this alone, without a line for each job: snakemake -n --quiet rules ...")
     return "\n".join(lines)
 
 

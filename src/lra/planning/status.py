@@ -17,14 +17,17 @@ from statistics import mean
 
 from lra.config.cell import Cell
 from lra.config.resolve import Arena
+from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError
 from lra.core.formats import duration, listed, number
+from lra.core.schema import leaves
 from lra.planning.estimate import CACHE, Estimates, device_kind, read_cache
 from lra.results import failure, layout
 from lra.results.records import CurveRow, TrainRecord, read_record, read_table
 
 RECENT_SECONDS = 180.0  # a training writes a line every 10 s, except while it evaluates
 STATES = ("done", "running", "waiting", "failed")
+SHOWN = 5  # waiting cells with a reason
 BARS = 40  # characters of a curve's full height
 
 
@@ -65,6 +68,8 @@ def look(root: Path, name: str) -> Seen:
         step, seconds = _newest(work / layout.HISTORY_FILE)
         if failed:
             state = "waiting" if failed.resumes else "failed"
+        elif _has_ended(root, name):
+            return Seen(name, "waiting", 0, 0.0, f"{trained} is missing")
         else:
             state = "running" if _written_lately(root, name) else "waiting"
         return Seen(name, state, step, seconds, reason)
@@ -76,6 +81,23 @@ def look(root: Path, name: str) -> Seen:
     if file(root, layout.SCORE_RECORD, name).exists():
         return Seen(name, "done", *known)
     return Seen(name, "failed" if failed else "waiting", *known, reason)
+
+
+def _has_ended(root: Path, name: str) -> bool:
+    """Whether a training has left files, of which somebody removed the record.
+
+    Snakemake removes what a training will write before it starts.
+    """
+    written = (layout.CONFIG, layout.CHECKPOINT, layout.HISTORY)
+    if (file(root, layout.WORK, name) / layout.ATTEMPT_FILE).exists():
+        return False
+    if any(file(root, pattern, name).exists() for pattern in written):
+        return True
+    score = file(root, layout.SCORE_RECORD, name)
+    log = file(root, layout.log("train", layout.NAME), name)
+    with suppress(FileNotFoundError):
+        return log.stat().st_mtime <= score.stat().st_mtime
+    return False
 
 
 def _written_lately(root: Path, name: str) -> bool:
@@ -105,9 +127,25 @@ class Progress:
     def __init__(self, arena: Arena, results: Path) -> None:
         self.arena, self.experiment = arena, arena.experiment
         root = results / self.experiment.experiment
-        self.cells = [look(root, name) for name in self.experiment.cells]
-        self.estimates = Estimates(arena, read_cache(arena.root / CACHE), results)
         self.resolved: dict[str, Cell] = {}
+        self.root = root
+        self.cells = [self._current(look(root, name)) for name in self.experiment.cells]
+        self.estimates = Estimates(arena, read_cache(arena.root / CACHE), results)
+
+    def _current(self, seen: Seen) -> Seen:
+        """The same, or waiting, where it was trained with other settings."""
+        config = file(self.root, layout.CONFIG, seen.name)
+        if not (config.exists() and file(self.root, layout.TRAIN_RECORD, seen.name).exists()):
+            return seen
+        cell = self.cell(seen.pair).model_dump(mode="json")
+        now = dict(leaves(cell | {"seed": int(seen.name.rpartition("/seed")[2])}))
+        then = dict(leaves(read_yaml(config)))
+        changed = [key for key in now.keys() | then.keys() if now.get(key) != then.get(key)]
+        if not changed:
+            return seen
+        key = min(changed)
+        reason = f"trained with other settings: {key} was {then.get(key)}, now {now.get(key)}"
+        return Seen(seen.name, "waiting", 0, 0.0, reason)
 
     def cell(self, pair: str) -> Cell:
         """The resolved cell of a task/model; one seed stands for all."""
@@ -115,6 +153,18 @@ class Progress:
             seed = self.experiment.seeds[0]
             self.resolved[pair] = self.arena.resolve(*pair.split("/"), seed)[0]
         return self.resolved[pair]
+
+    @cached_property
+    def gone(self) -> list[str]:
+        """A line on files of cells that are done which an archive needs, and snakemake remakes."""
+        done = [seen.name for seen in self.cells if seen.state == "done"]
+        needed = (layout.CONFIG, layout.HISTORY, layout.PREDICTIONS)
+        paths = (file(self.root, pattern, name) for name in done for pattern in needed)
+        missing = [path for path in paths if not path.exists()]
+        if not missing:
+            return []
+        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        return [f"missing  {missing[0]}{more}; snakemake makes them again"]
 
     @cached_property
     def pace(self) -> dict[str, float]:
@@ -159,6 +209,11 @@ def report(progress: Progress) -> str:
         lines.append(f"running  {seen.name}  step {seen.step:,}/{steps:,}{speed}{ends}")
     failed = [seen for seen in progress.cells if seen.state == "failed"]
     lines += [f"failed   {seen.name}  {seen.reason}" for seen in failed]
+    waiting = [seen for seen in progress.cells if seen.state == "waiting" and seen.reason]
+    lines += [f"waiting  {seen.name}  {seen.reason}" for seen in waiting[:SHOWN]]
+    if more := waiting[SHOWN:]:
+        lines.append(f"waiting  {len(more):,} more like the last")
+    lines += progress.gone
     return "\n".join([*lines, *_remaining(progress, len(running))])
 
 

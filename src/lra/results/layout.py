@@ -13,6 +13,7 @@ NAME = "{task}/{model}/seed{seed}"  # of a cell
 CONFIG_FILE, CHECKPOINT_FILE = "config.yaml", "checkpoint.safetensors"
 HISTORY_FILE, TRAIN_FILE = "history.parquet", "train.json"
 SCORE_FILE, PREDICTIONS_FILE = "score.json", "predictions.parquet"
+ATTEMPT_FILE = "attempt.json"  # in the folder of unfinished work, while the training runs
 
 CELL = f"cells/{NAME}"
 CONFIG = f"{CELL}/{CONFIG_FILE}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lra.config.cell import Cell
 from lra.core.files import write_beside
+from lra.results import layout
 
 ATTEMPTS = "LRA_ATTEMPTS"
 SIGKILLED = 128 + 9  # a shell's exit status of a command that SIGKILL ended
@@ -31,7 +32,7 @@ class Attempt:
 
     @staticmethod
     def file(work: Path) -> Path:
-        return work / "attempt.json"
+        return work / layout.ATTEMPT_FILE
 
     @classmethod
     def begin(cls, cell: Cell, fingerprint: str, out: Path, work: Path) -> Attempt:

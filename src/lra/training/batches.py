@@ -40,6 +40,7 @@ class Batches:
                 )
         self.device, self.pads = device, info.pads
         self.max_len, self.pad_to = encoder.max_len, cell.training.pad_to
+        self.hides_padding = encoder.mask_zero
         if encoder.pooling == "MEAN" and encoder.mean_over == "all":
             self.pad_to = self.max_len  # the mean includes padding
         self.towers = [_Tower(sequences, device) for sequences in split.towers]
@@ -49,9 +50,16 @@ class Batches:
         return len(self.labels)
 
     def at(self, index: np.ndarray) -> Batch:
-        """The examples of `index`, padded to the longest of them, rounded up to `pad_to`."""
+        """The examples of `index`, padded to the longest of them, rounded up to `pad_to`.
+
+        An empty document is read as its first token of padding, so that it has the same scores in
+        every batch. An encoder that hides this one, too, is given all padding of the full length.
+        """
         where = torch.from_numpy(index).to(self.device)
-        longest = max(int(tower.lengths[where].max()) for tower in self.towers)
+        lengths = torch.stack([tower.lengths[where] for tower in self.towers])
+        longest = max(1, int(lengths.max()))
+        if self.hides_padding and not lengths.all():
+            longest = self.max_len
         width = min(-(-longest // self.pad_to) * self.pad_to, self.max_len)
         pairs = [tower.gather(where, width) for tower in self.towers]
         tokens, mask = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
@@ -65,7 +73,7 @@ class Batches:
 
 class _Tower:
     def __init__(self, sequences: Sequences, device: torch.device) -> None:
-        values = sequences.values
+        values = sequences.values if len(sequences.values) else np.zeros(1, np.uint8)
         if values.dtype != np.uint8:
             values = values.astype(np.int32)
         self.values = torch.from_numpy(np.require(values, requirements="W")).to(device)
@@ -75,9 +83,10 @@ class _Tower:
     def gather(self, where: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """tokens (B, width) int32 and mask (B, width); longer examples lose their tail."""
         position = torch.arange(width, device=where.device)
-        mask = position < self.lengths[where][:, None]  # (B, width)
+        lengths = self.lengths[where][:, None]
         places = (self.starts[where][:, None] + position).clamp(max=len(self.values) - 1)
-        return self.values[places].int() * mask, mask
+        tokens = self.values[places].int() * (position < lengths)  # (B, width)
+        return tokens, position < lengths.clamp(min=1)
 
 
 def training_order(examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:
