@@ -290,7 +290,9 @@ def test_whatever_a_file_holds_it_is_one_line_and_the_archive_stays(tmp_path_fac
 
 
 @pytest.mark.parametrize(
-    "inner", [b"", b"no archive", gzip.compress(b"no tar"), b"\x1f\x8b\x08cut"]
+    "inner",
+    [b"", b"no archive", gzip.compress(b"no tar"), b"\x1f\x8b\x08cut"],
+    ids=["empty", "no archive", "no tar", "cut"],
 )
 def test_a_bad_archive_in_an_archive_is_one_line(tmp_path, inner):
     archive = tmp_path / "v.zip"

@@ -35,7 +35,7 @@ def lra(checkout, *arguments: str) -> subprocess.CompletedProcess:
      {"evaluate pathfinder/local/seed2", "evaluate listops/linear/seed1"}),
     (["results/tiny/profile/speed/linear/32.json", "results/tiny/span/listops/local/seed1.json",
       "results/tiny/baselines/listops.json", "results/tiny/memory.parquet"],
-     {"speed of linear at 32 tokens", "span listops/local/seed1", "baselines of listops",
+     {"speed and memory of linear", "span listops/local/seed1", "baselines of listops",
       "collect memory"}),
 ], ids=["history", "config", "scores", "records"])  # fmt: skip
 def test_what_an_archive_needs_is_made_again(checkout, gone, jobs):
