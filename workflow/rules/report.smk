@@ -1,5 +1,6 @@
 # The results as pages, each one file that opens without a network.
-CAPTIONS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("workflow/report/*"))
+CAPTION_FOLDER = HERE / "workflow/report"
+CAPTIONS = sorted(map(str, CAPTION_FOLDER.iterdir()))
 
 
 rule report:
@@ -31,11 +32,12 @@ rule page:
     params:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
-        shown=str(registry.TABLES + registry.FIGURES),
+        shown=ascii(registry.TABLES + registry.FIGURES),
+        captions=str(CAPTION_FOLDER),
     message:
         "page"
     shell:
-        "lra page --root {params.root} --captions workflow/report --out {output.page}"
+        "lra page --root {params.root} --captions {params.captions:q} --out {output.page}"
         " 2>&1 | tee {log}"
 
 

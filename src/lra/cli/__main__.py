@@ -11,6 +11,7 @@ import sys
 import typer
 
 from lra.cli import archive, cells, compare, data, docs, plan, report
+from lra.core import environment, files
 from lra.core.errors import LRAError
 from lra.core.progress import say
 
@@ -22,8 +23,12 @@ for verbs in (data, cells, report, compare, archive, plan, docs):
 
 
 def main() -> None:
+    environment.clean()
+    environment.print_anything()
     try:
-        app()
+        environment.check_checkout()
+        with files.one_line():
+            app(prog_name="lra")
     except LRAError as error:
         say(f"lra: {error}")
         sys.exit(1)

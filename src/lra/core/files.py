@@ -14,10 +14,19 @@ from pathlib import Path
 
 from lra.core.errors import LRAError
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
     errno.ENOTDIR,  # the output folder, or a part of its path, is a file
     errno.EEXIST,
     errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.ESTALE,  # of NFS
+    errno.EFBIG,  # limits: of a file's size, open files, processes, memory
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
 }
 
 
@@ -48,14 +57,19 @@ def write_beside(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def one_line(path: Path) -> Iterator[None]:
-    """Raise LRAError naming the file where the disk is full, read-only or forbidden."""
+def one_line(path: Path | None = None) -> Iterator[None]:
+    """Raise LRAError where the disk is full, read-only or forbidden, or a limit is reached.
+
+    It names `path`, or without one the file that the system names.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in OF_THE_MACHINE:
             raise
-        raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
+        where = path or error.filename
+        reason = os.strerror(error.errno).lower()
+        raise LRAError(f"{where}: {reason}" if where else reason) from None
 
 
 @contextmanager
