@@ -29,7 +29,7 @@ def mistakes_are_one_line():
 
 with mistakes_are_one_line():
     environment.check_checkout({environment.CHECKOUT: str(ROOT)})
-    layout.check_links()
+    environment.check_folders(ROOT, Path("results"), Path(layout.DATA))
     arena = Arena.open(config, workflow.configfiles, ROOT)
 
 EXPERIMENT = arena.experiment

@@ -82,3 +82,18 @@ def check_checkout(environment: Mapping[str, str] = os.environ) -> None:
             f"the plan was made with the code of {planned}, but the code of {runs} runs; "
             "see PYTHONPATH and the packages that are installed"
         )
+
+
+def check_folders(checkout: Path, *results: Path) -> None:
+    """Raise LRAError where no plan can be made in this folder, or results cannot lie in it."""
+    own = Path(".snakemake") if Path(".snakemake").exists() else Path()
+    if not os.access(own, os.W_OK):
+        raise LRAError(
+            f"{own.resolve()}: cannot be written, and snakemake keeps its notes there; elsewhere: "
+            f"snakemake --snakefile {checkout / 'Snakefile'} --directory FOLDER"
+        )
+    for path in results:
+        if path.is_symlink() and not path.exists():
+            raise LRAError(f"{path}: a link to {path.readlink()}, which is not there")
+        if path.exists() and not path.is_dir():
+            raise LRAError(f"{path}: is no folder; results are written below it")

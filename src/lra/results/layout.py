@@ -6,10 +6,6 @@ fills as well. In rules `written("...")` puts the experiment's folder before the
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from lra.core.errors import LRAError
-
 RESULTS = "results/{experiment}/"
 NAME = "{task}/{model}/seed{seed}"  # of a cell
 
@@ -50,12 +46,3 @@ def log(stage: str, name: str = "") -> str:
 def benchmark(stage: str, name: str = "") -> str:
     """What Snakemake measures of the same job, beside its log."""
     return log(stage, name).replace("logs/", "benchmarks/", 1).removesuffix(".log") + ".tsv"
-
-
-def check_links() -> None:
-    """Raise LRAError where `results` or its data is a link to nothing, or no folder."""
-    for path in (Path("results"), Path(DATA)):
-        if path.is_symlink() and not path.exists():
-            raise LRAError(f"{path}: a link to {path.readlink()}, which is not there")
-        if path.exists() and not path.is_dir():
-            raise LRAError(f"{path}: is a file; results are written below it")
