@@ -33,7 +33,7 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
-environment.print_anything()
+environment.do_without()
 
 
 # The mirror is no param of a rule: where a download came from changes no result. The prefix replaces

@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -22,7 +23,7 @@ from lra.core.errors import LRAError
 from lra.core.files import one_line
 from lra.core.locks import LOCKLESS, alone, hold_folder
 from lra.results import provenance
-from tiny import ROOT, examples
+from tiny import ROOT, SMALL_LISTOPS, examples
 
 HOSTILE = {
     "MPLBACKEND": "module://nowhere.inline", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1",
@@ -162,6 +163,57 @@ def test_a_limit_of_the_machine_is_one_line(number):
         raise OSError(number, os.strerror(number), "/a")
     with pytest.raises(LRAError, match=f"^{os.strerror(number).lower()}$"), one_line():
         raise OSError(number, os.strerror(number))
+    with pytest.raises(LRAError, match="no further thread"), one_line():
+        raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [("-f 50", "file too large"), ("-n 8", "too many open files")]
+)
+def test_a_generators_limits_are_one_line(tmp_path, limit, said):
+    recipe = {
+        "source": "listops",
+        "options": SMALL_LISTOPS,
+        "train": 10_000,
+        "val": 1,
+        "test": 1,
+        "seed": 0,
+    }
+    command = [sys.executable, ROOT / "src", "generate", "--dataset", json.dumps(recipe), "--out",
+               tmp_path / "data", "--workers", "2"]  # fmt: skip
+    shell = f"ulimit {limit}; {shlex.join(map(str, command))}"
+    done = subprocess.run(["/bin/bash", "-c", shell], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(said)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+def test_a_user_without_a_name_or_a_place_to_write_makes_data(tmp_path):
+    """It may read all, and write into one folder alone; its workers run this checkout's code."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    others = tmp_path / "site/lra"
+    others.mkdir(parents=True)
+    (others / "__init__.py").write_text("raise SystemExit('not the code that was planned')")
+    user = ["setpriv", "--reuid=12345", "--inh-caps=-all,+dac_read_search",
+            "--ambient-caps=-all,+dac_read_search", "--bounding-set=-all,+dac_read_search"]  # fmt: skip
+    recipe = {
+        "source": "listops",
+        "options": SMALL_LISTOPS,
+        "train": 100,
+        "val": 1,
+        "test": 1,
+        "seed": 0,
+    }
+    command = [sys.executable, ROOT / "src", "generate", "--dataset", json.dumps(recipe), "--out",
+               tmp_path / "data/made", "--workers", "2"]  # fmt: skip
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(others.parent)}
+    done = subprocess.run([*user, *command], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "data/made/dataset.json").exists()
 
 
 def test_folders_that_cannot_be_used_are_named(tmp_path, monkeypatch):
@@ -182,4 +234,4 @@ def test_folders_that_cannot_be_used_are_named(tmp_path, monkeypatch):
 
 def test_a_stream_without_an_encoding_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    environment.print_anything()
+    environment.do_without()

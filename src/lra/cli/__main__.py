@@ -24,7 +24,7 @@ for verbs in (data, cells, report, compare, archive, plan, docs):
 
 def main() -> None:
     environment.clean()
-    environment.print_anything()
+    environment.do_without()
     try:
         environment.check_checkout()
         with files.one_line():

@@ -5,6 +5,7 @@ Whatever else a user, a notebook, a git hook or a cluster's modules have set sta
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import shlex
@@ -53,8 +54,12 @@ def clean() -> None:
     os.environ.update(wanted)
 
 
-def print_anything() -> None:
-    """Show what the terminal's encoding has no character for as \\u2014, instead of failing."""
+def do_without() -> None:
+    """Get along in this process without what it may lack: a user's name, a terminal in UTF-8."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # a container's user has a number alone
+        os.environ["USER"] = str(os.getuid())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

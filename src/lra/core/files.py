@@ -70,6 +70,10 @@ def one_line(path: Path | None = None) -> Iterator[None]:
         where = path or error.filename
         reason = os.strerror(error.errno).lower()
         raise LRAError(f"{where}: {reason}" if where else reason) from None
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        raise LRAError("no further thread can be started: a limit of this machine") from None
 
 
 @contextmanager
