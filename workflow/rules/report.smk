@@ -1,6 +1,5 @@
 # The results as pages, each one file that opens without a network.
-CAPTION_FOLDER = HERE / "workflow/report"
-CAPTIONS = sorted(map(str, CAPTION_FOLDER.iterdir()))
+CAPTIONS = sorted(map(str, (HERE / "workflow/report").iterdir()))
 
 
 rule report:
@@ -33,7 +32,7 @@ rule page:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
         shown=ascii(registry.TABLES + registry.FIGURES),
-        captions=str(CAPTION_FOLDER),
+        captions=subpath(input[0], parent=True),
     message:
         "page"
     shell:
