@@ -14,7 +14,9 @@ min_version("9.10")
 
 # Jobs run the code of this checkout, and fingerprints read it, wherever the environment was made.
 ROOT = Path(workflow.basedir)
-SOURCE, BIN = ROOT / "src", Path(sys.executable).parent
+SOURCE = ROOT / "src"
+if {*"{}"} & {*str(ROOT)}:
+    raise SystemExit(f"lra: {ROOT}: Snakemake takes braces for wildcards; rename it")
 sys.path.insert(0, str(SOURCE))
 # A plan makes a million objects that all stay. Garbage collection would take a tenth of its time.
 gc.set_threshold(100_000, 20, 100)
@@ -31,20 +33,24 @@ if not workflow.configfiles:
 include: "workflow/rules/common.smk"
 
 
+environment.do_without()
+
+
 # The mirror is no param of a rule: where a download came from changes no result. The prefix replaces
 # Snakemake's own, so it sets pipefail again: else a failed stage has the exit status of its tee.
 # A scheduler signals every process of a job. The traps keep its shell and its tee alive until the
 # training has saved its state. With --sdm conda, Python is that of the activated environment.
+# Code is named by its folder and not by PYTHONPATH, in which no path may hold a colon.
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
-shell.prefix(
-    "set -euo pipefail; "
-    + ("" if CONDA else f"export PATH={shlex.quote(str(BIN))}:$PATH; ")
-    + f'lra() {{{{ {PYTHON} -m lra.cli "$@"; }}}}; '
-    f"export PYTHONPATH={shlex.quote(str(SOURCE))}"
-    f" LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')};"
-    " trap : TERM INT USR1; tee() {{ trap '' TERM INT USR1; command tee \"$@\"; }}; "
+PREFIX = (
+    f"set -euo pipefail; {environment.shell_lines(ROOT)}"
+    f'lra() {{ {PYTHON} {shlex.quote(str(SOURCE))} "$@"; }}; '
+    f'snakemake() {{ {PYTHON} -m snakemake "$@"; }}; '
+    f"export LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
+    "trap : TERM INT USR1; tee() { trap '' TERM INT USR1; command tee \"$@\"; }; "
 )
+shell.prefix(PREFIX.replace("{", "{{").replace("}", "}}"))
 if not workflow.is_main_process:
     # this is the snakemake inside a cluster job
     from lra.planning import slurm

@@ -107,13 +107,17 @@ class Checkout:
         self.write(name, text.replace(old, new, 1))
 
     def snakemake(
-        self, *arguments: str, env: dict | None = None, python: str | None = None
+        self,
+        *arguments: str,
+        env: dict | None = None,
+        python: str | None = None,
+        folder: Path | None = None,
     ) -> subprocess.CompletedProcess:
-        """The finished process; stdout holds both streams."""
+        """The finished process; stdout holds both streams. It runs in the checkout, or `folder`."""
         command = [python or warm.python(), "-m", "snakemake", *arguments]
         environment = {**os.environ, "NO_COLOR": "1", **(env or {})}
         return subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE,
+            command, cwd=folder or self.folder, env=environment, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=3600,
         )  # fmt: skip
 

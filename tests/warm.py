@@ -114,6 +114,9 @@ def become(asked: dict, streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # the server's own may have been files, which can seek, where these are pipes
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
     os.chdir(asked["folder"])
     os.umask(asked["umask"])
     os.environ.clear()
@@ -123,7 +126,10 @@ def become(asked: dict, streams: list[int]) -> None:
     sys.argv = asked["arguments"]
     status = 1
     try:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        if "/" in sys.argv[0]:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        else:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as error:
         if isinstance(error.code, str):

@@ -1,4 +1,4 @@
-"""What warm.python() starts: has the server run `-m lra.cli` or `-m snakemake`, and ends as that does.
+"""What warm.python() starts: a client whose server runs `-m lra.cli`, `-m snakemake` or `.../src`.
 
 python -IS warm_client.py SOCKET ARGUMENT ...    anything else is the real Python's
 """
@@ -31,4 +31,6 @@ if __name__ == "__main__":
     _, socket_path, *words = sys.argv
     if words[:1] == ["-m"] and words[1] in ("lra.cli", "snakemake"):
         sys.exit(ask(socket_path, words[1:]))
+    if words[:1] and words[0].endswith("/src"):  # a checkout's own code
+        sys.exit(ask(socket_path, words))
     os.execv(sys.executable, [sys.executable, *words])

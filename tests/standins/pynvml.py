@@ -25,6 +25,7 @@ def nvmlShutdown():
 
 
 def nvmlDeviceGetCount():
+    _supported("nvmlDeviceGetCount")
     return 1
 
 
@@ -48,6 +49,7 @@ def nvmlDeviceGetName(handle):
 
 
 def nvmlSystemGetDriverVersion():
+    _supported("nvmlSystemGetDriverVersion")
     return "999.1"
 
 

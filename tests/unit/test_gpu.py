@@ -120,7 +120,9 @@ def test_without_a_driver_nothing_is_taken_and_nothing_said(monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("forbidden", "seen"), [("", 1), ("nvmlDeviceGetUUID", 0)])
+@pytest.mark.parametrize(
+    ("forbidden", "seen"), [("", 1), ("nvmlDeviceGetUUID", 0), ("nvmlDeviceGetCount", 0)]
+)
 def test_a_device_that_may_not_be_asked_for_is_not_there(forbidden, seen):
     path = f"{ROOT / 'tests/standins'}:{ROOT / 'src'}"
     environment = {**os.environ, "PYTHONPATH": path, "LRA_STANDIN_NVML": forbidden}

@@ -86,7 +86,7 @@ rule table:
         "table {wildcards.table}"
     shell:
         "lra tables {wildcards.table} --root {params.root} --stem {params.stem}"
-        " --reference {params.reference} 2>&1 | tee {log}"
+        " --reference {params.reference:q} 2>&1 | tee {log}"
 
 
 rule figure:
@@ -121,4 +121,4 @@ rule figure:
         "figure {wildcards.figure}"
     shell:
         "lra figure {wildcards.figure} --root {params.root} --stem {params.stem}"
-        " --reference {params.reference} 2>&1 | tee {log}"
+        " --reference {params.reference:q} 2>&1 | tee {log}"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
 from lra.config.resolve import Arena
+from lra.core import environment
 from lra.core.errors import SPEAKER, LRAError, in_one_line
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
@@ -27,6 +28,8 @@ def mistakes_are_one_line():
 
 
 with mistakes_are_one_line():
+    environment.check_checkout({environment.CHECKOUT: str(ROOT)})
+    environment.check_folders(ROOT, Path("results"), Path(layout.DATA))
     arena = Arena.open(config, workflow.configfiles, ROOT)
 
 EXPERIMENT = arena.experiment
@@ -38,12 +41,15 @@ GENERATED = [n for n in arena.all_datasets if arena.dataset(n).source in GENERAT
 PREPARED = [n for n in arena.all_datasets if n not in GENERATED]
 TABLES = [item.name for item in registry.TABLES]
 FIGURES = [item.name for item in registry.FIGURES]
-PUBLISHED = Path("config/reference")
+# A run may stand elsewhere (snakemake --directory); its inputs from the checkout are then named from
+# there.
+HERE = Path(os.path.relpath(ROOT.resolve()))
+PUBLISHED = HERE / "config/reference"
 REFERENCE = str(PUBLISHED / accuracies(EXPERIMENT.protocol))
 SOURCES = [
     str(protocol_source.path(PUBLISHED, name))
     for name in arena.protocols
-    if protocol_source.path(ROOT / PUBLISHED, name).exists()
+    if protocol_source.path(PUBLISHED, name).exists()
 ]
 
 
@@ -131,6 +137,11 @@ def profile_code(wildcards):
 def what_ran(wildcards):
     """The commit and its changes, so that a change makes a new archive."""
     with mistakes_are_one_line():
+        if HERE != Path():
+            raise LRAError(
+                f"archive: an archive holds the checkout, so run snakemake in {ROOT.resolve()}; "
+                "results may be a link"
+            )
         return commit_and_changes(ROOT)
 
 
@@ -247,7 +258,7 @@ def code_of_item(stage, find):
     def code(wildcards):
         _, name = wildcards  # the experiment, and the table or figure
         item = find(name)
-        return f"{stage_code(stage, item.module)} {item}"
+        return f"{stage_code(stage, item.module)} {item!a}"
 
     return code
 
@@ -257,6 +268,7 @@ def same_configuration():
     files = [os.path.relpath(file) for file in workflow.overwrite_configfiles]
     values = list(workflow.config_settings.config_args or ())
     return shlex.join(
-        (["--configfile", *files] if files else [])
+        (["--snakefile", str(HERE / "Snakefile")] if HERE != Path() else [])
+        + (["--configfile", *files] if files else [])
         + (["--config", *values] if values else [])
     )

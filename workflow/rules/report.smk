@@ -1,5 +1,5 @@
 # The results as pages, each one file that opens without a network.
-CAPTIONS = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("workflow/report/*"))
+CAPTIONS = sorted(map(str, (HERE / "workflow/report").iterdir()))
 
 
 rule report:
@@ -31,11 +31,12 @@ rule page:
     params:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
-        shown=str(registry.TABLES + registry.FIGURES),
+        shown=ascii(registry.TABLES + registry.FIGURES),
+        captions=subpath(input[0], parent=True),
     message:
         "page"
     shell:
-        "lra page --root {params.root} --captions workflow/report --out {output.page}"
+        "lra page --root {params.root} --captions {params.captions:q} --out {output.page}"
         " 2>&1 | tee {log}"
 
 

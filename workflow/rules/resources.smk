@@ -67,6 +67,6 @@ def begin_under_slurm():
 
 
 # As many GPU jobs at once as this machine has GPUs; each job then takes a free one by a lock.
-GPU_JOBS = len(gpu_lock.devices())
+GPU_JOBS = 0 if EXPERIMENT.device == "cpu" else len(gpu_lock.devices())
 if GPU_JOBS and workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPU_JOBS)

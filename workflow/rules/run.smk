@@ -84,7 +84,8 @@ onstart:
 onsuccess:
     table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
     if table.exists():
-        print(f"\n{table.read_text()}\nTables and figures: {table.parent.parent}")
+        text = table.read_text(encoding="utf-8")
+        print(f"\n{text}\nTables and figures: {table.parent.parent}")
     end()
 
 

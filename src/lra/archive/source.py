@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import BinaryIO
 
 from lra.core import files
 from lra.core.errors import LRAError
+from lra.core.git import git
 
 FILE, PROGRAM, LINK = 0o100644, 0o100755, 0o120000  # git's three modes
 RESTORED = ("results", "config", ".snakemake")  # folders that `lra restore` writes into
@@ -122,12 +122,7 @@ def _entry(path: Path) -> Entry:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True)
-    except FileNotFoundError:
-        raise LRAError("git: not found; an archive records the commit") from None
-    if done.returncode:
-        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["failed"])[0]
-        raise LRAError(f"{root}: git {arguments[0]}: {reason}; an archive records the commit")
-    return done.stdout.decode()
+        return git(root, *arguments)
+    except LRAError as error:
+        raise LRAError(f"{error}; an archive records the commit") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import typer
 
 from lra.cli import archive, cells, compare, data, docs, plan, report
+from lra.core import environment
 from lra.core.errors import ends_in_one_line
 
 app = typer.Typer(
@@ -21,7 +22,10 @@ for verbs in (plan, compare, archive, report, data, cells, docs):
 
 def main() -> None:
     with ends_in_one_line():
-        app()
+        environment.clean()
+        environment.do_without()
+        environment.check_checkout()
+        app(prog_name="lra")
 
 
 if __name__ == "__main__":

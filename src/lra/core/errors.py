@@ -22,6 +22,8 @@ def in_one_line(error: Exception) -> str | None:
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{(error.strerror or str(error)).lower()}"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no further thread can be started: a limit of this machine"
     return "out of memory" if isinstance(error, MemoryError) else None
 
 

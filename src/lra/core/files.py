@@ -17,10 +17,19 @@ from pathlib import Path
 
 from lra.core.errors import LRAError
 
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
     errno.ENOTDIR,  # the output folder, or a part of its path, is a file
     errno.EEXIST,
     errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.ESTALE,  # of NFS
+    errno.EFBIG,  # limits: of a file's size, open files, processes, memory
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EAGAIN,
+    errno.ENOMEM,
 }
 
 
@@ -72,11 +81,11 @@ def not_from_the_future(paths: Iterable[Path]) -> None:
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """Raise LRAError naming the file where the disk is full, read-only or forbidden."""
+    """Raise LRAError naming `path` where the disk is full or forbidden, or a limit is reached."""
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in OF_THE_MACHINE:
             raise
         raise LRAError(f"{path}: {os.strerror(error.errno).lower()}") from None
 

@@ -117,7 +117,9 @@ def stream(module_name: str, config: Strict, seed: int, workers: int) -> Iterato
         for index in count():
             yield _draw(module_name, config, seed, index)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"lra.data.{module_name}"])  # import once, not in each worker
+    # Import once, not in each worker; none of ours, because the server does not have this process's
+    # sys.path (Python 3.11 to 3.13) and would take an installed one. The workers have it.
+    context.set_forkserver_preload(["numba", "pyarrow"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         pending: deque = deque()

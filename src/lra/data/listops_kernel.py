@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from lra.core.compiled import compiled
 from lra.data.listops_tokens import CLOSE, MAX, MED, MIN, ZERO
 
 
-@njit(cache=True)
+@compiled
 def uniform(state: np.ndarray) -> float:
     """The next number in [0, 1), 53 bits, of xoshiro256++ (Blackman & Vigna 2019).
 
@@ -26,7 +26,7 @@ def uniform(state: np.ndarray) -> float:
     return (drawn >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True)
+@compiled
 def grow(
     state: np.ndarray,
     tokens: np.ndarray,
@@ -65,7 +65,7 @@ def grow(
         written += 1
 
 
-@njit(cache=True)
+@compiled
 def evaluate(tokens: np.ndarray, stack: np.ndarray) -> int:
     """The value of an expression, read from right to left: arguments first, then their operator.
 
@@ -103,7 +103,7 @@ def evaluate(tokens: np.ndarray, stack: np.ndarray) -> int:
     return stack[0]
 
 
-@njit(cache=True)
+@compiled
 def fill(
     state: np.ndarray,
     values: np.ndarray,

@@ -9,9 +9,11 @@ Orientations are whole degrees with 0 along +x. A paddle is a row of four intege
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
-from numba import njit
+
+from lra.core.compiled import compiled
 
 # these are compiled in, and numba's cache notices changes of this file only: all stand here
 SCALE = 2  # anti-aliasing: sub-pixels per pixel
@@ -26,7 +28,7 @@ MOST_PADDLES = 64  # of a snake
 EDGE = -1
 SPAN = 1.4  # of the image's side: distances between the markers that a table tells apart
 
-inlined = njit(cache=True, forceinline=True)  # of what is called most: 15 % faster at 128 px
+inlined = partial(compiled, forceinline=True)  # of what is called most: 15 % faster at 128 px
 
 
 @inlined
@@ -149,7 +151,7 @@ def _grow(rng, brush, margin, occupied, newest, paddle, heading):
     return False
 
 
-@njit(cache=True)
+@compiled
 def _seed(rng, brush, margin, occupied, snakes, headings):
     """Lay the first paddles of both targets; whether the second lies inside the image."""
     inner = brush.size - 2 * brush.border
@@ -167,13 +169,13 @@ def _seed(rng, brush, margin, occupied, snakes, headings):
     return False
 
 
-@njit(cache=True)
+@compiled
 def _clear_targets(brush, margin, occupied, snakes, laid):
     for k in range(laid):
         _clear(occupied, _shape(brush, margin, snakes[k % 2, k // 2]))
 
 
-@njit(cache=True)
+@compiled
 def _targets(rng, brush, margin, occupied, snakes, contour_length):
     """Try once to lay the two targets, a paddle each in turn; whether both reached full length.
 
@@ -194,13 +196,13 @@ def _targets(rng, brush, margin, occupied, snakes, contour_length):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _distance(a, b):
     """Pixels from the pixel end of one paddle to that of another."""
     return math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2)
 
 
-@njit(cache=True)
+@compiled
 def _distractor(rng, brush, margin, occupied, paddles, length, s):
     """Try once to lay snake s from a uniform free pixel; whether it reached full length."""
     heading = np.empty(3, np.int64)
@@ -222,7 +224,7 @@ def _distractor(rng, brush, margin, occupied, paddles, length, s):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _distractors(rng, brush, margin, occupied, snakes, length):
     """Lay distractors after the targets where there is room; return how many."""
     laid = 0
@@ -240,7 +242,7 @@ def _distractors(rng, brush, margin, occupied, snakes, length):
     return laid
 
 
-@njit(cache=True)
+@compiled
 def _draw_snake(brush, canvas, snake, length, contrast):
     """Compose a snake into a (side, side) canvas by the maximum."""
     reach, half = brush.ink.shape[0] // 2, brush.ink.shape[2] // 2
@@ -253,7 +255,7 @@ def _draw_snake(brush, canvas, snake, length, contrast):
                 canvas[top + i, left + j] = max(canvas[top + i, left + j], value)
 
 
-@njit(cache=True)
+@compiled
 def _draw_marker(brush, canvas, y, x):
     reach = int(brush.marker_radius)
     for i in range(-reach, reach + 1):
@@ -262,7 +264,7 @@ def _draw_marker(brush, canvas, y, x):
                 canvas[y + APRON + i, x + APRON + j] = max(canvas[y + APRON + i, x + APRON + j], 1)
 
 
-@njit(cache=True)
+@compiled
 def _rescale(canvas, pixels):
     """The image inside the canvas, stretched from its least..greatest to 0..255."""
     size = len(pixels)
@@ -277,7 +279,7 @@ def _rescale(canvas, pixels):
             pixels[i, j] = int((canvas[APRON + i, APRON + j] - dark) * scale + 0.5)
 
 
-@njit(cache=True)
+@compiled
 def draw_stimuli(
     rng, brush, contour_length, distractor_length, kept, pixels, labels, snakes, truth
 ):

@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 
 from lra.core.errors import LRAError
+from lra.core.files import one_line
+from lra.core.locks import take
+from lra.core.progress import say
 from lra.core.unique import unique
 
 LOOK_SECONDS = 0.5  # between two looks for a free device
@@ -60,8 +63,9 @@ def _uuids() -> list[str]:
         for index in range(pynvml.nvmlDeviceGetCount()):
             with suppress(pynvml.NVMLError):  # a cluster's job may not ask for another job's GPU
                 found.append(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
-    finally:
         pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:  # a driver that has crashed, or was updated under us
+        say(f"lra: NVIDIA's driver fails ({error}), so its GPUs are not counted")
     return found
 
 
@@ -72,7 +76,8 @@ def lock_folder() -> Path:
     and not TMPDIR, which may differ between two jobs.
     """
     folder = Path(f"/tmp/lra-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with one_line(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise LRAError(f"{folder}: belongs to someone else, so GPUs cannot be locked; remove it")
     return folder
@@ -102,13 +107,12 @@ def held(device: str, say: Callable[[str], None]) -> Iterator[str | None]:
         lock.release()
 
 
-def _wait(names: list[str], say: Callable[[str], None]) -> tuple[str, FileLock]:
+def _wait(names: list[str], say: Callable[[str], None]) -> tuple[str, BaseFileLock]:
     reported = time.monotonic()
     while True:
         for name in names:
-            lock = FileLock(lock_folder() / name.replace("/", "_"))
-            with suppress(Timeout):
-                lock.acquire(blocking=False)
+            lock, taken = take(lock_folder() / name.replace("/", "_"))
+            if taken:
                 return name, lock
         if time.monotonic() - reported > REPORT_SECONDS:
             say(f"waiting for a free GPU among {len(names)}")

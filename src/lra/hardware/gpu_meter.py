@@ -67,7 +67,7 @@ class Meter:
         watts = [power for _, power in self.samples]
         return {
             "name": self._asked(pynvml.nvmlDeviceGetName),
-            "driver": pynvml.nvmlSystemGetDriverVersion(),
+            "driver": self._asked(lambda _: pynvml.nvmlSystemGetDriverVersion()) or "unknown",
             "memory_bytes": self.memory or None,
             "utilisation": sum(self.busy) / len(self.busy) if self.busy else None,
             "watts": sum(watts) / len(watts) if watts else None,

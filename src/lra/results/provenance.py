@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lra.core.errors import LRAError
+from lra.core.git import git
+from lra.core.progress import say
 from lra.hardware.device import choose_device, device_name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,14 +27,15 @@ def provenance(found: str, device: str) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with `-dirty` where tracked files differ; None where the folder that
-    holds `src` is no git checkout, though it may lie in one.
+    """The checkout's commit, with `-dirty` where tracked files differ.
+
+    None where the folder that holds `src` is no git checkout, though it may lie in one; and, with a
+    line that says so, where git fails.
     """
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40",
-               "--exclude=*"]  # fmt: skip
-    alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(ROOT.parent)}
+    if not os.path.lexists(ROOT / ".git"):
+        return None
     try:
-        done = subprocess.run(command, env=alone, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        return git(ROOT, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip()
+    except LRAError as error:
+        say(f"lra: {error}; the record names no commit")
         return None

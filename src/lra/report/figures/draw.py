@@ -23,7 +23,9 @@ def draw(item: Item, root: Path, stem: Path, reference: Path) -> None:
 
     reference: csv of published accuracies. The same results give the same bytes.
     """
-    with matplotlib.rc_context(style.STYLE):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user's own settings are
+        matplotlib.rcParams.update(style.STYLE)
         figure = item.make(root, reference)
         for suffix, metadata in FORMS.items():
             content = io.BytesIO()
