@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import json
@@ -20,7 +19,6 @@ from hypothesis import strategies as st
 from checkout import commit_all
 from lra.core import environment, git
 from lra.core.errors import LRAError
-from lra.core.files import one_line
 from lra.core.locks import LOCKLESS, alone, hold_folder
 from lra.results import provenance
 from tiny import ROOT, SMALL_LISTOPS, examples
@@ -155,16 +153,6 @@ def test_without_a_folder_for_its_cache_numba_compiles():
     command = [sys.executable, "-c", COMPILED]
     path = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     assert json.loads(subprocess.check_output(command, env=path)) == [3, 3]
-
-
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.EFBIG, errno.EAGAIN, errno.ENOSPC])
-def test_a_limit_of_the_machine_is_one_line(number):
-    with pytest.raises(LRAError, match=f"^/a: {os.strerror(number).lower()}$"), one_line():
-        raise OSError(number, os.strerror(number), "/a")
-    with pytest.raises(LRAError, match=f"^{os.strerror(number).lower()}$"), one_line():
-        raise OSError(number, os.strerror(number))
-    with pytest.raises(LRAError, match="no further thread"), one_line():
-        raise RuntimeError("can't start new thread")
 
 
 @pytest.mark.parametrize(
