@@ -27,7 +27,8 @@ def mistakes_are_one_line():
 
 
 with mistakes_are_one_line():
-    arena = Arena.open(config, workflow.configfiles, ROOT)
+    typed = workflow.config_settings.config_args or ()
+    arena = Arena.open(config, workflow.configfiles, ROOT, typed=typed)
 
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
