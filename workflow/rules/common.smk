@@ -4,6 +4,7 @@ import json
 import os
 import re
 from contextlib import contextmanager
+from itertools import product
 
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
@@ -11,6 +12,7 @@ from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
+from lra.planning import left_out
 from lra.report import registry
 from lra.report.item import PARQUET
 from lra.results import fingerprint, layout
@@ -189,7 +191,13 @@ def every_point(what):
 
 
 def records_of(wildcards):
-    """What one Parquet table is collected from."""
+    """What one Parquet table is collected from, once it is sure that no row gets lost."""
+    rows = {"baselines": [TASKS], "speed": [PROFILED, LENGTHS]}
+    rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
+    keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
+    table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
+    with mistakes_are_one_line():
+        left_out.refuse_fewer(table, keys)
     if wildcards.what in ("speed", "memory"):
         return every_point(wildcards.what)
     if wildcards.what == "span":
