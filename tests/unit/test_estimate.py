@@ -153,7 +153,7 @@ def test_the_hint_estimates_the_experiment_of_the_plan(tmp_path):
         "tasks=[pathx]",
         "overrides={training: {steps: 9, eval_every: 9}}",
     )
-    arena = Arena.read(ROOT / "config/paper.yaml", changes=changes)
+    arena = Arena.read(ROOT / "config/paper.yaml", typed=changes)
     assert arena.experiment.models == ["linear"]
     assert arena.experiment.overrides.training == {"steps": 9, "eval_every": 9}
     said = estimate.summary(Estimates(arena, {}, tmp_path), cells_of(arena), estimate.Here(changes))
@@ -167,7 +167,7 @@ def test_the_hint_estimates_the_experiment_of_the_plan(tmp_path):
 
 def test_a_change_of_the_command_line_that_is_none_is_one_line():
     with pytest.raises(LRAError, match="modles: unknown key; did you mean 'models'"):
-        Arena.read(ROOT / "config/paper.yaml", changes=["modles=[linear]"])
+        Arena.read(ROOT / "config/paper.yaml", typed=["modles=[linear]"])
 
 
 def test_data_and_checkpoints_are_the_disk(tmp_path):

@@ -94,8 +94,8 @@ def test_the_last_lines_say_how_many_other_jobs_failed_which_and_why(tmp_path, e
     killed.write_text("step 3\n")
     failed = [FailedJob("table accuracy", log), FailedJob("speed of linear", killed)]
     assert summary(tmp_path, experiment, ARGUMENTS, failed).splitlines()[-4:] == [
-        f"  table accuracy: scores.parquet: not a Parquet file ({log})",
         f"  speed of linear: ended without saying why ({killed})",
-        "Failed jobs, 2: table accuracy, speed of linear",
+        f"  table accuracy: scores.parquet: not a Parquet file ({log})",
+        "Failed jobs, 2: speed of linear, table accuracy",
         "    snakemake --cores all",
     ]

@@ -18,9 +18,13 @@ from tiny import ROOT
         (b"a: 1\nb: 2\na: 3\n", "line 3: 'a' stands in line 1 already"),
         (b"x: {a: 1, a: 1}\n", "line 1: 'a' stands in line 1 already"),
         (b"x:\n  y: 1\n  z: 2\n  y: 1\n", "line 4: 'y' stands in line 2 already"),
-        (b"a: .inf\n", "line 1: .inf is not a finite number"),
-        (b"a: [1, -.INF]\n", "line 1: -.INF is not a finite number"),
-        (b"a:\n  - .nan\n", "line 2: .nan is not a finite number"),
+        (b"a: .inf\n", "line 1: '.inf' is not a finite number"),
+        (b"a: [1, -.INF]\n", "line 1: '-.INF' is not a finite number"),
+        (b"a:\n  - .nan\n", "line 2: '.nan' is not a finite number"),
+        (b"a: 9223372036854775808\n", "line 1: '9223372036854775808' is more than 64 bits hold"),
+        (b"a: [-" + b"1" * 5000 + b"]\n", "line 1: '-11111"),
+        (b"1: a\n", "line 1: key '1' is of type int; write it in quotes"),
+        (b"x:\n  no: a\n", "line 2: key 'no' is of type bool; write it in quotes"),
         (b"? [a, b]\n: 1\n", "line 1: a key is one word"),
         (b"- a\n- b\n", "list where keys and values are wanted"),
         (b"word\n", "str where keys and values are wanted"),
@@ -57,7 +61,7 @@ def test_our_own_files_read_as_safe_load_reads_them():
 
 
 TREES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text("abcdef", min_size=1), inner),
 )  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
     [
         (["--config", "modles=[linear]"], "lra: --config: modles: unknown key; did you mean 'models'?"),
         (["--config", "models=[liner]"],
-         "lra: config/config.yaml: models: 'liner' is unknown; did you mean 'linear'?"),
-        (["--config", "models=linear"], "lra: config/config.yaml: models: Input should be a valid list"),
+         "lra: --config: models: 'liner' is unknown; did you mean 'linear'?"),
+        (["--config", "models=linear"], "lra: --config: models: Input should be a valid list, not 'linear'"),
         (["--config", "overrides={encoder: {heads: 5}}"], "heads: 5 heads do not divide qkv_dim 64"),
     ],
     ids=["key", "model", "type", "impossible"],

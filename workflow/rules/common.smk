@@ -4,6 +4,7 @@ import json
 import os
 import re
 from contextlib import contextmanager
+from itertools import product
 
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
@@ -12,6 +13,7 @@ from lra.core import environment
 from lra.core.errors import SPEAKER, LRAError, in_one_line
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
+from lra.planning import left_out
 from lra.report import registry
 from lra.report.item import PARQUET
 from lra.results import fingerprint, layout
@@ -30,7 +32,8 @@ def mistakes_are_one_line():
 with mistakes_are_one_line():
     environment.check_checkout({environment.CHECKOUT: str(ROOT)})
     environment.check_folders(ROOT, Path("results"), Path(layout.DATA))
-    arena = Arena.open(config, workflow.configfiles, ROOT)
+    typed = workflow.config_settings.config_args or ()
+    arena = Arena.open(config, workflow.configfiles, ROOT, typed=typed)
 
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
@@ -217,7 +220,13 @@ def records():
 
 
 def records_of(wildcards):
-    """What one Parquet table is collected from."""
+    """What one Parquet table is collected from, once it is sure that no row gets lost."""
+    rows = {"baselines": [TASKS], "speed": [PROFILED, LENGTHS]}
+    rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
+    keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
+    table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
+    with mistakes_are_one_line():
+        left_out.refuse_fewer(table, keys)
     if wildcards.what in ("speed", "memory"):
         return every_point(wildcards.what)
     if wildcards.what == "span":

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, PositiveInt, create_model
+from pydantic import ConfigDict, create_model
 
 from lra.core.errors import LRAError, one_of
-from lra.core.schema import Strict, checked
+from lra.core.schema import Count, Settings, checked
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +83,7 @@ def resolve_options(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return checked(option_model(name), options, f"attention '{name}': options").model_dump()
 
 
-class Options(Strict):
+class Options(Settings):
     """Base of every mechanism's options: 64.0 or "64" is no integer."""
 
     model_config = ConfigDict(strict=True)
@@ -109,5 +109,5 @@ def option_model(name: str) -> type[Options]:
 
 
 def _option_type(annotation: ast.expr) -> Any:
-    known = {"int": PositiveInt, "float": float, "bool": bool, "str": str, "Literal": Literal}
+    known = {"int": Count, "float": float, "bool": bool, "str": str, "Literal": Literal}
     return eval(compile(ast.Expression(annotation), "<option>", "eval"), {}, known)

@@ -45,7 +45,7 @@ def estimate(
     from lra.planning import estimate as plan
     from lra.planning.footprint import footprint
 
-    arena = Arena.read(configfile, changes=config or ())
+    arena = Arena.read(configfile, typed=config or ())
     cache = plan.read_cache(write or arena.root / plan.CACHE)
     missing = [load for load in plan.loads(arena) if load.key not in cache]
     found = [(load, footprint(load)) for load in tqdm(missing, "estimate", disable=not missing)]

@@ -9,41 +9,42 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from lra.config.yaml_file import parse_yaml, read_yaml
-from lra.core.schema import Strict, checked
+from lra.core.schema import Count, Seed, Settings, Strict, Threads, checked
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
 FAST = "fast"  # the setting under which every profile row is measured
 
 
-class Encoder(Strict):
+class Encoder(Settings):
     """Sizes of the shared encoder; the names follow the LRA configuration files."""
 
     attention: str  # the mechanism, a file's name in src/lra/attention/
     options: dict[str, Any] = {}  # the mechanism's own options, e.g. block_size
-    vocab_size: int = Field(gt=0)  # rows of the token embedding
-    classes: int = Field(gt=1)
-    max_len: int = Field(gt=0)  # longest sequence in tokens, without CLS
-    dim: int = Field(gt=0)  # width of the residual stream (emb_dim)
-    qkv_dim: int = Field(gt=0)  # width of queries, keys and values, all heads together
-    heads: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    mlp_dim: int = Field(gt=0)  # hidden width of each block's MLP and of the classifier head
+    vocab_size: Count  # rows of the token embedding
+    classes: int = Field(gt=1, lt=2**31)
+    max_len: Count  # longest sequence in tokens, without CLS
+    dim: Count  # width of the residual stream (emb_dim)
+    qkv_dim: Count  # width of queries, keys and values, all heads together
+    heads: Count
+    layers: Count
+    mlp_dim: Count  # hidden width of each block's MLP and of the classifier head
     positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
     embedding_std: float = Field(1.0, gt=0)  # of the token embeddings at the start
     position_std: float = Field(0.02, gt=0)  # of learned positions at the start
     mask_zero: bool = False  # hide every token 0, where it is a pixel's value too
     pooling: Literal["CLS", "MEAN", "PMA"] = "CLS"  # PMA: Set Transformer's, by attention
     # MEAN: the mean of the real tokens, of all up to max_len, or the sum of the real ones over this
-    mean_over: Literal["real", "all"] | PositiveInt = "real"
-    head_layers: int = Field(2, gt=0)  # linear layers of the classifier head
+    mean_over: Literal["real", "all"] | Count = "real"
+    head_layers: Count = 2  # linear layers of the classifier head
     init: Literal["xavier", "torch"] = "xavier"  # official's (Flax), or torch's own for all layers
     projection_bias: bool = False  # biases of queries, keys, values and their output
     gelu: Literal["tanh", "exact"] = "tanh"
@@ -68,7 +69,7 @@ class Encoder(Strict):
         return self
 
 
-class ParameterGroup(Strict):
+class ParameterGroup(Settings):
     """Parameters whose names fit a pattern, e.g. "blocks.*.attention.*"; the first fit counts."""
 
     names: str
@@ -76,24 +77,24 @@ class ParameterGroup(Strict):
     weight_decay: float | None = Field(None, ge=0)  # None: that of all parameters
 
 
-class Training(Strict):
+class Training(Settings):
     """How a cell is optimised and selected."""
 
-    steps: int = Field(gt=0)  # optimiser steps
-    batch_size: int = Field(gt=0)
-    eval_batch_size: int = Field(64, gt=0)  # changes speed and memory only
-    eval_every: int = Field(gt=0)  # steps between evaluations on the validation split
+    steps: Count  # optimiser steps
+    batch_size: Count
+    eval_batch_size: Count = 64  # changes speed and memory only
+    eval_every: Count  # steps between evaluations on the validation split
     learning_rate: float = Field(gt=0)  # the schedule's constant, not always its peak
     schedule: Literal["rsqrt", "cosine", "onecycle"]  # see lra.training.optimizer
-    warmup: int = Field(ge=1)  # steps
-    cycle: int | None = Field(None, gt=0)  # steps per cosine cycle; default: steps
+    warmup: Count  # steps
+    cycle: Count | None = None  # steps per cosine cycle; default: steps
     weight_decay: float = Field(0.0, ge=0)  # decoupled, on all parameters
     groups: list[ParameterGroup] = []  # parameters with a rate or decay of their own
-    betas: tuple[float, float] = (0.9, 0.98)  # onecycle has its own first one
+    betas: tuple[Beta, Beta] = (0.9, 0.98)  # onecycle has its own first one
     eps: float = Field(1e-9, gt=0)
     clip: float | None = Field(None, gt=0)  # largest gradient norm
     checkpoint: Literal["best", "last"]  # which one is scored: best on validation, or the last
-    pad_to: int = Field(64, gt=0)  # batches are padded to their longest member, rounded up to this
+    pad_to: Count = 64  # batches are padded to their longest member, rounded up to this
     precision: Precision = "float32"
 
     @model_validator(mode="after")
@@ -103,7 +104,7 @@ class Training(Strict):
         return self
 
 
-class Cell(Strict):
+class Cell(Settings):
     """One (task, model, seed) of an experiment, resolved."""
 
     experiment: str
@@ -113,10 +114,10 @@ class Cell(Strict):
         None  # the task whose column the cell's belongs to, e.g. text of text-1k
     )
     model: str
-    seed: int = Field(ge=0)
+    seed: Seed
     dataset: str
     device: Device = "auto"
-    threads: int = Field(1, gt=0)  # CPU threads: part of the result's bits, so part of the cell
+    threads: Threads = 1  # CPU threads: part of the result's bits, so part of the cell
     encoder: Encoder
     training: Training
 
@@ -125,7 +126,7 @@ class Cell(Strict):
         return f"{self.task}/{self.model}/seed{self.seed}"
 
 
-class ProfilePoint(Strict):
+class ProfilePoint(Settings):
     """One (model, setting, length) whose speed and memory are measured."""
 
     experiment: str
@@ -133,11 +134,11 @@ class ProfilePoint(Strict):
     task: str  # of the protocol, whose encoder and options it has
     model: str
     setting: str = FAST
-    length: int = Field(gt=0)  # tokens
-    batch_size: int = Field(gt=0)
+    length: Count  # tokens
+    batch_size: Count
     seconds: float = Field(gt=0)  # time spent measuring each of training and inference
     device: Device = "auto"
-    threads: int = Field(1, gt=0)
+    threads: Threads = 1
     precision: Precision = "float32"
     deterministic: bool = False  # kernels
     tf32: bool = False  # matrix products of float32 tensors

@@ -69,4 +69,6 @@ def validated(kind: type[Strict], values: dict, sources: dict[str, str], otherwi
         named = re.search(r"^Value error, (\w+):", message)
         if named:  # a validator that names the key it complains of
             key = f"{key}.{named[1]}"
+        while key and key not in sources:  # an item of a list
+            key = key.rpartition(".")[0]
         raise complain(sources.get(key, otherwise), error, kind) from None

@@ -7,6 +7,7 @@ accuracies of the same model.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,9 +20,10 @@ from lra.core.errors import LRAError, one_of
 class Rules(Protocol):
     """What a profile needs of `resolve.Arena`, which imports this."""
 
-    where: str  # the experiment's file
     experiment: Experiment
     tasks: dict[str, str]  # which task of config/tasks/ each of the protocol's is
+
+    def place(self, key: str) -> str: ...
 
     def model(self, name: str) -> Model: ...
 
@@ -42,19 +44,28 @@ def rows(arena: Rules) -> dict[str, ProfileRow]:
     named: dict[str, tuple[str, dict[str, Any]]] = {}
     for model in arena.experiment.models:
         also = arena.model(model).profile_also
-        named |= {model: (model, {})} | {name: (model, options) for name, options in also.items()}
-    settings = {FAST: Variant(), **arena.experiment.profile.variants}
-    return {
-        profile_row(name, setting): ProfileRow(model, name, options, setting, variant)
-        for setting, variant in settings.items()
-        for name, (model, options) in named.items()
-        if variant.models is None or name in variant.models
-    }
+        for name, options in {model: {}, **also}.items():
+            _free(name, named, model)
+            named[name] = (model, options)
+    found: dict[str, ProfileRow] = {}
+    for setting, variant in {FAST: Variant(), **arena.experiment.profile.variants}.items():
+        for name, (model, options) in named.items():
+            if variant.models is None or name in variant.models:
+                _free(row := profile_row(name, setting), found, model)
+                found[row] = ProfileRow(model, name, options, setting, variant)
+    return found
+
+
+def _free(name: str, taken: Container[str], model: str) -> None:
+    if name in taken:
+        raise LRAError(
+            f"config/models/{model}.yaml: '{name}' is the name of another profile row, too"
+        )
 
 
 def task(arena: Rules) -> str:
     """The task of the protocol whose rules the profile has."""
-    wanted, where = arena.experiment.profile.task, f"{arena.where}: profile.task"
+    wanted, where = arena.experiment.profile.task, f"{arena.place('profile.task')}: profile.task"
     if wanted is None and "text" not in arena.tasks:
         protocol = arena.experiment.protocol
         raise LRAError(f"{where}: is missing; protocol '{protocol}' has no task 'text'")
@@ -64,7 +75,7 @@ def task(arena: Rules) -> str:
 def point(arena: Rules, name: str, length: int) -> ProfilePoint:
     """The row of that name at one length, over whatever length the task has."""
     row, experiment, of_task = rows(arena)[name], arena.experiment, task(arena)
-    profile, where = experiment.profile, f"{arena.where}: profile"
+    profile, where = experiment.profile, f"{arena.place('profile.encoder')}: profile"
     layers = [
         (place, {"encoder": said["encoder"]})
         for place, said in arena.layers(of_task, row.model)

@@ -6,23 +6,26 @@ model's file, the protocol (its defaults, its task, its task's model), the exper
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import RootModel, ValidationError
 
 from lra.config import profile
 from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import Layer, complete_options, join, sections, validated
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
-from lra.config.yaml_file import parse_yaml, read_yaml
+from lra.config.yaml_file import merged, read_yaml, typed_values
 from lra.core.errors import LRAError, nearest, one_of
-from lra.core.schema import checked, complain
+from lra.core.schema import Name, checked, complain
 from lra.data.recipe import Archive, Dataset
 from lra.data.sources import check_source
+
+Written = tuple[str, dict[str, Any]]  # a file, or "--config", and what is written there
 
 
 @dataclass(frozen=True)
@@ -32,39 +35,51 @@ class Arena:
     root: Path
     where: str  # the experiment's file
     experiment: Experiment
+    written: tuple[Written, ...] = ()  # what of it stands where, strongest first
 
     @classmethod
     def open(
-        cls, given: dict[str, Any], files: list[Path], root: Path, sources: bool = True
+        cls,
+        given: dict[str, Any],
+        files: list[Path],
+        root: Path,
+        sources: bool = True,
+        typed: Iterable[str] = (),
     ) -> Arena:
         """Check `given`, Snakemake's merged config, which came from `files` or the command line.
 
-        sources: also check the options of data sets, which takes a second of imports.
+        sources: also check the options of data sets, which takes a second of imports. typed: the
+        arguments of `--config`, read again: Snakemake takes every value inside a list for text.
         """
         where = files[-1] if files else root / "config/config.yaml"
-        where = where.relative_to(root) if where.is_relative_to(root) else where
-        for file in files:  # Snakemake read them, and takes the last of a key that stands twice
-            read_yaml(file)
+        where = _relative(where, root)
+        # Snakemake has read them, and takes the last of a key that stands twice.
+        names = [_relative(file, root) for file in files]
+        found = [(name, read_yaml(root / name, name)) for name in reversed(names)]
+        written = (("--config", typed_values(typed)), *found)
         try:
-            arena = cls(root, where.as_posix(), Experiment.model_validate(given))
+            experiment = Experiment.model_validate(merged(given, written[0][1]))
         except ValidationError as error:
-            key = error.errors()[0]["loc"][:1]
-            source = _source_of(key[0] if key else None, files, root) or where.as_posix()
-            raise complain(source, error, Experiment) from None
+            key = error.errors()[0]["loc"]
+            otherwise = "--config" if key and key[0] in given else where
+            raise complain(_place(written, key) or otherwise, error, Experiment) from None
+        arena = cls(root, where, experiment, written)
         arena.check(sources)
         return arena
 
+    def place(self, key: str) -> str:
+        """Where a key of the experiment ("span.models") is written: a file, or `--config`."""
+        return _place(self.written, key.split(".")) or self.where
+
     @classmethod
-    def read(cls, file: Path, sources: bool = True, changes: Iterable[str] = ()) -> Arena:
+    def read(cls, file: Path, sources: bool = True, typed: Iterable[str] = ()) -> Arena:
         """The experiment of one file; config/ is the folder that it lies in.
 
-        changes: KEY=VALUE each, over the file's; of a mapping, they change the keys that they name.
+        typed: KEY=VALUE each, as after `--config`.
         """
-        given = read_yaml(file)
-        for change in changes:
-            key, _, value = change.partition("=")
-            given = _changed(given, parse_yaml(f"{key}: {value}", f"--config {change}"))
-        return cls.open(given, [file.resolve()], file.resolve().parent.parent, sources)
+        file = file.resolve()
+        root = file.parent.parent
+        return cls.open(read_yaml(file, _relative(file, root)), [file], root, sources, typed)
 
     def check(self, sources: bool) -> None:
         """Resolve everything once, so that a mistake stops the plan, not a job."""
@@ -80,7 +95,7 @@ class Arena:
             ),
         ):
             for value in values:
-                one_of(f"{self.where}: {key}", value, choices)
+                one_of(f"{self.place(key)}: {key}", value, choices)
         for name, protocol in self.protocols.items():
             where = f"config/protocols/{name}.yaml"
             named = {"models": protocol.models}
@@ -103,7 +118,7 @@ class Arena:
         """The experiment's protocol by its name, after those that it is based on."""
         found: dict[str, Protocol] = {}
         name: str | None = self.experiment.protocol
-        where = f"{self.where}: protocol"
+        where = f"{self.place('protocol')}: protocol"
         while name is not None:
             one_of(where, name, _stems(self.root, "protocols"))
             if name in found:
@@ -136,8 +151,8 @@ class Arena:
         """The data set that the protocol uses for a task."""
         if task not in self.tasks:
             raise LRAError(
-                f"{self.where}: tasks: protocol '{self.experiment.protocol}' has no task '{task}'; "
-                f"{nearest(task, self.tasks)}"
+                f"{self.place('tasks')}: tasks: protocol '{self.experiment.protocol}' has no task "
+                f"'{task}'; {nearest(task, self.tasks)}"
             )
         named = [
             (f"config/protocols/{protocol}.yaml: tasks.{key}.dataset", rules.dataset)
@@ -205,8 +220,11 @@ class Arena:
         training = {"training": {"precision": self.experiment.precision}}
         return [
             *layers,
-            (self.where, training),
-            (f"{self.where}: overrides", sections(self.experiment.overrides)),
+            (self.place("precision"), training),
+            *(
+                (f"{self.place(f'overrides.{name}')}: overrides", {name: part})
+                for name, part in sections(self.experiment.overrides).items()
+            ),
         ]
 
     def resolve(self, task: str, model: str, seed: int) -> tuple[Cell, dict[str, str]]:
@@ -243,12 +261,6 @@ class Arena:
         return profile.point(self, name, length)
 
 
-def _changed(old: Any, new: Any) -> Any:
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return new
-    return old | {key: _changed(old.get(key), value) for key, value in new.items()}
-
-
 def _stems(root: Path, folder: str) -> list[str]:
     return sorted(path.stem for path in (root / "config" / folder).glob("*.yaml"))
 
@@ -257,6 +269,7 @@ def _stems(root: Path, folder: str) -> list[str]:
 def datasets(root: Path) -> dict[str, Dataset]:
     where = "config/datasets.yaml"
     entries = read_yaml(root / where, where)
+    checked(RootModel[dict[Name, Any]], entries, where)
     return {name: checked(Dataset, entry, f"{where}: {name}") for name, entry in entries.items()}
 
 
@@ -275,9 +288,19 @@ def _model(root: Path, name: str) -> Model:
     return load(root / f"config/models/{name}.yaml", Model, root)
 
 
-def _source_of(key: str | None, files: list[Path], root: Path) -> str | None:
-    """The file in which a top-level key stands, the last one winning; else the command line."""
-    for file in reversed(files):
-        if key in read_yaml(file):
-            return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
-    return "--config" if key is not None else None
+def _relative(file: Path, root: Path) -> str:
+    return (file.relative_to(root) if file.is_relative_to(root) else file).as_posix()
+
+
+def _place(written: Iterable[Written], key: Sequence[str | int]) -> str | None:
+    """Where a key stands: the strongest of the places that have most of its parts."""
+    depths = [(_depth(tree, key), where) for where, tree in written]
+    depth, where = max(depths, key=itemgetter(0), default=(0, None))
+    return where if depth else None
+
+
+def _depth(tree: Any, key: Sequence[str | int]) -> int:
+    """How many parts of a key there are in nested mappings."""
+    if not key or not isinstance(tree, dict) or key[0] not in tree:
+        return 0
+    return 1 + _depth(tree[key[0]], key[1:])

@@ -9,32 +9,39 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lra.config.cell import FAST, Cell, Device, Precision, ProfilePoint
 from lra.config.yaml_file import read_yaml
-from lra.core.schema import Strict, checked
+from lra.core.errors import shown
+from lra.core.schema import Count, Name, Seed, Settings, Strict, Threads, checked
 from lra.data.recipe import Dataset
-
-
-class Part(Strict):
-    """What one file says of a cell; it is checked once all files are joined."""
-
-    encoder: dict[str, Any] = {}
-    training: dict[str, Any] = {}
 
 
 def no_twins(values: list) -> list:
     for value in values:
         if values.count(value) > 1:
-            raise ValueError(f"{value!r} is listed twice")
+            raise ValueError(f"{shown(value)} is listed twice")
     return values
+
+
+def options_are_a_mapping(values: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(values.get("options", {}), dict):
+        raise ValueError(f"options: keys and values are wanted, not {shown(values['options'])}")
+    return values
+
+
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(no_twins)]
+Values = Annotated[dict[str, Any], AfterValidator(options_are_a_mapping)]  # of an encoder
+# What else lies in results/, and what there is in another writing where letters' case is one.
+TAKEN = {"data", "reference", "slurm", "readme.md"}
+
+
+class Part(Settings):
+    """What one file says of a cell; it is checked once all files are joined."""
+
+    encoder: Values = {}
+    training: dict[str, Any] = {}
 
 
 class Task(Part):
@@ -43,13 +50,13 @@ class Task(Part):
     title: str
 
 
-class Model(Strict):
+class Model(Settings):
     """config/models/<model>.yaml"""
 
-    attention: str | None = None  # the mechanism; default: the file's own name
+    attention: Name | None = None  # the mechanism; default: the file's own name
     title: str
     options: dict[str, Any] = {}
-    profile_also: dict[str, dict[str, Any]] = {}  # further profile rows: name -> changed options
+    profile_also: dict[Name, dict[str, Any]] = {}  # further profile rows: name -> changed options
 
 
 class ProtocolModel(Part):
@@ -57,25 +64,25 @@ class ProtocolModel(Part):
 
 
 class ProtocolTask(Part):
-    dataset: str | None = None  # None: the one of the protocol's base
-    variant_of: str | None = None  # the task whose file and rules it has too, e.g. text at a length
-    models: dict[str, ProtocolModel] = {}
+    dataset: Name | None = None  # None: the one of the protocol's base
+    variant_of: Name | None = None  # whose file and rules it has too, e.g. text at a length
+    models: dict[Name, ProtocolModel] = {}
 
 
-class Protocol(Strict):
+class Protocol(Settings):
     """config/protocols/<protocol>.yaml"""
 
     title: str
-    base: str | None = None  # the protocol that says what this one leaves open
+    base: Name | None = None  # the protocol that says what this one leaves open
     defaults: Part = Part()
-    models: dict[str, ProtocolModel] = {}  # over a task's values, under those of its `models`
-    tasks: dict[str, ProtocolTask]
+    models: dict[Name, ProtocolModel] = {}  # over a task's values, under those of its `models`
+    tasks: dict[Name, ProtocolTask]
 
 
-class Variant(Strict):
+class Variant(Settings):
     """A setting of profiles beside the one that every row has: fast kernels, no TF32."""
 
-    models: list[str] | None = Field(None, min_length=1)  # profile rows; default: all
+    models: Names | None = None  # profile rows; default: all
     deterministic: bool = False  # the kernels of trainings
     tf32: bool = False  # in matrix products; a GPU's alone
     precision: Precision | None = None  # default: the experiment's
@@ -87,16 +94,16 @@ class Variant(Strict):
         return self
 
 
-class Profile(Strict):
+class Profile(Settings):
     """The experiment's profile section: what speed and memory are measured on."""
 
-    task: str | None = None  # of the protocol: its encoder and options; default: text
-    lengths: list[PositiveInt] = Field(min_length=1)  # tokens
-    batch_size: int = Field(gt=0)
+    task: Name | None = None  # of the protocol: its encoder and options; default: text
+    lengths: Annotated[list[Count], Field(min_length=1), AfterValidator(no_twins)]  # tokens
+    batch_size: Count
     seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
-    threads: int = Field(1, gt=0)
-    encoder: dict[str, Any] = {}  # over the task's
-    variants: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], Variant] = {}
+    threads: Threads = 1
+    encoder: Values = {}  # over the task's
+    variants: dict[Annotated[Name, Field(pattern=r"^[a-z0-9_-]+$")], Variant] = {}
 
     @field_validator("variants")
     @classmethod
@@ -106,20 +113,15 @@ class Profile(Strict):
         return values
 
 
-class Span(Strict):
+class Span(Settings):
     """The experiment's span section: whose required attention span is measured, and how."""
 
-    models: list[str] | None = Field(None, min_length=1)  # of the experiment's; default: all
-    samples: int = Field(1000, gt=0)  # validation examples of each cell
-    queries: int = Field(16, gt=0)  # of each example, for the method by gradient
-
-    @field_validator("models")
-    @classmethod
-    def no_twins(cls, values: list | None) -> list | None:
-        return values and no_twins(values)
+    models: Names | None = None  # of the experiment's; default: all
+    samples: Count = 1000  # validation examples of each cell
+    queries: Count = 16  # of each example, for the method by gradient
 
 
-class Estimate(Strict):
+class Estimate(Settings):
     """The experiment's estimate section: the machine that the plan's hours and memory assume.
 
     The defaults are an H100's as an assumption, not a measurement: a small eager model in float32
@@ -133,33 +135,36 @@ class Estimate(Strict):
     kernel_us: float = Field(10, gt=0)  # from one operator's start to the next
 
 
-class Site(Strict):
+SlurmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@+-]+$")]  # or several, with commas
+
+
+class Site(Settings):
     """config/site.yaml: a cluster's names, and what a job may ask of it"""
 
-    account: str | None = None  # None: the executor asks Slurm
-    cpu_partition: str | None = None  # None: the cluster's default
-    gpu_partition: str | None = None
+    account: SlurmName | None = None  # None: the executor asks Slurm
+    cpu_partition: SlurmName | None = None  # None: the cluster's default
+    gpu_partition: SlurmName | None = None
     gpu: Literal["gpus", "gres"] = "gpus"  # --gpus=1 or --gres=gpu:1
     gpu_type: str | None = Field(None, pattern=r"^[A-Za-z0-9_.]+$")
-    max_hours: float = Field(24, gt=0)
-    max_memory_gb: float = Field(128, gt=0)  # 1e9 bytes
-    early_seconds: int = Field(120, ge=0)  # from a training's signal to its time limit
+    max_hours: float = Field(24, gt=0, le=10_000)
+    max_memory_gb: float = Field(128, gt=0, le=1e6)  # 1e9 bytes
+    early_seconds: int = Field(120, ge=0, le=65535)  # from a training's signal to its time limit
     seeds_together: bool = False
 
 
-class Experiment(Strict):
+class Experiment(Settings):
     """config/config.yaml, config/paper.yaml, ...: tasks x models x seeds under one protocol"""
 
-    experiment: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")  # folder below results/
-    protocol: str
-    tasks: list[str] = Field(min_length=1)
-    models: list[str] = Field(min_length=1)
-    seeds: list[NonNegativeInt] = Field(min_length=1)
+    experiment: Name  # folder below results/
+    protocol: Name
+    tasks: Names
+    models: Names
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(no_twins)]
     device: Device = "auto"
-    threads: int = Field(1, gt=0)  # CPU threads of one training
+    threads: Threads = 1  # CPU threads of one training
     precision: Precision = "float32"
     data_mirror: str | None = None  # folder of archives, read instead of the network
-    generate_workers: int = Field(2, gt=0)  # processes; changes no byte of the data
+    generate_workers: Threads = 2  # processes; changes no byte of the data
     profile: Profile
     span: Span = Span()
     estimate: Estimate = Estimate()
@@ -171,10 +176,12 @@ class Experiment(Strict):
         every = product(self.tasks, self.models, self.seeds)
         return [f"{task}/{model}/seed{seed}" for task, model, seed in every]
 
-    @field_validator("tasks", "models", "seeds")
+    @field_validator("experiment")
     @classmethod
-    def no_twins(cls, values: list) -> list:
-        return no_twins(values)
+    def has_a_folder_of_its_own(cls, name: str) -> str:
+        if name.lower() in TAKEN:
+            raise ValueError(f"'{name}' is no experiment: results/{name} is something else")
+        return name
 
     @model_validator(mode="after")
     def overrides_leave_names_alone(self):

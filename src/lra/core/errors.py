@@ -15,6 +15,12 @@ class LRAError(ValueError):
     """A message for people: one line that names the file and key."""
 
 
+def shown(value: object) -> str:
+    """A value as messages quote it: in one line, and not more of it than one reads."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}... ({len(str(value))} characters)"
+
+
 def in_one_line(error: Exception) -> str | None:
     """What people are told of an error; None where it is a fault of this program."""
     if isinstance(error, LRAError):
@@ -51,5 +57,5 @@ def nearest(word: str, choices: Iterable[str]) -> str:
 def one_of(where: str, word: str, choices: Iterable[str]) -> str:
     """`word`, or LRAError naming where it stands ("file: key") and the nearest valid choice."""
     if word not in choices:
-        raise LRAError(f"{where}: '{word}' is unknown; {nearest(word, choices)}")
+        raise LRAError(f"{where}: {shown(word)} is unknown; {nearest(word, choices)}")
     return word

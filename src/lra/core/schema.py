@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import re
 from types import NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lra.core.errors import LRAError, nearest
+from lra.core.errors import LRAError, nearest, shown
+
+
+def _no_twentyfold(name: str) -> str:
+    if re.search(r"(.+)\1{19}$", name):  # Snakemake takes it for a rule that calls itself
+        raise ValueError(f"{shown(name)} repeats a part twenty times")
+    return name
+
+
+# Parts of paths, of wildcards, of comma-separated lists and of shell lines.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=64), AfterValidator(_no_twentyfold)]
+Count = Annotated[int, Field(gt=0, lt=2**31)]
+Threads = Annotated[int, Field(gt=0, le=1024)]  # or processes
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Strict(BaseModel):
     """Unknown keys are errors and values do not change once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Settings(Strict):
+    """What people write: every number is finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 def checked(model: type[Strict], values: Any, where: str) -> Any:
@@ -31,9 +51,14 @@ def complain(where: str, error: ValidationError, model: type[Strict]) -> LRAErro
     where: a file, or a file and a key in it ("config/x.yaml: tasks.listops").
     """
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(_part(part) for part in first["loc"] if part != "[key]")
     place = f"{where}{'.' if ': ' in where else ': '}{key}" if key else where
     return LRAError(f"{place}: {_fault(first, model)}")
+
+
+def _part(part: str | int) -> str:
+    text = str(part)
+    return text if text.isprintable() and len(text) <= 100 else shown(text)
 
 
 def _fault(error: Any, model: type[Strict]) -> str:
@@ -45,11 +70,13 @@ def _fault(error: Any, model: type[Strict]) -> str:
             model = _nested(model, part)
         return f"unknown key; {nearest(key, model.model_fields)}"
     if kind == "literal_error" and (words := re.findall(r"'([^']*)'", error["ctx"]["expected"])):
-        return f"{given!r} is unknown; {nearest(given, words)}"
+        return f"{shown(given)} is unknown; {nearest(given, words)}"
     if kind == "missing":
         return "is missing"
     message = error["msg"].removeprefix("Value error, ")
-    return message if kind == "value_error" else f"{message}, not {given!r}"
+    if kind == "too_short":
+        message = message.split(" after validation")[0]
+    return message if kind == "value_error" else f"{message}, not {shown(given)}"
 
 
 def _nested(owner: Any, part: str | int) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.schema import Settings
 from lra.data.archives import BOM, members, wrong
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.split import Info, grid_table
@@ -21,11 +21,11 @@ GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
 BATCH = re.compile(r"(?:.*/)?(data_batch_[1-5]|test_batch)")
 
 
-class Cifar10(Strict):
+class Cifar10(Settings):
     """CIFAR-10, Krizhevsky 2009, the version for Python."""
 
 
-class Digits(Strict):
+class Digits(Settings):
     """The test part of the UCI handwritten digits, as scikit-learn bundles it."""
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.schema import Settings
 from lra.data.generate import take
 from lra.data.listops_tokens import VOCAB
 from lra.data.split import Info, table_of
@@ -24,7 +24,7 @@ CHUNK = 1000  # examples per chunk
 MIN_ACCEPTANCE = 1e-4  # smallest share of trees with a length inside the window
 
 
-class ListOpsConfig(Strict):
+class ListOpsConfig(Settings):
     """The distribution of expressions; the defaults are the paper's."""
 
     min_length: int = Field(500, ge=0, description="expressions are longer than this, in tokens")

@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.schema import Settings
 from lra.data.archives import lines, members, tsv_rows, wrong
 from lra.data.byte_tokens import flat
 from lra.data.listops_tokens import CLOSE, MAX, MED, MIN, SM, VOCAB, ZERO
@@ -33,7 +33,7 @@ VARIANTS = {"easy": "curv_baseline", "intermediate": "curv_contour_length_9",
             "hard": "curv_contour_length_14"}  # fmt: skip
 
 
-class Release(Strict):
+class Release(Settings):
     """size: side of Pathfinder's images in pixels; None reads ListOps."""
 
     size: Literal[32, 64, 128, 256] | None = None

@@ -44,7 +44,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict, checked
+from lra.core.schema import Settings, checked
 from lra.data import pathfinder_matching
 from lra.data.split import Info, table_of
 
@@ -80,7 +80,7 @@ SIZES = {
 }
 
 
-class PathfinderConfig(Strict):
+class PathfinderConfig(Settings):
     """A variant of the task."""
 
     # pixels a side; 128 is Path-X, 16 a small variant of our own

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from lra.core.schema import Strict
+from lra.core.schema import Count, Name, Seed, Settings
 
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 
 
-class Archive(Strict):
+class Archive(Settings):
     """One file that data sets are read from, as its authors publish it"""
 
     # its name below results/data/downloads/ and in the data_mirror: no slash, no leading dot
@@ -21,7 +21,7 @@ class Archive(Strict):
     package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$")
     # None: the download prints what it finds and compares it with nothing
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    bytes: int | None = Field(None, gt=0)  # size of the file; None: what the server says
+    bytes: int | None = Field(None, gt=0, lt=2**63)  # size of the file; None: what the server says
 
     @model_validator(mode="after")
     def has_one_origin(self) -> Self:
@@ -32,16 +32,16 @@ class Archive(Strict):
         return self
 
 
-class Recipe(Strict):
+class Recipe(Settings):
     """All that a data set's bytes depend on, besides code."""
 
-    source: str  # what makes it: a generator, or a reader of the archive
+    source: Name  # what makes it: a generator, or a reader of the archive
     archive: Archive | None = None
     options: dict[str, Any] = {}  # the source's own options
-    seed: int = Field(0, ge=0)
-    train: int = Field(gt=0)  # examples
-    val: int = Field(gt=0)
-    test: int = Field(gt=0)
+    seed: Seed = 0
+    train: Count  # examples
+    val: Count
+    test: Count
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -51,8 +51,8 @@ class Recipe(Strict):
 class Dataset(Recipe):
     """One entry of config/datasets.yaml"""
 
-    task: str
-    max_len: int = Field(gt=0)  # longest example in tokens
+    task: Name
+    max_len: Count  # longest example in tokens
     contact_sheet: bool = False  # draw samples by label as a picture
     licence: str
     citation: str

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.schema import Settings
 from lra.data.archives import tsv_rows
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, chunks
@@ -23,13 +23,13 @@ PAIRS = {f"new_aan_pairs.{part}.tsv": split
 LONGEST_COMMONPLACE = 20  # bytes; documents that share a longer snippet go to one split
 
 
-class AAN(Strict):
+class AAN(Settings):
     """Pairs of papers of the ACL Anthology Network: does one cite the other?"""
 
     max_length: int = Field(4000, gt=0)  # bytes of each document
 
 
-class Passages(Strict):
+class Passages(Settings):
     """Pairs of passages: are both of the same editorial or product review?"""
 
     max_length: int = Field(256, gt=0)  # bytes of each passage

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from lra.core.errors import LRAError
-from lra.core.schema import Strict
+from lra.core.schema import Settings
 from lra.data.archives import inner_members, lines, members, wrong
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
@@ -20,14 +20,14 @@ from lra.data.split import Info
 REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/\d+_\d+\.txt", re.IGNORECASE)
 
 
-class Imdb(Strict):
+class Imdb(Settings):
     """Maas et al. 2011, as Tay et al. 2020 use it."""
 
     max_length: int = Field(4000, gt=0)  # bytes
     validation: Literal["train", "test"] = "train"  # held out of train, or the test split itself
 
 
-class Sentences(Strict):
+class Sentences(Settings):
     """Sentences of movie reviews, each rated by about twenty people (Hutto and Gilbert 2014)."""
 
     max_length: int = Field(256, gt=0)  # bytes
