@@ -82,10 +82,12 @@ onstart:
 
 
 onsuccess:
-    table = Path("results", EXPERIMENT.experiment, "tables/accuracy.md")
-    if table.exists():
-        text = table.read_text(encoding="utf-8")
-        print(f"\n{text}\nTables and figures: {table.parent.parent}")
+    root = Path("results", EXPERIMENT.experiment)
+    if (root / "tables/accuracy.csv").exists():
+        from lra.report.glance import glance  # no plan needs it
+
+        with mistakes_are_one_line():
+            print(f"\n{glance(root)}")
     end()
 
 

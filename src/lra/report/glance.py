@@ -1,0 +1,110 @@
+"""What a terminal shows of a finished experiment: 80 columns, then a few findings."""
+
+from __future__ import annotations
+
+import csv
+import textwrap
+from pathlib import Path
+
+from lra.core.formats import BYTES, fitting_unit, listed, number, times
+from lra.core.unique import distinct, grouped
+from lra.results import layout
+from lra.results.points import MemoryRow, SpeedRow, read_fast
+
+WIDTH = 80
+MODEL, WIDE = 14, 12  # columns of a model's name, of `*34.3 ± 0.2`
+PARTS = {"speed": (SpeedRow, "train_steps_per_s"), "memory": (MemoryRow, "peak_bytes")}
+
+
+def glance(root: Path) -> str:
+    """The experiment whose results lie in `root`, by its tables and profiles.
+
+    Raises LRAError naming a profile's table that is broken.
+    """
+    path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    found = [*_accuracies(lines), "", *_findings(lines), *_costs(root)]
+    page = root / layout.PAGE
+    shown = [f"Tables and figures: {root}"] + [f"Page: {page}"] * page.exists()
+    return "\n".join([*found, "", *shown])
+
+
+def _accuracies(lines: list[dict]) -> list[str]:
+    tasks, models = distinct(lines, "task"), distinct(lines, "model")
+    at = {(line["task"], line["model"]): line for line in lines}
+    if MODEL + WIDE * len(tasks) > WIDTH:
+        tasks = [task for task in tasks if task != "average"]
+    width = min(WIDE, (WIDTH - MODEL) // len(tasks))
+    first = lines[0]
+    rows = [
+        ("", {task: task[: width - 1] for task in tasks}),
+        ("chance", {task: _rounded(at[task, models[0]]["chance"]) for task in tasks}),
+        *(
+            (model, {task: _cell(at.get((task, model)), width) for task in tasks})
+            for model in models
+        ),
+    ]
+    title = (
+        f"{first['experiment']}, protocol {first['protocol']}: test accuracy in percent, mean"
+        f"{' ± standard deviation' if width == WIDE else ''} of {first['n_seeds']} seeds; * best"
+    )
+    body = [
+        f"{name[: MODEL - 1]:{MODEL}}" + "".join(f"{cells[task]:>{width}}" for task in tasks)
+        for name, cells in rows
+    ]
+    return [*textwrap.wrap(title, WIDTH), "", *(row.rstrip() for row in body)]
+
+
+def _cell(line: dict | None, width: int) -> str:
+    if line is None or line["verdict"] != "ok":
+        return (
+            "-" if line is None or line["verdict"] == "incomplete" else line["verdict"][: width - 1]
+        )
+    spread = f" ± {float(line['std']):.1f}" if line["std"] and width == WIDE else ""
+    return f"{'*' if line['rank'] == 'best' else ''}{_rounded(line['mean'])}{spread}"
+
+
+def _rounded(text: str) -> str:
+    return f"{float(text):.1f}" if text else "-"
+
+
+def _findings(lines: list[dict]) -> list[str]:
+    """Each task's best and how far above chance; what was not learned; what did not end well."""
+    said = []
+    for (task,), own in grouped((x for x in lines if x["chance"]), "task").items():
+        ok = [x for x in own if x["verdict"] == "ok"]
+        best = max(ok, key=lambda x: float(x["mean"]), default=None)
+        text = f"{task}: no model is above chance"
+        if best:
+            gain = float(best["mean"]) - float(best["chance"])
+            text = f"{task}: best is {best['model']}, {gain:.1f} points above chance"
+        stuck = [x["model"] for x in own if x["verdict"] == "FAIL"]
+        text += f"; not above chance (FAIL): {listed(stuck)}" if stuck and best else ""
+        said += textwrap.wrap(f"{text}.", WIDTH, subsequent_indent="  ")
+    return said
+
+
+def _costs(root: Path) -> list[str]:
+    """What trains fastest and with the least memory at the longest length, over the Transformer."""
+    said = []
+    for what, (kind, column) in PARTS.items():
+        path = root / layout.PARQUET.format(what=what)
+        rows = [row for row in read_fast(path, kind) if row[column]] if path.exists() else []
+        if not rows:
+            continue
+        longest = max(row["length"] for row in rows)
+        own = {row["model"]: row[column] for row in rows if row["length"] == longest}
+        best = (max if what == "speed" else min)(own, key=own.__getitem__)
+        base = own.get("transformer")
+        factor = (
+            f" ({times(own[best] / base)} the transformer's)"
+            if base and best != "transformer"
+            else ""
+        )
+        unit, size = ("steps/s", 1.0) if what == "speed" else fitting_unit([own[best]], BYTES, 0.1)
+        word = "Fastest" if what == "speed" else "Leanest"
+        value = f"{number(own[best], size)} {unit}"
+        line = f"{word} in training at {longest:,} tokens: {best}, {value}{factor}."
+        said += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+    return said
