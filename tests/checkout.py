@@ -106,6 +106,11 @@ class Checkout:
         assert old in text
         self.write(name, text.replace(old, new, 1))
 
+    def forget_tables(self) -> None:
+        """So that a part of the experiment may have them."""
+        for table in (self.folder / "results/tiny").glob("*.parquet"):
+            table.unlink()
+
     def snakemake(
         self,
         *arguments: str,

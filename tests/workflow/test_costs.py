@@ -22,12 +22,12 @@ def test_a_finished_experiment_costs_nothing(checkout):
 
 
 def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
-    """Unknown first; after `lra estimate`, hours, of the new seed's two cells alone."""
-    config = ("--config", "seeds=[1,3]", "tasks=[listops]")
+    """Unknown first; after `lra estimate`, hours, of the new seed's four cells alone."""
+    config = ("--config", "seeds=[1,2,3]")
     _, said = streams(checkout, "-n", *config)
     assert said.count(HEAD) == 1
-    assert "cells      2" in said
-    assert "unknown    2 cells: lra estimate config/tiny.yaml --write" in said
+    assert "cells      4" in said
+    assert "unknown    4 cells: lra estimate config/tiny.yaml --write" in said
     subprocess.run(
         [warm.python(), "-m", "lra.cli", "estimate", "config/tiny.yaml", "--write",
          "config/reference/estimates.csv"],

@@ -36,7 +36,7 @@ KNOWN = {"snakemake", "lra", "make", "python", "pytest", ".venv/bin/python", *EL
 FILLED_IN = {
     "<name>": "linear", "<experiment>": "quick", "<task>": "listops", "<model>": "linear",
     "<k>": "1", "/where/they/are": "/tmp", "ADDRESS": "https://example.org", "--sdm conda": "",
-    " ...": "",
+    " ...": "", "CHECKOUT/": "", "--directory FOLDER": "--directory .",
 }  # fmt: skip
 
 

@@ -165,6 +165,7 @@ def test_the_end_of_a_run_says_how_many_jobs_failed_which_and_why(checkout):
 
 def test_a_profile_point_without_enough_memory_is_a_row_with_a_status(checkout):
     """The scores of 2^20 tokens would take 8 TiB."""
+    checkout.forget_tables()
     checkout.write(
         "config/models/dense.yaml",
         "title: dense\nattention: transformer\noptions: {kernel: materialised}\n",

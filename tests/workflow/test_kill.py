@@ -75,6 +75,7 @@ def test_the_same_cell_twice_gives_the_same_bits_and_another_seed_others(tiny_li
 
 def test_a_killed_job_leaves_the_rest_and_is_resumed_by_the_next_snakemake(checkout):
     """The training is killed as a cluster would: without warning, snakemake left alive."""
+    checkout.forget_tables()
     arguments = ["results/tiny/tables/accuracy.md", "--configfile", "config/tiny.yaml", "--cores", "2", "--config",
                  "models=[linear]", "tasks=[listops]", "seeds=[1]",
                  "overrides={training: {steps: 300, eval_every: 100}}"]  # fmt: skip

@@ -15,6 +15,7 @@ VARIANTS = {
 
 
 def test_settings_run_as_rows_of_their_own(checkout):
+    checkout.forget_tables()
     file = checkout.folder / "config/tiny.yaml"
     experiment = yaml.safe_load(file.read_text())
     experiment["profile"]["variants"] = VARIANTS

@@ -20,7 +20,17 @@ TASKS = {
     "standard": ["listops", "pathfinder", "text"], "quick": ["listops", "pathfinder", "text"],
 }  # fmt: skip
 ELSEWHERE = {"measure_span"}  # `span` lists none of the models; the experiment `tiny` runs it
-TARGETS = {"all", "data", "cells", "tables", "figures", "span", "baselines", "report"}
+TARGETS = {
+    "all",
+    "data",
+    "cells",
+    "checkpoints",
+    "tables",
+    "figures",
+    "span",
+    "baselines",
+    "report",
+}
 
 
 def tiny_entries(checkout: Checkout, names: list[str]) -> dict:

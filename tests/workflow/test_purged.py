@@ -103,6 +103,6 @@ def test_data_of_the_future_stop_the_plan_and_a_training_at_once(checkout):
 
 
 def test_a_short_plan_keeps_its_end(checkout):
-    out = checkout.run("-n", "--quiet", "rules", "--config", "seeds=[3]")
+    out = checkout.run("-n", "--quiet", "rules", "--config", "seeds=[1, 2, 3]")
     assert "Estimate of the cells to train" in out
     assert "Job 1: " not in out and len(out.splitlines()) < 80

@@ -86,6 +86,7 @@ def test_editing_the_baselines_runs_them_and_the_tables_that_show_them(checkout)
 
 def test_spans_of_one_model_only(checkout):
     checkout.edit("config/tiny.yaml", "seeds:", "span:\n  models: [local]\nseeds:")
+    (checkout.folder / "results/tiny/span.parquet").unlink()
     assert checkout.plan() == AFTER_SPANS
     checkout.run("span")
     table = pq.read_table(checkout.folder / "results/tiny/span.parquet")
@@ -141,6 +142,7 @@ def test_a_further_seed_trains_that_seed_only(checkout):
 
 
 def test_fewer_models_train_nothing_and_leave_the_tables(checkout):
+    checkout.forget_tables()
     planned = checkout.plan("--config", "models=[linear]")
     assert not {job for job in planned if job.startswith(("train", "evaluate", "speed and"))}
     checkout.run("--config", "models=[linear]")

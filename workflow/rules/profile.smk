@@ -1,16 +1,6 @@
 # Speed and memory of a model at all lengths, in a job that runs alone.
 
 
-def measure_forced_again():
-    """What is measured already stays when a length is added; but not where a profile is forced."""
-    asked = workflow.dag_settings
-    everything = asked.forceall or asked.forcetargets
-    if workflow.is_main_process and (
-        everything or any("profile" in name for name in asked.forcerun)
-    ):
-        os.environ.update(LRA_MEASURE_AGAIN="1")  # of every job
-
-
 rule profile:
     """Steps per second, and peak bytes of tensors and process, of training and inference."""
     output:

@@ -1,5 +1,6 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
 import atexit
+import os
 
 from snakemake.settings.enums import Quietness
 
@@ -29,6 +30,16 @@ def look_for_the_missing():
         not_from_the_future(map(Path, inputs))
     for line in purged(Path("results"), EXPERIMENT, datasets):
         say(SPEAKER + line)
+
+
+def measure_forced_again():
+    """What is measured already stays when a length is added; but not where a profile is forced."""
+    asked = workflow.dag_settings
+    everything = asked.forceall or asked.forcetargets
+    if workflow.is_main_process and (
+        everything or any("profile" in name for name in asked.forcerun)
+    ):
+        os.environ.update(LRA_MEASURE_AGAIN="1")  # of every job
 
 
 def end():
