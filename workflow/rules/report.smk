@@ -13,7 +13,7 @@ rule page:
     """All tables and figures below each other, with what to see in them."""
     input:
         CAPTIONS,
-        in_results(layout.PARQUET, what=["scores"]),
+        in_results(layout.PARQUET, what=["scores", "speed", "memory"]),
         in_results(f"{layout.TABLE}.csv", table=["accuracy"]),
         in_results(f"{layout.TABLE}.html", table=TABLES),
         in_results(f"{layout.FIGURE}.png", figure=FIGURES),

@@ -24,7 +24,9 @@ def glance(root: Path) -> str:
     path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    found = [*_accuracies(lines), "", *_findings(lines), *_costs(root)]
+    found = [*_accuracies(lines), ""]
+    for finding in findings(lines, root):
+        found += textwrap.wrap(finding, WIDTH, subsequent_indent="  ")
     page = root / layout.PAGE
     shown = [f"Tables and figures: {root}"] + [f"Page: {page}"] * page.exists()
     return "\n".join([*found, "", *shown])
@@ -69,8 +71,11 @@ def _rounded(text: str) -> str:
     return f"{float(text):.1f}" if text else "-"
 
 
-def _findings(lines: list[dict]) -> list[str]:
-    """Each task's best and how far above chance; what was not learned; what did not end well."""
+def findings(lines: list[dict], root: Path) -> list[str]:
+    """One line each: every task's best and what is at chance; what is fastest and leanest.
+
+    lines: of the accuracy table's csv. Raises LRAError as `glance` does.
+    """
     said = []
     for (task,), own in grouped((x for x in lines if x["chance"]), "task").items():
         ok = [x for x in own if x["verdict"] == "ok"]
@@ -81,8 +86,8 @@ def _findings(lines: list[dict]) -> list[str]:
             text = f"{task}: best is {best['model']}, {gain:.1f} points above chance"
         stuck = [x["model"] for x in own if x["verdict"] == "FAIL"]
         text += f"; not above chance (FAIL): {listed(stuck)}" if stuck and best else ""
-        said += textwrap.wrap(f"{text}.", WIDTH, subsequent_indent="  ")
-    return said
+        said.append(f"{text}.")
+    return [*said, *_costs(root)]
 
 
 def _costs(root: Path) -> list[str]:
@@ -105,6 +110,5 @@ def _costs(root: Path) -> list[str]:
         unit, size = ("steps/s", 1.0) if what == "speed" else fitting_unit([own[best]], BYTES, 0.1)
         word = "Fastest" if what == "speed" else "Leanest"
         value = f"{number(own[best], size)} {unit}"
-        line = f"{word} in training at {longest:,} tokens: {best}, {value}{factor}."
-        said += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+        said.append(f"{word} in training at {longest:,} tokens: {best}, {value}{factor}.")
     return said

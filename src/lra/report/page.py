@@ -24,6 +24,7 @@ from lra.core.errors import LRAError
 from lra.core.files import write_beside
 from lra.core.formats import listed
 from lra.core.unique import distinct, unique
+from lra.report.glance import findings
 from lra.report.html import asset, head
 from lra.report.item import Item
 from lra.results import layout
@@ -46,7 +47,7 @@ def write(
     page = templates.from_string(asset("page.html"))
     content = page.render(
         experiment=root.name,
-        result=_result(root / f"{layout.TABLE.format(table='accuracy')}.csv"),
+        result=_result(root),
         overview=caption(captions / "workflow.rst", configuration, {}),
         tables=[_table(root, item, captions, configuration) for item in tables],
         figures=[_figure(root, item, captions, configuration) for item in figures],
@@ -64,9 +65,11 @@ def _configuration(root: Path) -> dict[str, object]:
     return found | {"experiment": root.name, "protocol": listed(distinct(rows, "protocol"))}
 
 
-def _result(path: Path) -> dict[str, object]:
-    """Counts of verdicts in the accuracy table, and of verdicts on the published values."""
-    lines = [x for x in csv.DictReader(io.StringIO(_read(path))) if x["task"] != "average"]
+def _result(root: Path) -> dict[str, object]:
+    """What was found; counts of verdicts in the accuracy table, and on the published values."""
+    path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
+    every = list(csv.DictReader(io.StringIO(_read(path))))
+    lines = [x for x in every if x["task"] != "average"]
     verdicts = Counter(x["verdict"] for x in lines)
     known = {"n": len(lines), "ok": verdicts["ok"], "chance": verdicts["FAIL"]}
     published = Counter(x["replication"] for x in lines if x["replication"])
@@ -79,7 +82,7 @@ def _result(path: Path) -> dict[str, object]:
     known |= {"unsure": "; ".join(whys)}
     odd = [x["replication_why"] for x in lines if x["replication"] == "not comparable"]
     known |= {"compared": published.total() - len(odd), "odd": len(odd)}
-    return known | {"why": "; ".join(unique(odd))}
+    return known | {"why": "; ".join(unique(odd)), "findings": findings(every, root)}
 
 
 def _table(root: Path, item: Item, captions: Path, configuration: dict) -> dict[str, str]:

@@ -21,13 +21,13 @@ TABLES = [
          ("scores", "speed", "memory")),
 ]  # fmt: skip
 FIGURES = [
+    Item("scores", "Accuracy (heat map)", "figures.scores", ("scores",)),
     Item("performance", "Accuracy against speed", "figures.performance",
          ("scores", "speed", "memory")),
     Item("speed", "Training speed by length", "figures.efficiency", ("speed",)),
     Item("memory", "Training memory by length", "figures.efficiency", ("memory",)),
     Item("learning_curves", "Learning curves", "figures.learning_curves", ("history", "scores")),
     Item("span", "Attention span by task", "figures.span", ("span",)),
-    Item("scores", "Accuracy (heat map)", "figures.scores", ("scores",)),
     Item("difference", "Difference to the published", "figures.difference",
          ("scores", "reference")),
     Item("ranks", "Critical difference (ranks)", "figures.ranks", ("scores",)),
