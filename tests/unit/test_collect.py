@@ -212,3 +212,8 @@ def test_the_same_cells_give_the_same_bytes(tmp_path):
 def test_fabricated_rows_are_rows():
     assert ScoreRow.model_validate(score_row()) and SpeedRow.model_validate(speed_row())
     assert MemoryRow.model_validate(memory_row())
+
+
+def test_a_table_that_is_missing_is_not_called_damaged(tmp_path):
+    with pytest.raises(LRAError, match=r"scores.parquet: no such file$"):
+        read_table(tmp_path / "scores.parquet", ScoreRow)
