@@ -184,7 +184,8 @@ def test_an_encrypted_file_is_no_damage(tmp_path):
 @given(data=st.data())
 def test_truncated_anywhere_it_is_set_aside_in_one_line(tmp_path_factory, kind, data):
     content = packed(kind, FILES)
-    cut = data.draw(st.integers(0, len(content) - 1), label="cut")
+    # without some of the zeros at its end, a tar has lost nothing
+    cut = data.draw(st.integers(0, len(content.rstrip(b"\0")) - 1), label="cut")
     path = tmp_path_factory.mktemp("cut") / f"archive{kind}"
     path.write_bytes(content[:cut])
     message = complaint(path)

@@ -248,6 +248,7 @@ def signal_training(checkout, run: subprocess.Popen, after: int) -> None:
 @pytest.mark.slow
 def test_the_time_limit_in_every_retry_is_a_row_and_more_time_finishes_it(checkout):
     """The whole job is signalled, its shell and tee too; the first attempt fails and is retried."""
+    checkout.forget_tables()
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
              "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 1000, eval_every: 250}}"]  # fmt: skip
     table = "results/tiny/tables/accuracy.md"

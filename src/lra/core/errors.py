@@ -6,7 +6,7 @@ import difflib
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SPEAKER = "lra: "  # before each such line
 
@@ -43,6 +43,8 @@ def ends_in_one_line() -> Iterator[None]:
         if line is None:
             traceback.print_exc()
             line = f"{type(error).__name__}: {error} (a fault of lra; the lines above say where)"
+        with suppress(OSError):  # nobody may read it any more
+            sys.stdout.flush()  # what was said before comes before
         print(SPEAKER + line, file=sys.stderr, flush=True)
         sys.exit(1)
 
