@@ -74,6 +74,8 @@ ENVIRONMENTS = {  # what a process inherits
     "a git hook": {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"},
     "another checkout's code": {"PYTHONPATH": "/work/other/src"},
     "no TMPDIR": {"TMPDIR": "/nowhere"},
+    "a home that is no folder": {"HOME": "/dev/null"},
+    "a cache that is no folder": {"XDG_CACHE_HOME": "/dev/null"},
     "no cache of numba": {"NUMBA_CACHE_DIR": "/dev/null"},
 }  # fmt: skip
 

@@ -86,6 +86,26 @@ def test_each_odd_value_is_one_line_that_blames_the_command_line(planned):
     print(f"{len(values)} values")
 
 
+TWICE = {
+    ("--config", "seeds=[1]", "--config", "seeds=[2]"): "--config: stands twice",
+    ("-C", "seeds=[1]", "--config=models=[local]"): "--config: stands twice",
+    ("-C", "seeds=3"): "--config: seeds: Input should be a valid list, not 3",
+    ("-C", "seeds=[1]", "seeds=[2]"): "--config: 'seeds' is given twice",
+    ("--configfile", "config/config.yaml"): "--configfile: stands twice",
+}
+
+
+def test_what_snakemake_would_leave_out_is_one_line(planned):
+    """It takes the last place of an option alone, and the last value of a key."""
+    for typed, said in TWICE.items():
+        assert refused(planned, *TINY, *typed).startswith(f"lra: {said}")
+
+
+def test_a_target_after_the_configfile_is_told_its_place(planned):
+    line = refused(planned, *TINY, "cells")
+    assert line.startswith("lra: cells: no such file or directory; a target comes before")
+
+
 def test_values_inside_lists_and_mappings_are_numbers(planned):
     options = "overrides={encoder: {options: {block_size: 4}}}"
     plan = planned.plan("--config", "models=[local]", "seeds=[3]", options)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lra import attention
 from lra.cli.options import PEOPLE, Config
 from lra.core.errors import one_of
 from lra.results import fingerprint
@@ -78,6 +79,8 @@ def status(
 @app.command(rich_help_panel=PEOPLE)
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
-    extra = [f"lra.attention.{mechanism}"] if mechanism else []
+    extra = []
+    if mechanism:
+        extra = [f"lra.attention.{one_of('lra depends', mechanism, attention.names())}"]
     root = fingerprint.STAGES[one_of("lra depends", stage, fingerprint.STAGES)]
     print(*fingerprint.modules(root, *extra), sep="\n")

@@ -57,6 +57,8 @@ def typed_values(arguments: Iterable[str]) -> dict[str, Any]:
             raise LRAError(f"--config: {key}: {error.without_line}") from None
         except (yaml.YAMLError, RecursionError, ValueError):
             value = text
+        if key in found and not isinstance(value, dict):
+            raise LRAError(f"--config: {shown(key)} is given twice")
         found = merged(found, {key: value})
     return found
 

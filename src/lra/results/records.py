@@ -222,6 +222,8 @@ def read_table(path: Path, row: type[Strict]) -> pa.Table:
     """
     try:
         table = pq.read_table(path)
+    except FileNotFoundError:
+        raise LRAError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise LRAError(
             f"{path}: not a Parquet file ({error}); delete it to make it again"
