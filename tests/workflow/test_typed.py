@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 
 import pytest
 
+import warm
 from checkout import Checkout
 
 TINY = ["--configfile", "config/tiny.yaml"]
@@ -25,6 +27,9 @@ VALUES = {
     "unknown=1": "unknown: unknown key; choose from data_mirror,",
     "models=[]": "models: List should have at least 1 item, not []",
     "models=null": "models: Input should be a valid list, not None",
+    "threads=yes": "threads: a number is wanted, not True",
+    "seeds=[no]": "seeds: a number is wanted, not [False]",
+    "threads=010": "threads: '010' is no decimal number",
     "models=[linear,linear]": "models: 'linear' is listed twice",
     f"seeds=[{2**64}]": f"seeds: '{2**64}' is more than 64 bits hold",
     f"seeds=[{'1' * 22}]": f"seeds: '{'1' * 22}' is more than 64 bits hold",
@@ -104,6 +109,19 @@ def test_what_snakemake_would_leave_out_is_one_line(planned):
 def test_a_target_after_the_configfile_is_told_its_place(planned):
     line = refused(planned, *TINY, "cells")
     assert line.startswith("lra: cells: no such file or directory; a target comes before")
+
+
+def test_an_empty_argument_is_one_line(planned):
+    assert refused(planned, "", *TINY).startswith("lra: snakemake: an argument is empty")
+
+
+def test_a_plan_whose_reader_leaves_has_no_traceback(planned):
+    command = f"{warm.python()} -m snakemake -n {' '.join(TINY)} | true"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=planned.folder, text=True, capture_output=True
+    )
+    assert "Using workflow specific profile" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_values_inside_lists_and_mappings_are_numbers(planned):

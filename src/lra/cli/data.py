@@ -71,7 +71,9 @@ def prepare(
 
 
 @app.command(rich_help_panel=RULES)
-def generate(dataset: DatasetText, out: Out, workers: Workers = 1, fingerprint: Planned = None) -> None:
+def generate(
+    dataset: DatasetText, out: Out, workers: Workers = 1, fingerprint: Planned = None
+) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra.data.generate import generate_dataset
     from lra.data.sources import GENERATORS

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import PEOPLE, RULES, Config, Out
+from lra.cli.options import PEOPLE, RULES, Config, Out, results_of
 from lra.core.errors import LRAError, one_of, shown
 
 app = typer.Typer()
@@ -95,7 +95,8 @@ def summary(configfile: Config = Path("config/config.yaml")) -> None:
     from lra.planning.summary import summary as text
 
     arguments = ["--cores", "all", "--configfile", str(configfile)]
-    print(text(Path("results"), Arena.read(configfile).experiment, arguments))
+    arena = Arena.read(configfile)
+    print(text(results_of(arena.root), arena.experiment, arguments))
 
 
 def _listed(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.core.errors import LRAError
-from lra.core.files import read_text
+from lra.core.files import text_of
 
 COLUMNS = ["task", "model", "key", "value", "source", "ours", "reason"]
 ANY, BASE = "*", "base"
@@ -58,13 +58,13 @@ def path(reference: Path, protocol: str) -> Path:
 def read(file: Path, above: tuple[Path, ...] = ()) -> list[Sourced]:
     """The lines of a table, after those of the one that its line `base` names; none without a file.
 
-    above: the tables that are based on it. Raises LRAError naming the file and line where a column is
-    missing, or a table is based on itself.
+    above: the tables that are based on it. Raises LRAError naming the file and line where a column
+    is missing, or a table is based on itself.
     """
     if not file.exists():
         return []
     found = []
-    for line in (lines := csv.DictReader(io.StringIO(read_text(file), newline=""))):
+    for line in (lines := csv.DictReader(io.StringIO(text_of(file), newline=""))):
         if lines.fieldnames != COLUMNS or None in line.values() or None in line:
             raise LRAError(f"{file}: line {lines.line_num}: the columns are {', '.join(COLUMNS)}")
         if line["key"] == BASE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,9 @@ class _Refused(Exception):
 KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")  # YAML 1.1 takes 010 for 8 and 1:30 for 90
+
+
 class Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
     """Safe, and refuses what would otherwise change a value without a word."""
 
@@ -112,6 +116,8 @@ def _float(loader: Loader, node: yaml.ScalarNode) -> float:
 
 
 def _int(loader: Loader, node: yaml.ScalarNode) -> int:
+    if not DECIMAL.fullmatch(node.value):
+        raise _Refused(node, f"{shown(node.value)} is no decimal number")
     if len(node.value) > 100 or abs(value := loader.construct_yaml_int(node)) >= 2**63:
         raise _Refused(node, f"{shown(node.value)} is more than 64 bits hold")
     return value

@@ -56,6 +56,8 @@ def ends_in_one_line() -> Iterator[None]:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """``did you mean 'x'?``, or the list of choices where none is close."""
     choices = [str(choice) for choice in choices]
+    if not choices:
+        return "there is none"
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(sorted(choices))}"
 

@@ -42,8 +42,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_text(path: Path) -> str:
-    """The text of a file that people edit. Raises LRAError naming it where it is missing or not UTF-8."""
+def text_of(path: Path) -> str:
+    """The text of a file that people edit; raises LRAError where it is missing or not UTF-8."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

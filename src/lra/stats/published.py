@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lra.core.errors import LRAError, shown
-from lra.core.files import read_text
+from lra.core.files import text_of
 from lra.stats.summary import MARGIN, Outcome, above_chance
 
 PAPER = "Tay et al. 2020"
@@ -153,8 +153,8 @@ def replication(
 
 
 def _lines(path: Path, columns: set[str], numbers: Iterable[str] = ()) -> list[Line]:
-    """The lines of a table that has these columns, of which `numbers` hold numbers, FAIL or nothing."""
-    lines = list(csv.DictReader(read_text(path).splitlines()))
+    """The lines of a table with these columns; those of `numbers` hold numbers, FAIL or nothing."""
+    lines = list(csv.DictReader(text_of(path).splitlines()))
     if missing := columns - set(lines[0] if lines else ()):
         raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
     for line in lines:
