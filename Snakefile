@@ -2,7 +2,9 @@
 #   snakemake --cores all                                    the experiment `quick`
 #   snakemake --cores all --configfile config/paper.yaml     the replication
 import gc
+import logging
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +22,11 @@ if {*"{}"} & {*str(ROOT)}:
 sys.path.insert(0, str(SOURCE))
 # A plan makes a million objects that all stay. Garbage collection would take a tenth of its time.
 gc.set_threshold(100_000, 20, 100)
+# Lines of a log that nobody can read any more are no faults: a plan ends there (`snakemake -n | head`),
+# a run goes on, also where the disk of its log is full.
+logging.raiseExceptions = False
+if workflow.output_settings.dryrun:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 # An experiment is one whole file. Without --configfile it is config/config.yaml or, in a folder that

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import chromium
 from chromium import FETCHED, press, rows, shoot
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.report import registry
 from lra.report.item import Item
 from lra.report.tables import render

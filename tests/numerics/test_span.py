@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from lra import attention
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.config.cell import to_yaml
 from lra.core.errors import LRAError
 from lra.core.files import sha256

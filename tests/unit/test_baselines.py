@@ -10,7 +10,7 @@ import pytest
 from fabricated import baseline_row, score_row, table
 from typer.testing import CliRunner
 
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.core.errors import LRAError
 from lra.data.generate import generate_dataset
 from lra.data.listops_tokens import MAX, MED, MIN

@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.compare import text
 from lra.compare.differences import compare
 from lra.compare.experiment import opened

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from lra.cli import docs
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.core.errors import LRAError
 from tiny import ROOT
 

@@ -13,7 +13,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from lra.report import registry
 from lra.report.item import PARQUET
 from tiny import ROOT

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lra.cli.options import results_of
 from lra.config.cell import to_yaml
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
@@ -265,3 +266,11 @@ def test_a_cell_that_is_none_is_said_so(results, tmp_path):
     assert done.stderr == (
         "lra: lra status: 'listops/liner/seed0' is unknown; did you mean 'listops/linear/seed0'?\n"
     )
+
+
+def test_results_are_found_from_a_folder_below(tmp_path, monkeypatch):
+    (tmp_path / "root/results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert results_of(tmp_path / "root") == tmp_path / "root/results"
+    (tmp_path / "results").mkdir()  # of snakemake --directory
+    assert results_of(tmp_path / "root") == Path("results")

@@ -159,7 +159,7 @@ def test_what_does_not_belong_together_is_refused(accuracy, change):
 
 def test_a_missing_reference_is_one_line(tmp_path):
     write_rows(tmp_path / "scores.parquet", [score_row()], ScoreRow)
-    with pytest.raises(LRAError, match=r"none\.csv: No such file"):
+    with pytest.raises(LRAError, match=r"none\.csv: no such file"):
         table("accuracy", tmp_path, tmp_path / "none.csv")
 
 

@@ -24,7 +24,7 @@ import typer
 
 import warm
 from checkout import Checkout, commit_all
-from lra.cli.__main__ import app
+from lra.cli.app import app
 from tiny import ROOT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "config/README.md", "config/reference/README.md",

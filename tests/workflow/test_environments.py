@@ -69,11 +69,13 @@ def plan(checkout: Checkout, *arguments: str, env: dict | None = None, python=No
 
 
 ENVIRONMENTS = {  # what a process inherits
-    "no home": {"HOME": "/nowhere"},
+    "no home": {"HOME": "/dev/null/home"},
     "a notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     "a git hook": {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"},
     "another checkout's code": {"PYTHONPATH": "/work/other/src"},
     "no TMPDIR": {"TMPDIR": "/nowhere"},
+    "a home that is no folder": {"HOME": "/dev/null"},
+    "a cache that is no folder": {"XDG_CACHE_HOME": "/dev/null"},
     "no cache of numba": {"NUMBA_CACHE_DIR": "/dev/null"},
 }  # fmt: skip
 

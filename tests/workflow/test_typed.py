@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 
 import pytest
 
+import warm
 from checkout import Checkout
 
 TINY = ["--configfile", "config/tiny.yaml"]
@@ -25,6 +27,9 @@ VALUES = {
     "unknown=1": "unknown: unknown key; choose from data_mirror,",
     "models=[]": "models: List should have at least 1 item, not []",
     "models=null": "models: Input should be a valid list, not None",
+    "threads=yes": "threads: a number is wanted, not True",
+    "seeds=[no]": "seeds: a number is wanted, not [False]",
+    "threads=010": "threads: '010' is no decimal number",
     "models=[linear,linear]": "models: 'linear' is listed twice",
     f"seeds=[{2**64}]": f"seeds: '{2**64}' is more than 64 bits hold",
     f"seeds=[{'1' * 22}]": f"seeds: '{'1' * 22}' is more than 64 bits hold",
@@ -84,6 +89,39 @@ def test_each_odd_value_is_one_line_that_blames_the_command_line(planned):
     for value, said in values if os.environ.get("LRA_THOROUGH") else values[::3]:
         assert refused(planned, *TINY, "--config", value).startswith(f"lra: --config: {said}")
     print(f"{len(values)} values")
+
+
+TWICE = {
+    ("--config", "seeds=[1]", "--config", "seeds=[2]"): "--config: stands twice",
+    ("-C", "seeds=[1]", "--config=models=[local]"): "--config: stands twice",
+    ("-C", "seeds=3"): "--config: seeds: Input should be a valid list, not 3",
+    ("-C", "seeds=[1]", "seeds=[2]"): "--config: 'seeds' is given twice",
+    ("--configfile", "config/config.yaml"): "--configfile: stands twice",
+}
+
+
+def test_what_snakemake_would_leave_out_is_one_line(planned):
+    """It takes the last place of an option alone, and the last value of a key."""
+    for typed, said in TWICE.items():
+        assert refused(planned, *TINY, *typed).startswith(f"lra: {said}")
+
+
+def test_a_target_after_the_configfile_is_told_its_place(planned):
+    line = refused(planned, *TINY, "cells")
+    assert line.startswith("lra: cells: no such file or directory; a target comes before")
+
+
+def test_an_empty_argument_is_one_line(planned):
+    assert refused(planned, "", *TINY).startswith("lra: snakemake: an argument is empty")
+
+
+def test_a_plan_whose_reader_leaves_has_no_traceback(planned):
+    command = f"{warm.python()} -m snakemake -n {' '.join(TINY)} | true"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=planned.folder, text=True, capture_output=True
+    )
+    assert "Using workflow specific profile" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_values_inside_lists_and_mappings_are_numbers(planned):

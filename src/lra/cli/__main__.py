@@ -1,23 +1,11 @@
-"""`lra <verb>`: one verb per stage of the pipeline, each usable by hand.
-
-A verb reads its inputs, calls its stage's module and writes the records. Mistakes, broken files and
-missing resources end it with one line and exit status 1 (2 from `compare`, whose 1 is "they
-differ"). A fault of ours has a traceback before that line.
-"""
+"""`lra <verb>` as a process: its environment, its end in one line and its exit status."""
 
 from __future__ import annotations
 
-import typer
+import sys
 
-from lra.cli import archive, cells, compare, data, docs, plan, report
 from lra.core import environment
 from lra.core.errors import ends_in_one_line
-
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__
-)
-for verbs in (plan, compare, archive, report, data, cells, docs):
-    app.add_typer(verbs.app)
 
 
 def main() -> None:
@@ -25,7 +13,9 @@ def main() -> None:
         environment.clean()
         environment.do_without()
         environment.check_checkout()
-        app(prog_name="lra")
+        from lra.cli.app import run  # takes a second, in which Ctrl-C is one line, too
+
+        sys.exit(run())
 
 
 if __name__ == "__main__":

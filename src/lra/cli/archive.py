@@ -25,11 +25,12 @@ def archive(
 ) -> None:
     """Write one zip of source, records, tables and figures, and of the jobs that made them."""
     from lra.archive.write import archive as write
+    from lra.config.cell import read
     from lra.config.resolve import Arena
     from lra.config.schema import Experiment
 
     if experiment.startswith("{"):
-        whole = Experiment.model_validate_json(experiment)
+        whole = read(Experiment, experiment)
     else:
         whole = Arena.read(Path(experiment)).experiment
     for line in write(whole, targets, Path.cwd(), out, checkpoints, data):

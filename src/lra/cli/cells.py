@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def killed(
     """
     from lra.training.job import explain_kill
 
-    raise typer.Exit(explain_kill(work, code, last_attempt))
+    sys.exit(explain_kill(work, code, last_attempt))
 
 
 @app.command(rich_help_panel=RULES)

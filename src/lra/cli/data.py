@@ -14,6 +14,7 @@ from lra.core.errors import one_of
 from lra.core.progress import say
 
 app = typer.Typer()
+Workers = Annotated[int, typer.Option(min=1, help="processes")]
 DatasetText = Annotated[
     str, typer.Option("--dataset", help="a name in config/datasets.yaml, or a recipe as JSON")
 ]
@@ -70,7 +71,9 @@ def prepare(
 
 
 @app.command(rich_help_panel=RULES)
-def generate(dataset: DatasetText, out: Out, workers: int = 1, fingerprint: Planned = None) -> None:
+def generate(
+    dataset: DatasetText, out: Out, workers: Workers = 1, fingerprint: Planned = None
+) -> None:
     """Make a data set: train.arrow, val.arrow, test.arrow and dataset.json."""
     from lra.data.generate import generate_dataset
     from lra.data.sources import GENERATORS

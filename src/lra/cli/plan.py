@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import PEOPLE, Config
+from lra import attention
+from lra.cli.options import PEOPLE, Config, results_of
 from lra.core.errors import one_of
 from lra.results import fingerprint
 
@@ -52,7 +53,7 @@ def estimate(
     if write and found:
         plan.add_to_cache(write, found)
     cache |= {load.key: measured for load, measured in found}
-    print(plan.table(plan.Estimates(arena, cache, Path("results"))))
+    print(plan.table(plan.Estimates(arena, cache, results_of(arena.root))))
 
 
 @app.command(rich_help_panel=PEOPLE)
@@ -66,7 +67,8 @@ def status(
     from lra.config.resolve import Arena
     from lra.planning import status as progress
 
-    arena, results = Arena.read(configfile, sources=False), Path("results")
+    arena = Arena.read(configfile, sources=False)
+    results = results_of(arena.root)
     seen = progress.Progress(arena, results)
     if cell is None:
         print(progress.report(seen))
@@ -78,6 +80,8 @@ def status(
 @app.command(rich_help_panel=PEOPLE)
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
-    extra = [f"lra.attention.{mechanism}"] if mechanism else []
+    extra = []
+    if mechanism:
+        extra = [f"lra.attention.{one_of('lra depends', mechanism, attention.names())}"]
     root = fingerprint.STAGES[one_of("lra depends", stage, fingerprint.STAGES)]
     print(*fingerprint.modules(root, *extra), sep="\n")

@@ -7,14 +7,18 @@ from typing import Annotated
 
 import typer
 
-from lra.cli.options import PEOPLE, RULES, Config, Out
-from lra.core.errors import one_of
+from lra.cli.options import PEOPLE, RULES, Config, Out, results_of
+from lra.core.errors import LRAError, one_of, shown
 
 app = typer.Typer()
 Commas = Annotated[str, typer.Option(help="comma-separated")]
 Root = Annotated[Path, typer.Option(help="folder of the experiment")]
 Stem = Annotated[Path, typer.Option(help="where the files go, without ending")]
 Reference = Annotated[Path, typer.Option(help="published accuracies, csv")]
+ROWS = {  # what a table has rows of, if not of cells; there may be no cell whose span is measured
+    "baselines": ("tasks",), "span": ("tasks", "seeds"),
+    "speed": ("models", "lengths"), "memory": ("models", "lengths"),
+}  # fmt: skip
 PUBLISHED = Path("config/reference/scores.csv")
 
 
@@ -33,8 +37,12 @@ def collect(
     from lra.results.collect import collect as gather
 
     one_of("lra collect", what, WHAT)
-    rows, columns = _listed(models), _listed(tasks)
-    gather(what, root, out, columns, rows, _numbers(seeds), _numbers(lengths))
+    needed = ROWS.get(what, ("tasks", "models", "seeds"))
+    given = {"tasks": tasks, "models": models, "seeds": seeds, "lengths": lengths}
+    if empty := [name for name in needed if not given[name]]:
+        raise LRAError(f"--{empty[0]}: is empty, so there is nothing of {what} to collect")
+    numbers = _numbers("--seeds", seeds), _numbers("--lengths", lengths)
+    gather(what, root, out, _listed(tasks), _listed(models), *numbers)
 
 
 @app.command(rich_help_panel=RULES)
@@ -87,12 +95,17 @@ def summary(configfile: Config = Path("config/config.yaml")) -> None:
     from lra.planning.summary import summary as text
 
     arguments = ["--cores", "all", "--configfile", str(configfile)]
-    print(text(Path("results"), Arena.read(configfile).experiment, arguments))
+    arena = Arena.read(configfile)
+    print(text(results_of(arena.root), arena.experiment, arguments))
 
 
 def _listed(text: str) -> list[str]:
     return text.split(",") if text else []
 
 
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in _listed(text)]
+def _numbers(option: str, text: str) -> list[int]:
+    words = _listed(text)
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise LRAError(f"{option}: {shown(word)} is no number; {shown(text)} was given")
+    return [int(word) for word in words]

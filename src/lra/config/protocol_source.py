@@ -9,6 +9,7 @@ with key `base` stands for the lines of another protocol's table.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lra.core.errors import LRAError
+from lra.core.files import text_of
 
 COLUMNS = ["task", "model", "key", "value", "source", "ours", "reason"]
 ANY, BASE = "*", "base"
@@ -53,25 +55,26 @@ def path(reference: Path, protocol: str) -> Path:
     return reference / "protocols" / f"{protocol}.csv"
 
 
-def read(file: Path) -> list[Sourced]:
+def read(file: Path, above: tuple[Path, ...] = ()) -> list[Sourced]:
     """The lines of a table, after those of the one that its line `base` names; none without a file.
 
-    Raises LRAError naming the file and line where a column is missing.
+    above: the tables that are based on it. Raises LRAError naming the file and line where a column
+    is missing, or a table is based on itself.
     """
     if not file.exists():
         return []
     found = []
-    with file.open(encoding="utf-8", newline="") as text:
-        for line in (lines := csv.DictReader(text)):
-            if lines.fieldnames != COLUMNS or None in line.values() or None in line:
-                raise LRAError(
-                    f"{file}: line {lines.line_num}: the columns are {', '.join(COLUMNS)}"
-                )
-            if line["key"] == BASE:
-                found += read(file.with_name(f"{line['value']}.csv"))
-            else:
-                values = {key: _value(line[key]) for key in ("value", "ours")}
-                found.append(Sourced(**{**line, **values}))
+    for line in (lines := csv.DictReader(io.StringIO(text_of(file), newline=""))):
+        if lines.fieldnames != COLUMNS or None in line.values() or None in line:
+            raise LRAError(f"{file}: line {lines.line_num}: the columns are {', '.join(COLUMNS)}")
+        if line["key"] == BASE:
+            base = file.with_name(f"{line['value']}.csv")
+            if base in (above := (*above, file)):
+                raise LRAError(f"{file}: line {lines.line_num}: {base} is based on itself")
+            found += read(base, above)
+        else:
+            values = {key: _value(line[key]) for key in ("value", "ours")}
+            found.append(Sourced(**{**line, **values}))
     return found
 
 

@@ -31,6 +31,7 @@ def options_are_a_mapping(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+Title = Annotated[str, Field(pattern=r"^[^\r\n\t]+$")]  # a cell of tables
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(no_twins)]
 Values = Annotated[dict[str, Any], AfterValidator(options_are_a_mapping)]  # of an encoder
 # What else lies in results/, and what there is in another writing where letters' case is one.
@@ -47,14 +48,14 @@ class Part(Settings):
 class Task(Part):
     """config/tasks/<task>.yaml"""
 
-    title: str
+    title: Title
 
 
 class Model(Settings):
     """config/models/<model>.yaml"""
 
     attention: Name | None = None  # the mechanism; default: the file's own name
-    title: str
+    title: Title
     options: dict[str, Any] = {}
     profile_also: dict[Name, dict[str, Any]] = {}  # further profile rows: name -> changed options
 
@@ -72,7 +73,7 @@ class ProtocolTask(Part):
 class Protocol(Settings):
     """config/protocols/<protocol>.yaml"""
 
-    title: str
+    title: Title
     base: Name | None = None  # the protocol that says what this one leaves open
     defaults: Part = Part()
     models: dict[Name, ProtocolModel] = {}  # over a task's values, under those of its `models`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def typed_values(arguments: Iterable[str]) -> dict[str, Any]:
             raise LRAError(f"--config: {key}: {error.without_line}") from None
         except (yaml.YAMLError, RecursionError, ValueError):
             value = text
+        if key in found and not isinstance(value, dict):
+            raise LRAError(f"--config: {shown(key)} is given twice")
         found = merged(found, {key: value})
     return found
 
@@ -79,6 +82,9 @@ class _Refused(Exception):
 
 
 KEYS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
+
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")  # YAML 1.1 takes 010 for 8 and 1:30 for 90
 
 
 class Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
@@ -110,6 +116,8 @@ def _float(loader: Loader, node: yaml.ScalarNode) -> float:
 
 
 def _int(loader: Loader, node: yaml.ScalarNode) -> int:
+    if not DECIMAL.fullmatch(node.value):
+        raise _Refused(node, f"{shown(node.value)} is no decimal number")
     if len(node.value) > 100 or abs(value := loader.construct_yaml_int(node)) >= 2**63:
         raise _Refused(node, f"{shown(node.value)} is more than 64 bits hold")
     return value

@@ -10,6 +10,7 @@ import io
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,6 +64,20 @@ def do_without() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def with_a_cache() -> None:
+    """Take .snakemake/cache where the user's own cannot be written: a container's may have no home.
+
+    Snakemake writes to it before it reads the Snakefile, and would end with a traceback.
+    """
+    own = os.environ.get("XDG_CACHE_HOME", "").strip() or "~/.cache"
+    folder = Path(os.path.expanduser(own), "snakemake")  # noqa: PTH111 -- Path's raises without a home
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        os.environ["XDG_CACHE_HOME"] = str(Path(".snakemake/cache").resolve())
 
 
 def shell_lines(checkout: Path) -> str:

@@ -35,9 +35,15 @@ def in_one_line(error: Exception) -> str | None:
 
 @contextmanager
 def ends_in_one_line() -> Iterator[None]:
-    """Any error ends this process with exit status 1; a fault of ours shows where it is, too."""
+    """Any error ends this process with exit status 1; a fault of ours shows where it is, too.
+
+    Ctrl-C ends it with status 130.
+    """
     try:
         yield
+    except KeyboardInterrupt:
+        print(f"{SPEAKER}stopped by Ctrl-C", file=sys.stderr, flush=True)
+        sys.exit(130)
     except Exception as error:  # noqa: BLE001 -- the one place for all of them
         line = in_one_line(error)
         if line is None:
@@ -52,6 +58,8 @@ def ends_in_one_line() -> Iterator[None]:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """``did you mean 'x'?``, or the list of choices where none is close."""
     choices = [str(choice) for choice in choices]
+    if not choices:
+        return "there is none"
     close = difflib.get_close_matches(str(word), choices, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(sorted(choices))}"
 

@@ -6,7 +6,15 @@ import re
 from types import NoneType
 from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from lra.core.errors import LRAError, nearest, shown
 
@@ -20,6 +28,7 @@ def _no_twentyfold(name: str) -> str:
 # Parts of paths, of wildcards, of comma-separated lists and of shell lines.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME, max_length=64), AfterValidator(_no_twentyfold)]
+NUMBERS = r"\b(int|float)\b"  # in an annotation
 Count = Annotated[int, Field(gt=0, lt=2**31)]
 Threads = Annotated[int, Field(gt=0, le=1024)]  # or processes
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -35,6 +44,16 @@ class Settings(Strict):
     """What people write: every number is finite."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def yes_and_no_are_no_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic takes them for 1 and 0."""
+        annotation = str(cls.model_fields[info.field_name].annotation)
+        words = value if isinstance(value, list) else [value]
+        if any(isinstance(word, bool) for word in words) and re.search(NUMBERS, annotation):
+            raise ValueError(f"a number is wanted, not {shown(value)}")
+        return value
 
 
 def checked(model: type[Strict], values: Any, where: str) -> Any:

@@ -9,8 +9,7 @@ from lra.core.schema import checked
 from lra.data.recipe import Dataset
 
 GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of src/lra/data/
-
-
+IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",
     "sentences": "text",
@@ -29,6 +28,10 @@ def check_source(name: str, dataset: Dataset) -> None:
         raise LRAError(f"{where}.archive: is missing; source '{source}' reads one")
     if source in GENERATORS and dataset.archive is not None:
         raise LRAError(f"{where}.archive: source '{source}' reads none; remove it")
+    if dataset.contact_sheet and dataset.task not in IMAGES:
+        raise LRAError(
+            f"{where}.contact_sheet: shows images, and {dataset.task} has none; remove it"
+        )
     module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
     options = module.READERS[source].options if source in READERS else module.Config
     checked(options, dataset.options, f"{where}.options")

@@ -25,7 +25,7 @@ from lra.config.cell import PADDED, Cell, Encoder, Precision, ProfilePoint
 from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
-from lra.core.files import write_beside
+from lra.core.files import text_of, write_beside
 from lra.core.formats import BYTES, listed, number
 from lra.core.unique import unique
 from lra.data.recipe import Dataset
@@ -118,11 +118,12 @@ def read_cache(path: Path) -> dict[str, Footprint]:
     if not path.exists():
         return {}
     found = {}
+    text = text_of(path)
     try:
-        for line in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
+        for line in csv.DictReader(text.splitlines()):
             params, *values = (int(line[name]) for name in COLUMNS)
             found[line["key"]] = Footprint(params, Work(*values[:4]), Work(*values[4:]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise LRAError(f"{path}: not a table of estimates ({error!r}); delete it") from None
     return found
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lra.core.errors import LRAError
+from lra.core.errors import LRAError, shown
+from lra.core.files import text_of
 from lra.stats.summary import MARGIN, Outcome, above_chance
 
 PAPER = "Tay et al. 2020"
@@ -22,6 +23,7 @@ AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of t
 # The paper's Transformer materialises its attention matrix. It has the accuracy of both of ours,
 # for they compute the same function, but only the speed of the materialised one.
 MATERIALISED = "transformer-materialised"
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 LEVEL = 90.0  # percent: of the interval of an equivalence test at 5 %
 FEWEST = 3  # seeds, for a verdict on a published value
 NEAR, CHANCE, OUTSIDE = f"within {MARGIN:g} points", "both at chance", f"by over {MARGIN:g} points"
@@ -52,7 +54,8 @@ def accuracies(protocol: str) -> str:
 
 def scores(path: Path) -> dict[str, Line]:
     """Lines of scores.csv by the name of our model; raises LRAError where it is no such file."""
-    lines = {line["model"]: line for line in _lines(path, {"model", "avg"} | AVERAGED)}
+    columns = {"model", "avg"} | AVERAGED
+    lines = {line["model"]: line for line in _lines(path, columns, {"avg", "pathx"} | AVERAGED)}
     return lines | ({MATERIALISED: lines["transformer"]} if "transformer" in lines else {})
 
 
@@ -62,10 +65,10 @@ def efficiency(path: Path) -> dict[tuple[str, int], Line]:
     Raises LRAError where it is no such file.
     """
     ours = {"transformer": MATERIALISED}
-    columns = {"model", "length", "steps_per_s", "speedup", "peak_memory_gb"}
+    numbers = {"length", "steps_per_s", "speedup", "peak_memory_gb"}
     return {
         (ours.get(line["model"], line["model"]), int(line["length"])): line
-        for line in _lines(path, columns)
+        for line in _lines(path, {"model"} | numbers, numbers)
     }
 
 
@@ -149,11 +152,14 @@ def replication(
     return Replication("inconclusive", WIDE)
 
 
-def _lines(path: Path, columns: set[str]) -> list[Line]:
-    try:
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise LRAError(f"{path}: {error.strerror}") from None
+def _lines(path: Path, columns: set[str], numbers: Iterable[str] = ()) -> list[Line]:
+    """The lines of a table with these columns; those of `numbers` hold numbers, FAIL or nothing."""
+    lines = list(csv.DictReader(text_of(path).splitlines()))
     if missing := columns - set(lines[0] if lines else ()):
         raise LRAError(f"{path}: no column {', '.join(sorted(missing))}, or no line below it")
+    for line in lines:
+        for column in numbers:
+            if (text := line.get(column)) and text != "FAIL" and not NUMBER.fullmatch(text):
+                about = f"{line['model']}: {column}"
+                raise LRAError(f"{path}: {about}: {shown(text)} is neither a number nor FAIL")
     return lines
