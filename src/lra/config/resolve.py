@@ -231,6 +231,10 @@ class Arena:
         """A cell, and for each of its keys ("training.steps") where the value is written."""
         layers = self.layers(task, model)
         values, sources = join(layers)
+        of_the_data = {where for where, _ in layers[:2]}
+        for key in ("vocab_size", "classes", "towers", "max_len"):
+            if (where := sources.get(f"encoder.{key}")) and where not in of_the_data:
+                raise LRAError(f"{where}: encoder.{key}: the task's data set it; remove it")
         mechanism = _model(self.root, model).attention or model
         encoder = values["encoder"]
         encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)

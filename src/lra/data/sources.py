@@ -35,3 +35,9 @@ def check_source(name: str, dataset: Dataset) -> None:
     module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
     options = module.READERS[source].options if source in READERS else module.Config
     checked(options, dataset.options, f"{where}.options")
+    longest = dataset.options.get("max_length", dataset.options.get("size", 0) ** 2)
+    if dataset.max_len < longest:
+        raise LRAError(
+            f"{where}.max_len: {dataset.max_len:,} tokens, but by options its examples have up to "
+            f"{longest:,}, and would lose their tail"
+        )
