@@ -99,6 +99,13 @@ def test_out_of_memory_in_training_is_a_status(data, tmp_path):
     assert "memory" in record["reason"]
 
 
+def test_an_output_that_is_a_file_is_named_before_the_training(data, tmp_path):
+    (tmp_path / "out").touch()
+    cell = make_cell()
+    done = lra(*train_arguments(cell, data, tmp_path / "out")[:-1], tmp_path / "work")
+    assert "file exists" in one_line(done) and "steps/s" not in done.stderr
+
+
 def test_a_full_disk_stops_the_training_in_one_line(data, tmp_path):
     with tmpfs(tmp_path / "full", "size=64k") as full:
         line = one_line(train(data, full / "out"))

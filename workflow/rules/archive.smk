@@ -4,7 +4,7 @@ import os
 ARCHIVE_ALSO = [  # LRA_ARCHIVE_DATA=1 snakemake ... archive
     part
     for part in ["checkpoints", "data"]
-    if os.environ.get(f"LRA_ARCHIVE_{part.upper()}")
+    if os.environ.get(f"LRA_ARCHIVE_{part.upper()}", "0") not in ("", "0")
 ]
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from lra.config.cell import Cell, to_yaml
 from lra.core.errors import SPEAKER
-from lra.core.files import write_beside
+from lra.core.files import one_line, write_beside
 from lra.core.locks import alone
 from lra.core.progress import say
 from lra.data.manifest import verify
@@ -52,6 +52,8 @@ def train_cell(
         found = agreed(planned, fingerprint.stage("train", cell.encoder.attention))
         for split in ("train", "val"):
             verify(data / f"{split}.arrow")
+        with one_line(out):
+            out.mkdir(parents=True, exist_ok=True)
         with alone(work, say):
             if finished_cell.take(cell, found, work, out):
                 say(f"{cell.name}  was trained already; its files are taken")
