@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tiny import SMALL_LISTOPS
 
 # processes of two threads each would wait for one another on two cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A script's background job ignores Ctrl-C, and so would all processes of these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("arena", deadline=None)  # this machine's speed is no property of the code
 settings.load_profile("arena")
 
