@@ -155,20 +155,19 @@ def test_without_a_folder_for_its_cache_numba_compiles():
     assert json.loads(subprocess.check_output(command, env=path)) == [3, 3]
 
 
+def generate(out: Path, train: int) -> list:
+    """The command that makes a small data set with two workers."""
+    recipe = {"source": "listops", "options": SMALL_LISTOPS, "seed": 0}
+    recipe |= {"train": train, "val": 1, "test": 1}
+    return [sys.executable, ROOT / "src", "generate", "--dataset", json.dumps(recipe), "--out", out,
+            "--workers", "2"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("limit", "said"), [("-f 50", "file too large"), ("-n 8", "too many open files")]
 )
 def test_a_generators_limits_are_one_line(tmp_path, limit, said):
-    recipe = {
-        "source": "listops",
-        "options": SMALL_LISTOPS,
-        "train": 10_000,
-        "val": 1,
-        "test": 1,
-        "seed": 0,
-    }
-    command = [sys.executable, ROOT / "src", "generate", "--dataset", json.dumps(recipe), "--out",
-               tmp_path / "data", "--workers", "2"]  # fmt: skip
+    command = generate(tmp_path / "data", train=10_000)
     shell = f"ulimit {limit}; {shlex.join(map(str, command))}"
     done = subprocess.run(["/bin/bash", "-c", shell], capture_output=True, text=True)
     assert done.returncode == 1
@@ -188,16 +187,7 @@ def test_a_user_without_a_name_or_a_place_to_write_makes_data(tmp_path):
     (others / "__init__.py").write_text("raise SystemExit('not the code that was planned')")
     user = ["setpriv", "--reuid=12345", "--inh-caps=-all,+dac_read_search",
             "--ambient-caps=-all,+dac_read_search", "--bounding-set=-all,+dac_read_search"]  # fmt: skip
-    recipe = {
-        "source": "listops",
-        "options": SMALL_LISTOPS,
-        "train": 100,
-        "val": 1,
-        "test": 1,
-        "seed": 0,
-    }
-    command = [sys.executable, ROOT / "src", "generate", "--dataset", json.dumps(recipe), "--out",
-               tmp_path / "data/made", "--workers", "2"]  # fmt: skip
+    command = generate(tmp_path / "data/made", train=100)
     env = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": str(others.parent)}
     done = subprocess.run([*user, *command], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -61,13 +61,24 @@ WRONG = {
 }
 
 
+@pytest.fixture
+def ended(monkeypatch, capsys):
+    """The exit status and the one line of a command that is refused."""
+
+    def run(typed: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["lra", *typed.split()])
+        with pytest.raises(SystemExit) as found:
+            cli.main()
+        (line,) = capsys.readouterr().err.splitlines()
+        return found.value.code, line
+
+    return run
+
+
 @pytest.mark.parametrize("typed", WRONG)
-def test_a_wrong_argument_is_one_line(monkeypatch, capsys, typed):
-    monkeypatch.setattr(sys, "argv", ["lra", *typed.split()])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 1
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_wrong_argument_is_one_line(ended, typed):
+    status, line = ended(typed)
+    assert status == 1
     assert line.startswith(f"lra: {WRONG[typed]}")
 
 
@@ -82,12 +93,9 @@ USAGE = {
 
 
 @pytest.mark.parametrize("typed", USAGE)
-def test_a_verb_or_option_that_there_is_not_is_one_line(monkeypatch, capsys, typed):
-    monkeypatch.setattr(sys, "argv", ["lra", *typed.split()])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
+def test_a_verb_or_option_that_there_is_not_is_one_line(ended, typed):
+    status, line = ended(typed)
+    assert status == 2
     assert line.startswith(USAGE[typed])
 
 

@@ -72,7 +72,7 @@ ENVIRONMENTS = {  # what a process inherits
     "no home": {"HOME": "/dev/null/home"},
     "a notebook": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     "a git hook": {"GIT_DIR": "/nowhere", "GIT_INDEX_FILE": "/nowhere"},
-    "another checkout's code": {"PYTHONPATH": "/work/other/src"},
+    "another checkout's code": {"PYTHONPATH": "/elsewhere/src"},
     "no TMPDIR": {"TMPDIR": "/nowhere"},
     "a home that is no folder": {"HOME": "/dev/null"},
     "a cache that is no folder": {"XDG_CACHE_HOME": "/dev/null"},

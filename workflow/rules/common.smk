@@ -3,14 +3,13 @@ import functools
 import json
 import os
 import re
-from contextlib import contextmanager
 from itertools import product
 
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
 from lra.config.resolve import Arena
 from lra.core import environment
-from lra.core.errors import SPEAKER, LRAError, in_one_line
+from lra.core.errors import SPEAKER, LRAError, ends_in_one_line
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
 from lra.planning import left_out
@@ -20,16 +19,7 @@ from lra.results import fingerprint, layout
 from lra.stats.published import accuracies
 from lra.training.attempts import allow_attempts, is_last
 
-
-@contextmanager
-def mistakes_are_one_line():
-    try:
-        yield
-    except (LRAError, OSError) as error:
-        raise SystemExit(SPEAKER + in_one_line(error))
-
-
-with mistakes_are_one_line():
+with ends_in_one_line():
     environment.check_checkout({environment.CHECKOUT: str(ROOT)})
     environment.check_folders(ROOT, Path("results"), Path(layout.DATA))
     typed = workflow.config_settings.config_args or ()
@@ -139,7 +129,7 @@ def profile_code(wildcards):
 
 def what_ran(wildcards):
     """The commit and its changes, so that a change makes a new archive."""
-    with mistakes_are_one_line():
+    with ends_in_one_line():
         if HERE != Path():
             raise LRAError(
                 f"archive: an archive holds the checkout, so run snakemake in {ROOT.resolve()}; "
@@ -225,7 +215,7 @@ def records_of(wildcards):
     rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
     keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
     table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
-    with mistakes_are_one_line():
+    with ends_in_one_line():
         left_out.refuse_fewer(table, keys)
     if wildcards.what in ("speed", "memory"):
         return every_point(wildcards.what)

@@ -3,7 +3,7 @@ from lra.config.schema import Site, load
 from lra.hardware import gpu_lock
 from lra.planning import estimate, resources, slurm
 
-with mistakes_are_one_line():
+with ends_in_one_line():
     SITE = load(ROOT / "config/site.yaml", Site, ROOT)
     ESTIMATES = estimate.Estimates(
         arena, estimate.read_cache(ROOT / estimate.CACHE), Path("results")
@@ -62,7 +62,7 @@ def begin_under_slurm():
     if under_slurm() and workflow.is_main_process:
         settings = workflow.remote_execution_settings
         slurm.poll_every(settings.seconds_between_status_checks)
-        with mistakes_are_one_line():
+        with ends_in_one_line():
             slurm.cancel_orphans(Path.cwd(), say)
 
 

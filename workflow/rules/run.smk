@@ -14,7 +14,7 @@ from lra.training import finished_cell
 def hold():
     """One run at a time in a folder; jobs run, and plans may be made, beside it."""
     global RUN_LOCK  # it is held as long as the object lives
-    with mistakes_are_one_line():
+    with ends_in_one_line():
         RUN_LOCK = hold_folder(Path())
 
 
@@ -26,7 +26,7 @@ def look_for_the_missing():
         for name in DATASETS
         for file in ("dataset.json", "train.arrow", "val.arrow", "test.arrow")
     ]
-    with mistakes_are_one_line():
+    with ends_in_one_line():
         not_from_the_future(map(Path, inputs))
     for line in purged(Path("results"), EXPERIMENT, datasets):
         say(SPEAKER + line)
@@ -97,7 +97,7 @@ onsuccess:
     if (root / "tables/accuracy.csv").exists():
         from lra.report.glance import glance  # no plan needs it
 
-        with mistakes_are_one_line():
+        with ends_in_one_line():
             print(f"\n{glance(root)}")
     end()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import typer
 
 from lra.cli import archive, cells, compare, data, docs, plan, report
-from lra.core.errors import SPEAKER
+from lra.core.errors import INTERRUPTED, SPEAKER
 from lra.core.progress import say
 
-INTERRUPTED = 130  # as a shell has it
 HELP = """`lra <verb>`: one verb per stage of the pipeline, each usable by hand.
 
 Mistakes, broken files and missing resources end it with one line and exit

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from lra.cli.options import PEOPLE
-from lra.core.errors import SPEAKER, LRAError
-from lra.core.progress import say
+from lra.core.errors import ends_in_one_line
 
 app = typer.Typer()
 Side = typer.Argument(help="folder of an experiment (results/quick), or an archive of one")
@@ -31,12 +30,8 @@ def compare(
     from lra.compare.differences import compare as compared
     from lra.compare.experiment import opened
 
-    try:
-        with opened(a) as ours, opened(b) as theirs:
-            found = compared(ours, theirs)
-            width = shutil.get_terminal_size().columns
-            print(text.as_json(found) if as_json else text.text(found, width))
-    except LRAError as error:
-        say(f"{SPEAKER}{error}")
-        raise typer.Exit(2) from None
+    with ends_in_one_line(status=2), opened(a) as ours, opened(b) as theirs:
+        found = compared(ours, theirs)
+        width = shutil.get_terminal_size().columns
+        print(text.as_json(found) if as_json else text.text(found, width))
     raise typer.Exit(0 if found.agree else 1)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from lra.core.errors import LRAError, shown
+from lra.core.files import text_of
 
 
 def read_yaml(path: Path, where: str | None = None) -> dict[str, Any]:
@@ -19,14 +20,7 @@ def read_yaml(path: Path, where: str | None = None) -> dict[str, Any]:
     where: how messages name the file. Raises LRAError where it is missing, not UTF-8, not YAML, not
     a mapping, has a key twice or a number that is not finite or above 64 bits.
     """
-    where = where or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LRAError(f"{where}: {error.strerror.lower()}") from None
-    except UnicodeDecodeError as error:
-        raise LRAError(f"{where}: not UTF-8 text (byte {error.start})") from None
-    return parse_yaml(text, where)
+    return parse_yaml(text_of(path, where), where or str(path))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 SPEAKER = "lra: "  # before each such line
+INTERRUPTED = 130  # exit status after Ctrl-C, as a shell has it
 
 
 class LRAError(ValueError):
@@ -34,16 +35,16 @@ def in_one_line(error: Exception) -> str | None:
 
 
 @contextmanager
-def ends_in_one_line() -> Iterator[None]:
-    """Any error ends this process with exit status 1; a fault of ours shows where it is, too.
+def ends_in_one_line(status: int = 1) -> Iterator[None]:
+    """Any error ends this process with that exit status; a fault of ours shows where it is, too.
 
-    Ctrl-C ends it with status 130.
+    Ctrl-C ends it with INTERRUPTED.
     """
     try:
         yield
     except KeyboardInterrupt:
         print(f"{SPEAKER}stopped by Ctrl-C", file=sys.stderr, flush=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- the one place for all of them
         line = in_one_line(error)
         if line is None:
@@ -52,7 +53,7 @@ def ends_in_one_line() -> Iterator[None]:
         with suppress(OSError):  # nobody may read it any more
             sys.stdout.flush()  # what was said before comes before
         print(SPEAKER + line, file=sys.stderr, flush=True)
-        sys.exit(1)
+        sys.exit(status)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -42,14 +42,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def text_of(path: Path) -> str:
-    """The text of a file that people edit; raises LRAError where it is missing or not UTF-8."""
+def text_of(path: Path, where: str | None = None) -> str:
+    """The text of a file that people edit; raises LRAError where it is missing or not UTF-8.
+
+    where: how messages name the file.
+    """
+    where = where or str(path)
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise LRAError(f"{path}: {error.strerror.lower()}") from None
+        raise LRAError(f"{where}: {error.strerror.lower()}") from None
     except UnicodeDecodeError as error:
-        raise LRAError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        raise LRAError(f"{where}: not UTF-8 text (byte {error.start})") from None
 
 
 def write_beside(path: Path, content: bytes) -> None:

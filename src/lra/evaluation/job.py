@@ -24,7 +24,7 @@ from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
-from lra.results.points import POINT_RECORDS, PointRecord
+from lra.results.points import POINT_KINDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
@@ -162,11 +162,11 @@ def measure_points(
     from lra.evaluation import profile  # noqa: F401 -- once for all children
 
     failed = []
-    for point, (what, kind) in product(points, POINT_RECORDS.items()):
+    for point, (what, kind) in product(points, POINT_KINDS.items()):
         found = agreed(planned, fingerprint.stage("profile", point.encoder.attention))
         row = profile_row(point.model, point.setting)
         name = layout.POINT_RECORD.format(what=what, model=row, length=point.length)
-        if not again and _measured(root / name, kind, found, point):
+        if not again and _measured(root / name, kind.record, found, point):
             continue
         status = run_in_child(measure_point, what, point, root / name, found)
         if status:
@@ -192,7 +192,7 @@ def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None
     """
     from lra.evaluation import profile
 
-    run, kind = {"speed": profile.speed, "memory": profile.memory}[what], POINT_RECORDS[what]
+    run, kind = {"speed": profile.speed, "memory": profile.memory}[what], POINT_KINDS[what].record
     with held(point.device, say) as gpu, Meter(gpu) as meter:
         made_with = provenance(found, point.device)
         energy = {"joules": meter.joules} if what == "speed" else {}

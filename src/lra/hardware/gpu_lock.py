@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
 from lra.core.files import one_line
 from lra.core.locks import take
 from lra.core.progress import say
@@ -65,7 +65,7 @@ def _uuids() -> list[str]:
                 found.append(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index)))
         pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:  # a driver that has crashed, or was updated under us
-        say(f"lra: NVIDIA's driver fails ({error}), so its GPUs are not counted")
+        say(f"{SPEAKER}NVIDIA's driver fails ({error}), so its GPUs are not counted")
     return found
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import textwrap
 from pathlib import Path
 
+from lra.core.files import text_of
 from lra.core.formats import BYTES, fitting_unit, listed, number, times
 from lra.core.unique import distinct, grouped
 from lra.results import layout
-from lra.results.points import MemoryRow, SpeedRow, read_fast
+from lra.results.points import POINT_KINDS, read_fast
 
 WIDTH = 80
 MODEL, WIDE = 14, 12  # columns of a model's name, of `*34.3 ± 0.2`
-PARTS = {"speed": (SpeedRow, "train_steps_per_s"), "memory": (MemoryRow, "peak_bytes")}
 
 
 def glance(root: Path) -> str:
     """The experiment whose results lie in `root`, by its tables and profiles.
 
-    Raises LRAError naming a profile's table that is broken.
+    Raises LRAError naming a table that is missing or broken.
     """
-    path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    found = [*_accuracies(lines), ""]
+    lines = accuracies(root)
+    found = [*_table(lines), ""]
     for finding in findings(lines, root):
         found += textwrap.wrap(finding, WIDTH, subsequent_indent="  ")
     page = root / layout.PAGE
@@ -32,7 +31,13 @@ def glance(root: Path) -> str:
     return "\n".join([*found, "", *shown])
 
 
-def _accuracies(lines: list[dict]) -> list[str]:
+def accuracies(root: Path) -> list[dict]:
+    """The lines of the accuracy table's csv, as text; raises LRAError where it cannot be read."""
+    path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
+    return list(csv.DictReader(io.StringIO(text_of(path))))
+
+
+def _table(lines: list[dict]) -> list[str]:
     tasks, models = distinct(lines, "task"), distinct(lines, "model")
     at = {(line["task"], line["model"]): line for line in lines}
     if MODEL + WIDE * len(tasks) > WIDTH:
@@ -93,7 +98,7 @@ def findings(lines: list[dict], root: Path) -> list[str]:
 def _costs(root: Path) -> list[str]:
     """What trains fastest and with the least memory at the longest length, over the Transformer."""
     said = []
-    for what, (kind, column) in PARTS.items():
+    for what, (_, kind, column) in POINT_KINDS.items():
         path = root / layout.PARQUET.format(what=what)
         rows = [row for row in read_fast(path, kind) if row[column]] if path.exists() else []
         if not rows:

@@ -8,9 +8,7 @@ same bytes. Figures are PNG, because an SVG's text changes with the fonts of the
 from __future__ import annotations
 
 import base64
-import csv
 import html
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ from lra.core.errors import LRAError
 from lra.core.files import write_beside
 from lra.core.formats import listed
 from lra.core.unique import distinct, unique
-from lra.report.glance import findings
+from lra.report.glance import accuracies, findings
 from lra.report.html import asset, head
 from lra.report.item import Item
 from lra.results import layout
@@ -67,8 +65,7 @@ def _configuration(root: Path) -> dict[str, object]:
 
 def _result(root: Path) -> dict[str, object]:
     """What was found; counts of verdicts in the accuracy table, and on the published values."""
-    path = root / f"{layout.TABLE.format(table='accuracy')}.csv"
-    every = list(csv.DictReader(io.StringIO(_read(path))))
+    every = accuracies(root)
     lines = [x for x in every if x["task"] != "average"]
     verdicts = Counter(x["verdict"] for x in lines)
     known = {"n": len(lines), "ok": verdicts["ok"], "chance": verdicts["FAIL"]}

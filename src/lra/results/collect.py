@@ -19,7 +19,7 @@ from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.results import layout
 from lra.results.baselines import BaselineRecord, BaselineRow
-from lra.results.points import MemoryRecord, MemoryRow, SpeedRecord, SpeedRow
+from lra.results.points import POINT_KINDS
 from lra.results.records import (
     CurveRow,
     HistoryRow,
@@ -36,11 +36,7 @@ from lra.results.records import (
 )
 
 Cells = Iterable[tuple[str, str, int]]  # task, model, seed
-POINTS = {  # profile: its record, its row, the value that an ok record must have
-    "speed": (SpeedRecord, SpeedRow, "train_steps_per_s"),
-    "memory": (MemoryRecord, MemoryRow, "peak_bytes"),
-}
-WHAT = ("scores", "history", "span", "baselines", *POINTS)
+WHAT = ("scores", "history", "span", "baselines", *POINT_KINDS)
 
 
 def collect(
@@ -53,7 +49,7 @@ def collect(
     lengths: Sequence[int],
 ) -> None:
     """Write the table `what` (one of WHAT) of the experiment in `root` to `out`."""
-    if what in POINTS:
+    if what in POINT_KINDS:
         _points(what, root, out, product(models, lengths))
         return
     if what == "baselines":
@@ -120,7 +116,7 @@ def _baselines(root: Path, out: Path, tasks: Sequence[str]) -> None:
 
 
 def _points(what: str, root: Path, out: Path, points: Iterable[tuple[str, int]]) -> None:
-    kind, row, value = POINTS[what]
+    kind, row, value = POINT_KINDS[what]
     rows = []
     for model, length in points:
         path = root / layout.POINT_RECORD.format(what=what, model=model, length=length)

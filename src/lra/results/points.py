@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from lra.config.cell import FAST
 from lra.core.schema import Strict
@@ -50,9 +51,6 @@ class MemoryRecord(PointRecord):
     process_bytes: int | None  # resident set of the whole process at its peak
 
 
-POINT_RECORDS = {"speed": SpeedRecord, "memory": MemoryRecord}
-
-
 class PointRow(Strict):
     """What the rows of speed and of memory share; older tables lack what may be null"""
 
@@ -89,6 +87,20 @@ class MemoryRow(PointRow):
 
     peak_bytes: int | None
     process_bytes: int | None
+
+
+class PointKind(NamedTuple):
+    """What a profile measures of a point"""
+
+    record: type[PointRecord]
+    row: type[PointRow]
+    value: str  # that an ok record must have
+
+
+POINT_KINDS = {
+    "speed": PointKind(SpeedRecord, SpeedRow, "train_steps_per_s"),
+    "memory": PointKind(MemoryRecord, MemoryRow, "peak_bytes"),
+}
 
 
 def read_fast(path: Path, row: type[PointRow]) -> list[dict]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lra.core.errors import LRAError
+from lra.core.errors import SPEAKER, LRAError
 from lra.core.git import git
 from lra.core.progress import say
 from lra.hardware.device import choose_device, device_name
@@ -37,5 +37,5 @@ def git_commit() -> str | None:
     try:
         return git(ROOT, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip()
     except LRAError as error:
-        say(f"lra: {error}; the record names no commit")
+        say(f"{SPEAKER}{error}; the record names no commit")
         return None
