@@ -53,3 +53,8 @@ def test_what_failed_and_what_stayed_at_chance_is_said(tmp_path):
     assert any(line.startswith("pathx: no model is above chance") for line in lines)
     (tmp_path / "speed.parquet").unlink()
     assert not any(line.startswith("Fastest") for line in glance(tmp_path).splitlines())
+
+
+def test_one_seed_has_no_mean_and_no_spread(tmp_path):
+    lines = shown(tmp_path, tasks=["text", "image"], seeds=(0,), **THREE)
+    assert "one seed; * best" in " ".join(lines) and "±" not in "".join(lines)
