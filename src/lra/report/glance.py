@@ -54,7 +54,8 @@ def _table(lines: list[dict]) -> list[str]:
     ]
     spread = " ± standard deviation" if width == WIDE else ""
     of = f"mean{spread} of {first['n_seeds']} seeds" if first["n_seeds"] != "1" else "one seed"
-    title = f"{first['experiment']}, protocol {first['protocol']}: test accuracy in percent, {of}; * best"
+    whose = f"{first['experiment']}, protocol {first['protocol']}"
+    title = f"{whose}: test accuracy in percent, {of}; * best"
     body = [
         f"{name[: MODEL - 1]:{MODEL}}" + "".join(f"{cells[task]:>{width}}" for task in tasks)
         for name, cells in rows
