@@ -200,9 +200,12 @@ class Arena:
         """What each file says of a cell, weakest first."""
         dataset = self.dataset(self.dataset_name(task))
         file = _model(self.root, model)
+        of_data = {"max_len": dataset.max_len}
+        if dataset.classes:
+            of_data["classes"] = dataset.classes
         layers: list[Layer] = [
             (f"config/tasks/{self.tasks[task]}.yaml", sections(_task(self.root, self.tasks[task]))),
-            ("config/datasets.yaml", {"encoder": {"max_len": dataset.max_len}}),
+            ("config/datasets.yaml", {"encoder": of_data}),
             (f"config/models/{model}.yaml", {"encoder": {"options": file.options}}),
         ]
         for name, protocol in self.protocols.items():

@@ -12,9 +12,9 @@ GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of 
 IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",
-    "sentences": "text",
+    "kinds": "text",
     "aan": "retrieval",
-    "passages": "retrieval",
+    "kind_pairs": "retrieval",
     "cifar10": "image",
     "digits": "image",
     "lra_release": "lra_release",

@@ -1,9 +1,9 @@
-"""Text: is a review positive? IMDb as bytes, or short sentences of reviews for a laptop."""
+"""Text: is a review positive? IMDb as bytes. Or, for a laptop: of which kind is a short text?"""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -12,12 +12,19 @@ from pydantic import Field
 
 from lra.core.errors import LRAError
 from lra.core.schema import Settings
-from lra.data.archives import inner_members, lines, members, wrong
+from lra.data.archives import inner_members, lines, members
 from lra.data.byte_tokens import VOCAB_SIZE, documents
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
 from lra.data.split import Info
 
 REVIEW = re.compile(r"(?:.*/)?(train|test)/(neg|pos)/\d+_\d+\.txt", re.IGNORECASE)
+OTHER = re.compile(rb"[^a-z]")
+FILES = {  # of the data of Hutto and Gilbert 2014, by kind of text
+    "tweet": "tweets_GroundTruth.txt",
+    "film review": "movieReviewSnippets_GroundTruth.txt",
+    "product review": "amazonReviewSnippets_GroundTruth.txt",
+    "editorial": "nytEditorialSnippets_GroundTruth.txt",
+}
 
 
 class Imdb(Settings):
@@ -27,10 +34,10 @@ class Imdb(Settings):
     validation: Literal["train", "test"] = "train"  # held out of train, or the test split itself
 
 
-class Sentences(Settings):
-    """Sentences of movie reviews, each rated by about twenty people (Hutto and Gilbert 2014)."""
+class Kinds(Settings):
+    """Is a text a tweet, or a sentence of a film review, product review or editorial?"""
 
-    max_length: int = Field(256, gt=0)  # bytes
+    max_length: int = Field(64, gt=0)  # bytes
 
 
 def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
@@ -55,37 +62,52 @@ def imdb(archive: Path, options: Imdb, sizes: Sizes, seed: int) -> Portions:
             yield split, documents(archive, options.max_length, np.array(labels), list(texts))
 
 
-def rated(archive: Path, name: str) -> list[tuple[str, float, bytes]]:
-    """(id, mean rating from -4 to 4, text) of one file of the data of VADER's authors."""
+def kinds(archive: Path, options: Kinds, sizes: Sizes, seed: int) -> Portions:
+    """Label i is the i-th of `FILES`."""
+    texts, labels = of_kinds(archive, list(FILES), options.max_length, seed)
+    for split, places in by_lot(len(texts), sizes, seed):
+        chosen = [texts[place] for place in places]
+        yield split, documents(archive, options.max_length, labels[places], chosen)
+
+
+def of_kinds(
+    archive: Path, names: Sequence[str], max_length: int, seed: int
+) -> tuple[list[bytes], np.ndarray]:
+    """Texts (n,), cut to `max_length` bytes, and the place of each one's kind in `names` (n,).
+
+    Of texts that begin with the same letters, in any case, the first is taken: tweets are there
+    with "!" and "!!". Beginnings that two kinds share are left out. Of larger kinds a part is
+    drawn, so that all have as many.
+    """
+    found: dict[bytes, dict[int, bytes]] = {}  # the letters, then one text of each kind
+    for label, name in enumerate(names):
+        for text in _texts(archive, FILES[name]):
+            letters = OTHER.sub(b"", text.lower())[: max_length // 2]
+            found.setdefault(letters, {}).setdefault(label, text[:max_length])
+    groups: list[list[bytes]] = [[] for _ in names]
+    for _, alike in sorted(found.items()):
+        if len(alike) == 1:
+            [(label, text)] = alike.items()
+            groups[label].append(text)
+    size, rng = min(map(len, groups)), np.random.default_rng(seed)
+    drawn = [group[place] for group in groups for place in rng.permutation(len(group))[:size]]
+    return drawn, np.repeat(np.arange(len(names)), size)
+
+
+def _texts(archive: Path, name: str) -> Iterator[bytes]:
+    """The texts of one file of the data of VADER's authors: id, rating and text in each line."""
     for outer, file in members(archive, lambda path: path.endswith("hutto_ICWSM_2014.tar.gz")):
         where, wanted = f"{archive}: {outer}", lambda path: PurePosixPath(path).name == name
         for inner, content in inner_members(where, file.read(), wanted):
-            return [_rating(f"{where}: {inner}: line {number}", line)
-                    for number, line in lines(content)]  # fmt: skip
+            for number, line in lines(content):
+                row = line.split(b"\t")
+                if len(row) != 3:
+                    line_of = f"{where}: {inner}: line {number}"
+                    raise LRAError(f"{line_of}: {len(row)} columns, not 3")
+                yield row[2].strip()
+            return
         raise LRAError(f"{where}: has no {name}")
     raise LRAError(f"{archive}: has no hutto_ICWSM_2014.tar.gz")
-
-
-def _rating(where: str, line: bytes) -> tuple[str, float, bytes]:
-    row = line.split(b"\t")
-    if len(row) != 3:
-        raise LRAError(f"{where}: {len(row)} columns, not 3")
-    with wrong(where):
-        name, rating = row[0].decode(), float(row[1])
-    if not math.isfinite(rating):
-        raise LRAError(f"{where}: the rating is {rating}")
-    return name, rating, row[2].strip()
-
-
-def sentences(archive: Path, options: Sentences, sizes: Sizes, seed: int) -> Portions:
-    """Label 1 is a mean rating above 0. Sentences of mean 0 are left out, and repeated ones."""
-    rows = rated(archive, "movieReviewSnippets_GroundTruth.txt")
-    sides = {text: rating > 0 for _, rating, text in rows if rating}
-    texts = sorted(sides)
-    for split, places in by_lot(len(texts), sizes, seed):
-        chosen = [texts[place] for place in places]
-        labels = np.array([sides[text] for text in chosen])
-        yield split, documents(archive, options.max_length, labels, chosen)
 
 
 def imdb_info(options: Imdb) -> Info:
@@ -94,11 +116,9 @@ def imdb_info(options: Imdb) -> Info:
                 source="IMDb reviews, Maas et al. 2011", validation=validation)  # fmt: skip
 
 
-def sentences_info(options: Sentences) -> Info:
-    return Info("text", VOCAB_SIZE, 2, options.max_length, True, source="Hutto and Gilbert 2014")
+def kinds_info(options: Kinds) -> Info:
+    source = "Hutto and Gilbert 2014"
+    return Info("text", VOCAB_SIZE, len(FILES), options.max_length, True, source=source)
 
 
-READERS = {
-    "imdb": Reader(Imdb, imdb_info, imdb),
-    "sentences": Reader(Sentences, sentences_info, sentences),
-}
+READERS = {"imdb": Reader(Imdb, imdb_info, imdb), "kinds": Reader(Kinds, kinds_info, kinds)}
