@@ -120,71 +120,60 @@ def test_a_byte_of_255_is_no_text(tmp_path):
     assert "not UTF-8" in refused(archive, tmp_path / "out", "imdb", (15, 5, 20))
 
 
-def test_sentences_of_no_side_and_twins_are_left_out(tmp_path):
-    rows = [(str(i), 1.0 if i % 2 else -1.0, f"sentence {i}") for i in range(20)]
-    rows += [("20", 0.0, "neither"), ("21", 1.0, "sentence 1")]
-    archive = archives.vader(tmp_path / "v.zip", {"movieReviewSnippets": rows})
-    splits = prepare(archive, tmp_path / "out", "sentences", (10, 4, 6))
+def kinds(count):
+    """Rows of `count` texts for each file of the data of Hutto and Gilbert: each names its kind."""
+    names = ("tweets", "movieReviewSnippets", "amazonReviewSnippets", "nytEditorialSnippets")
+    numbers = [chr(97 + i // 26) + chr(97 + i % 26) for i in range(count)]
+    return {
+        name: [(f"{i}_1", 0.5, f"{name[:5]} {letters} is text {i}") for i, letters in
+               enumerate(numbers)]
+        for name in names
+    }  # fmt: skip
+
+
+def test_each_kind_of_text_has_as_many_and_what_is_alike_is_there_once(tmp_path):
+    files = kinds(24)
+    files["tweets"] += [("x", 1.0, "TWEET aa is text 0!!"), ("y", 1.0, "both have it")]
+    files["nytEditorialSnippets"] += [("x", 1.0, "Both have it.")]
+    files["movieReviewSnippets"] += [("x", 1.0, "movie reviews are more")]
+    archive = archives.vader(tmp_path / "v.zip", files)
+    splits = prepare(archive, tmp_path / "out", "kinds", (60, 12, 24))
     found = [text for split in splits for text in texts(split)]
-    assert sorted(found) == sorted(f"sentence {i}".encode() for i in range(20))
+    assert len(set(found)) == len(found)
+    assert not any(b"!" in text or b"oth have" in text for text in found)
+    assert np.bincount(np.concatenate([split.labels for split in splits])).tolist() == [24] * 4
     for split in splits:
         for text, label in zip(texts(split), split.labels, strict=True):
-            assert label == int(text.split()[1]) % 2
+            kind = [b"tweet", b"movie", b"amazo", b"nytEd"].index(text[:5])
+            assert kind == label
+
+
+def test_a_text_is_cut_and_texts_of_one_beginning_count_once(tmp_path):
+    files = kinds(10)
+    files["tweets"] += [("x", 0.0, "tweet aa is another"), ("y", 0.0, "Tweet! aa, is it so?")]
+    archive = archives.vader(tmp_path / "v.zip", files)
+    splits = prepare(archive, tmp_path / "out", "kinds", (30, 4, 6), options={"max_length": 16})
+    assert {len(text) for split in splits for text in texts(split)} == {16}
 
 
 # Retrieval
 
 
-def reviews(count, rng):
-    """Documents of one to nine snippets; each says of which document it is."""
-    return [
-        (f"{d}_{s}", 0.0, f"snippet {s} of the document {d}, unlike all others")
-        for d in range(count)
-        for s in range(rng.integers(1, 10))
-    ]
-
-
-def test_passages_share_no_document_between_splits_and_are_labelled_by_document(tmp_path):
-    seed = int.from_bytes(os.urandom(4))
-    print(f"documents from seed {seed}")
-    rng = np.random.default_rng(seed)
-    editorials = reviews(40, rng)
-    products = [(i, r, t.replace("document", "product")) for i, r, t in reviews(30, rng)]
-    quoted = "the very same sentence stands in both of them"  # so they must not be parted
-    editorials += [("1_10", 0.0, quoted), ("7_10", 0.0, quoted)]
-    archive = archives.vader(
-        tmp_path / "v.zip",
-        {"nytEditorialSnippets": editorials, "amazonReviewSnippets": products},
-    )
-    splits = prepare(archive, tmp_path / "out", "passages", (400, 50, 100))
-
-    def documents_in(text):
-        return {
-            b" ".join(words[i - 1 : i + 1])
-            for words in [text.replace(b",", b"").split()]
-            for i, word in enumerate(words)
-            if word.isdigit() and words[i - 1] in (b"document", b"product")
-        }
-
+def test_pairs_of_texts_share_none_between_splits_and_are_labelled_by_kind(tmp_path):
+    archive = archives.vader(tmp_path / "v.zip", kinds(101))
+    splits = prepare(archive, tmp_path / "out", "kind_pairs", (400, 20, 40))
     seen = []
     for split in splits:
-        of_split = set()
-        for a, b, label in zip(texts(split), texts(split, 1), split.labels, strict=True):
-            one, other = documents_in(a), documents_in(b)
-            of_split |= one | other
-            if one and other:  # not the quoted sentence alone
-                assert (one == other) == label
-                assert {n.split()[0] for n in one} == {n.split()[0] for n in other}
-            if label:
-                assert not set(a.split(b" snippet")) & set(b.split(b" snippet")) - {b""}
-        assert 0.3 < split.labels.mean() < 0.7
-        seen.append(of_split)
-    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
-    homes = [
-        {number for number, found in enumerate(seen) if document in found}
-        for document in (b"document 1", b"document 7")
-    ]
-    assert homes[0] == homes[1] or not all(homes)
+        pairs = list(zip(texts(split), texts(split, 1), strict=True))
+        for (a, b), label in zip(pairs, split.labels, strict=True):
+            assert a != b and label == (a[:5] == b[:5])
+            assert {a[:5], b[:5]} <= {b"tweet", b"amazo"}
+        seen.append([text for pair in pairs for text in pair])
+        assert 0.2 < split.labels.mean() < 0.8
+    train, val, test = map(set, seen)
+    assert not (train & val or train & test or val & test)
+    assert (len(val), len(test), len(train)) == (40, 80, 82)  # of 202 texts
+    assert max(map(seen[0].count, train)) - min(map(seen[0].count, train)) <= 1
 
 
 def test_aan_has_two_documents_a_row_no_header_and_no_quoting(tmp_path):
@@ -298,21 +287,19 @@ def test_a_bad_archive_in_an_archive_is_one_line(tmp_path, inner):
     archive = tmp_path / "v.zip"
     with zipfile.ZipFile(archive, "w") as outer:
         outer.writestr("v-0.5/hutto_ICWSM_2014.tar.gz", inner)
-    line = refused(archive, tmp_path / "out", "sentences", (10, 4, 6))
+    line = refused(archive, tmp_path / "out", "kinds", (10, 4, 6))
     assert line.startswith(f"{archive}: v-0.5/hutto_ICWSM_2014.tar.gz: ")
     assert archive.exists()
 
 
-@pytest.mark.parametrize(("row", "said"), [
-    (("1", "high", "text"), "line 3: malformed (could not convert string to float"),
-    (("1", "nan", "text"), "line 3: the rating is nan"),
-    (("1", 1.0, "te\txt"), "line 3: 4 columns, not 3"),
-])  # fmt: skip
-def test_a_bad_rating_is_named_by_its_line(tmp_path, row, said):
-    rows = [("0", 1.0, "one"), ("0", -1.0, "two"), row]
-    archive = archives.vader(tmp_path / "v.zip", {"movieReviewSnippets": rows})
-    line = refused(archive, tmp_path / "out", "sentences", (10, 4, 6))
-    assert f"movieReviewSnippets_GroundTruth.txt: {said}" in line
+def test_a_line_of_other_columns_and_a_missing_file_are_named(tmp_path):
+    files = kinds(3)
+    files["tweets"][2] = ("2", 1.0, "te\txt")
+    line = refused(archives.vader(tmp_path / "v.zip", files), tmp_path / "out", "kinds", (6, 2, 4))
+    assert "tweets_GroundTruth.txt: line 3: 4 columns, not 3" in line
+    del files["tweets"]
+    line = refused(archives.vader(tmp_path / "w.zip", files), tmp_path / "out", "kinds", (6, 2, 4))
+    assert line.endswith("hutto_ICWSM_2014.tar.gz: has no tweets_GroundTruth.txt")
 
 
 def test_a_missing_archive_is_one_line(tmp_path):

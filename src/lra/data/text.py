@@ -73,17 +73,17 @@ def kinds(archive: Path, options: Kinds, sizes: Sizes, seed: int) -> Portions:
 def of_kinds(
     archive: Path, names: Sequence[str], max_length: int, seed: int
 ) -> tuple[list[bytes], np.ndarray]:
-    """Texts (n,), cut to `max_length` bytes, and the place of each one's kind in `names` (n,).
+    """Texts (n,) that differ in their first `max_length` bytes, and the places of their kinds (n,).
 
-    Of texts that begin with the same letters, in any case, the first is taken: tweets are there
-    with "!" and "!!". Beginnings that two kinds share are left out. Of larger kinds a part is
-    drawn, so that all have as many.
+    A place is one in `names`. Of texts that begin with the same letters, in any case, the first is
+    taken: tweets are there with "!" and "!!". Beginnings that two kinds share are left out. Of
+    larger kinds a part is drawn, so that all have as many.
     """
     found: dict[bytes, dict[int, bytes]] = {}  # the letters, then one text of each kind
     for label, name in enumerate(names):
         for text in _texts(archive, FILES[name]):
-            letters = OTHER.sub(b"", text.lower())[: max_length // 2]
-            found.setdefault(letters, {}).setdefault(label, text[:max_length])
+            letters = OTHER.sub(b"", text[:max_length].lower())[: max_length // 2]
+            found.setdefault(letters, {}).setdefault(label, text)
     groups: list[list[bytes]] = [[] for _ in names]
     for _, alike in sorted(found.items()):
         if len(alike) == 1:
