@@ -10,6 +10,7 @@ import yaml
 
 from lra.cli import docs
 from lra.cli.app import app
+from lra.config.resolve import Arena
 from lra.core.errors import LRAError
 from tiny import ROOT
 
@@ -67,6 +68,11 @@ def test_the_picture_in_the_readme_is_of_the_rules():
 def test_a_readme_without_the_marks_is_refused():
     with pytest.raises(LRAError, match="has no lines <!-- workflow --> and <!-- /workflow -->"):
         docs.replaced("# Title\n<!-- workflow -->\n", "workflow", "")
+
+
+def test_the_tasks_in_the_readme_are_the_default_experiments():
+    tasks = Arena.read(ROOT / "config/config.yaml").experiment.tasks
+    assert f"small versions of four tasks ({', '.join(tasks)})" in README
 
 
 def test_the_accuracies_in_the_readme_are_those_measured():

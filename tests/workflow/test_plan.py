@@ -32,11 +32,11 @@ def test_a_mistake_stops_the_plan_with_one_line(checkout, arguments, said):
 def test_the_default_experiment_and_the_replication_are_whole_files(checkout):
     """Nothing of config.yaml leaks into another experiment."""
     quick = checkout.snakemake("-n")
-    assert "train image/set/seed2" in quick.stdout
-    assert quick.stdout.count(": baselines of ") == 2
+    assert "train image/identity/seed2" in quick.stdout and "text-small" in quick.stdout
+    assert quick.stdout.count(": baselines of ") == 4
     paper = checkout.snakemake("-n", "--configfile", "config/paper.yaml")
     assert "train pathx/local/seed2" in paper.stdout
-    assert "/set/" not in paper.stdout
+    assert "text-small" not in paper.stdout
     assert paper.stdout.count("Job ") > 60
 
 
