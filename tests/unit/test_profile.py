@@ -54,7 +54,7 @@ def kernels():
     ],
 )
 def test_encoder_and_options_are_the_protocols_for_the_text_task(protocol, models):
-    arena = arena_of(protocol=protocol, models=models, tasks=["text"], profile={"encoder": {}})
+    arena = arena_of(protocol=protocol, models=models, tasks=["text"], profile={"task": None, "encoder": {}})
     for model in models:
         trained = arena.resolve("text", model, 1)[0].encoder
         profiled = arena.profile_point(model, 1024)
@@ -63,7 +63,7 @@ def test_encoder_and_options_are_the_protocols_for_the_text_task(protocol, model
 
 
 def test_options_that_the_models_file_has_otherwise():
-    """4 hashes in buckets of 64 there, 2 in 32 in quick's text; 16 of k, and 256 in standard's."""
+    """4 hashes in buckets of 64 there, 2 in 32 in quick's pathx; 16 of k, and 256 in standard's."""
     quick = arena_of("survey").profile_point("reformer", 512).encoder.options
     assert (quick["hashes"], quick["bucket_size"]) == (2, 32)
     standard = arena_of(protocol="standard", models=["linformer"]).profile_point("linformer", 512)
@@ -92,7 +92,8 @@ def test_masks_are_those_of_the_task():
     def masked(**section):
         return arena_of(models=["linear"], profile=section).profile_point("linear", 256)
 
-    assert masked().masks and Load.of_point(masked()).pads
+    text = masked(task="text")
+    assert text.masks and Load.of_point(text).pads
     assert not masked(task="image").masks
     variant = arena_of(
         protocol="paper", models=["linear"], tasks=["text"], profile={"task": "text-1k"}
@@ -138,7 +139,7 @@ def test_mistakes(section, said):
 
 
 def test_a_protocol_without_text_needs_a_task():
-    arena = arena_of(models=["linear"], tasks=["listops"])
+    arena = arena_of(models=["linear"], tasks=["listops"], profile={"task": None})
     protocol = arena.protocols["quick"]
 
     class Without(Arena):
