@@ -54,7 +54,9 @@ def kernels():
     ],
 )
 def test_encoder_and_options_are_the_protocols_for_the_text_task(protocol, models):
-    arena = arena_of(protocol=protocol, models=models, tasks=["text"], profile={"task": None, "encoder": {}})
+    arena = arena_of(
+        protocol=protocol, models=models, tasks=["text"], profile={"task": None, "encoder": {}}
+    )
     for model in models:
         trained = arena.resolve("text", model, 1)[0].encoder
         profiled = arena.profile_point(model, 1024)
