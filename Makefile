@@ -14,7 +14,7 @@ TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-
 .PHONY: all setup test test-all peers lock
 
 all: setup
-	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all --profile profiles/quiet
 
 setup: .venv/.ready
 
