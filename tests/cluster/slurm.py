@@ -64,7 +64,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,batch_sched_delay=0
 SlurmctldTimeout=30
 SlurmdTimeout=60
-KillWait=5
+KillWait=10
 Waittime=0
 OverTimeLimit=0
 MinJobAge=3600
