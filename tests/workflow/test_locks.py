@@ -95,7 +95,7 @@ def test_two_folders_that_share_their_data_make_it_once_and_do_not_tear_it(tmp_p
 @pytest.mark.slow
 def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--config", "models=[linear]",
-             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 200, eval_every: 100}}"]  # fmt: skip
+             "tasks=[listops]", "seeds=[1]", "overrides={training: {steps: 500, eval_every: 250}}"]  # fmt: skip
     command = [sys.executable, "-m", "snakemake", "cells", *asked]
     environment = {**os.environ, "NO_COLOR": "1", "LRA_SAVE_SECONDS": "0"}
     with (checkout.folder / "first.log").open("w") as log:
@@ -120,5 +120,5 @@ def test_the_second_snakemake_is_told_and_a_killed_one_leaves_no_lock(checkout):
     third = checkout.snakemake("cells", *asked)  # waits for the training that was left alone
     assert third.returncode == 0, third.stdout
     record = checkout.folder / "results/tiny/cells/listops/linear/seed1/train.json"
-    assert json.loads(record.read_text())["steps"] == 200
+    assert json.loads(record.read_text())["steps"] == 500
     assert "All 1 cells are ok." in third.stdout
