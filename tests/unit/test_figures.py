@@ -1,5 +1,6 @@
 """Figures are valid, complete, legible and the same every time."""
 
+import functools
 import itertools
 import math
 import re
@@ -13,6 +14,7 @@ import pytest
 import scikit_posthocs
 from drawn import figure as figure_of
 from drawn import files as draw
+from drawn import words as words_of
 from fabricated import (
     MODELS,
     TASKS,
@@ -44,11 +46,6 @@ def words(path) -> str:
     return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
 
 
-def words_of_performance(folder) -> str:
-    draw("performance", folder)
-    return words(folder / "performance.svg")
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """An experiment of three models with losses, and its figures."""
@@ -57,6 +54,14 @@ def drawn(tmp_path_factory):
     for name in FIGURES:
         draw(name, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Figures of all models and five tasks, each made once."""
+    folder = tmp_path_factory.mktemp("crowded")
+    experiment(folder, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
+    return functools.cache(lambda name: figure_of(name, folder))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -96,8 +101,7 @@ def test_what_is_missing_is_marked(drawn):
 def test_missing_spans_are_named_and_none_is_a_mean_of_fewer_seeds(tmp_path):
     bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1, 2)}}
     experiment(tmp_path, models=THREE, tasks=["text", "image"], bad=bad)
-    draw("span", tmp_path)
-    text = words(tmp_path / "span.svg")
+    text = words_of("span", tmp_path)
     assert "× no span: linear on image (oom, seed 0, 1, 2)." in text
     assert "no mean, as other seeds have no span: local on text (diverged, seed 1)." in text
     left, right = figure_of("span", tmp_path).axes
@@ -174,10 +178,9 @@ def test_speed_and_memory_are_at_the_longest_common_length(drawn):
 )
 def test_small_and_failed_experiments_have_figures(tmp_path, part):
     experiment(tmp_path, **part)
-    for name in FIGURES:
-        draw(name, tmp_path)
-        assert words(tmp_path / f"{name}.svg")
-    text = words(tmp_path / "performance.svg")
+    said = {name: words_of(name, tmp_path) for name in FIGURES}
+    assert all(said.values())
+    text = said["performance"]
     if ("text", "new", 0) in part.get("bad", {}):
         assert "new (no accuracy)" in text and "No accuracy: new (text oom)" in text
     elif part["models"] == ["new"]:
@@ -224,9 +227,8 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
-    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
-    figure = figure_of(name, tmp_path)
+def test_everything_is_inside_the_figure_and_nothing_below_overlaps(crowded, name):
+    figure = crowded(name)
     renderer = figure.canvas.get_renderer()
     parts = [*figure.axes, *figure.legends, *(text for text in figure.texts if text.get_text())]
     boxes = [part.get_tightbbox(renderer) for part in parts]
@@ -259,9 +261,8 @@ def upright(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_all_text_can_be_read_in_a_column_3_3_inches_wide(tmp_path, name):
-    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
-    figure = figure_of(name, tmp_path)
+def test_all_text_can_be_read_in_a_column_3_3_inches_wide(crowded, name):
+    figure = crowded(name)
     assert figure.get_figwidth() in (3.5, 7.0)
     sizes = [
         text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()
@@ -288,9 +289,9 @@ def test_no_two_models_look_the_same_and_none_changes_with_its_company():
 
 def test_accuracies_at_chance_count_and_are_said(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["pathx"], seeds=[0])
-    assert "not above chance" in words_of_performance(tmp_path)
+    assert "not above chance" in words_of("performance", tmp_path)
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "not above chance" not in words_of_performance(tmp_path)
+    assert "not above chance" not in words_of("performance", tmp_path)
 
 
 def test_the_area_is_proportional_to_memory(tmp_path):
@@ -344,7 +345,7 @@ def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
     points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
     assert [p["model"] for p in performance.pareto(points)] == ["slow", "middle", "fast"]
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "Dotted line: " in words_of_performance(tmp_path)
+    assert "Dotted line: " in words_of("performance", tmp_path)
 
 
 def test_the_heat_map_says_in_each_cell_what_it_is(tmp_path):
@@ -415,8 +416,7 @@ def test_a_task_of_our_own_is_not_compared_and_said(tmp_path):
 
 def test_nothing_of_the_quick_protocol_is_compared_with_the_paper(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["text"], protocol="quick")
-    draw("difference", tmp_path)
-    assert "No comparison: the protocol quick" in words(tmp_path / "difference.svg")
+    assert "No comparison: the protocol quick" in words_of("difference", tmp_path)
 
 
 def test_the_critical_difference_is_that_of_the_literature():
@@ -481,16 +481,14 @@ def test_only_models_with_every_task_are_ranked_and_failures_tie(tmp_path):
     assert list(values) == ["listops", "text", "retrieval", "image", "pathfinder"]
     assert all(list(own) == [*THREE, "bigbird"] for own in values.values())
     assert values["listops"]["linear"] == values["listops"]["local"] == TASKS["listops"]
-    draw("ranks", tmp_path)
-    text = words(tmp_path / "ranks.svg")
+    text = words_of("ranks", tmp_path)
     assert "Without every task, not ranked: sinkhorn." in text
     assert "not counted: pathx" in text and "CD = 2.10" in text
 
 
 def test_energy_is_shown_where_a_driver_reported_it(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1))
-    draw("energy", tmp_path)
-    assert "Energy not measured:" in words(tmp_path / "energy.svg")
+    assert "Energy not measured:" in words_of("energy", tmp_path)
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1), joules=2e5)
     (axes,) = figure_of("energy", tmp_path).axes
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in ("", "None")]
