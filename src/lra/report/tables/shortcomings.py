@@ -104,9 +104,10 @@ def _profiled(fast: Curves, large: Curves, models: list[str], base: str) -> dict
             factors = [each[m][n] / each[base][n] for n in length for m in measured]
             line |= _range(f"{end}_{name}", factors)
     for name, each, sign in (("time", fast, -1), ("memory", large, 1)):
-        fits = [each[m] for m in models if len(each.get(m, ())) >= 3]
-        exponents = [sign * fitted_exponent(list(c), list(c.values())) for c in fits]
-        line |= _range(f"{name}_exponent", exponents)
+        curves = [each[m] for m in models if m in each]
+        fits = [fit for c in curves if (fit := fitted_exponent(list(c), list(c.values())))]
+        line |= _range(f"{name}_exponent", [sign * fit.value for fit in fits])
+        line |= {f"{name}_exponent_error": max((fit.error for fit in fits), default=None)}
     return line
 
 
@@ -142,7 +143,8 @@ def _table(lines: list[dict], profiled: int) -> Table:
     if any(line["time_exponent_low"] is not None for line in lines):
         notes.append(
             "exponent: of length, in seconds a step and in bytes of tensors, by least squares over "
-            "all lengths; 1 is linear, 2 quadratic. Short sequences make it smaller."
+            "all lengths, ± the largest standard error in the family; 1 is linear, 2 quadratic. "
+            "Short sequences make it smaller."
         )
     if profiled < 3:
         notes.append(f"No exponents: {profiled} lengths were profiled, and a fit takes three.")
@@ -178,8 +180,10 @@ def _entries(line: dict, ends: dict[str, int | None]) -> list[Entry]:
         other = line[end] not in (None, ends[end])
         text = _between(line, f"{end}_{what}", times)
         entries.append(Entry(text, f"at {line[end]:,}" if other else ""))
-    exponents = ("time_exponent", "memory_exponent")
-    entries += [Entry(_between(line, key, "{:.2f}".format)) for key in exponents]
+    for key in ("time_exponent", "memory_exponent"):
+        error = line[f"{key}_error"]
+        below = "" if error is None else f"± {error:.2f}"
+        entries.append(Entry(_between(line, key, "{:.2f}".format), below))
     lost = f" [{line['points_not_ok']}]" if line["points_not_ok"] else ""
     return [
         *entries,
