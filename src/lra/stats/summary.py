@@ -165,4 +165,4 @@ def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> Expone
     if len(set(x)) < 3:
         return None
     fit = linregress(np.log(x), np.log(y))
-    return Exponent(float(fit.slope), float(fit.stderr))
+    return Exponent(float(fit.slope), float(np.nan_to_num(fit.stderr)))  # nan where all are equal
