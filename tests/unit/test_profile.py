@@ -173,7 +173,7 @@ def test_kernels_are_the_settings(kernels, monkeypatch, deterministic, tf32):
 
 
 @pytest.mark.parametrize(
-    ("cost", "repeats", "steps"), [(0.01, 5, 30), (0.05, 3, 6), (0.1, 3, 3), (9.0, 3, 3)]
+    ("cost", "repeats", "steps"), [(0.011, 5, 30), (0.04, 4, 8), (0.1, 3, 3), (9.0, 3, 3)]
 )
 def test_the_seconds_of_a_profile_are_split_into_repeats(monkeypatch, cost, repeats, steps):
     """A clock that only steps move: never much longer than the seconds, or than three steps."""
@@ -186,10 +186,7 @@ def test_the_seconds_of_a_profile_are_split_into_repeats(monkeypatch, cost, repe
     monkeypatch.setattr(profile.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(profile.time, "process_time", lambda: clock[0] / 2)
     found = profile.repeated(step, None, 0.3, torch.device("cpu"))
-    assert (len(found.rates), len(taken) - profile.WARM_UP) == (
-        repeats,
-        pytest.approx(steps, abs=5),
-    )
+    assert (len(found.rates), len(taken) - profile.WARM_UP) == (repeats, steps)
     assert found.median == pytest.approx(1 / cost)
     assert found.cpu_share == pytest.approx(0.5)
     assert clock[0] - profile.WARM_UP * cost <= max(3 * cost, 0.3 + 0.3 / 5 + cost) + 1e-9
