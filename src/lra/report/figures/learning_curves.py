@@ -79,7 +79,7 @@ def learning_curves(history: Path, scores: Path) -> Figure:
         ]
         notes.append(
             "Still rising when training ended (best at the last evaluation, and a line through the "
-            "last third, of three evaluations or more, rises at p < 0.05): "
+            "last third, of three evaluations or more, rises at p\u00a0<\u00a00.05): "
             f"{'; '.join(by_task)}."
         )
     lost = grouped((c for c in cells if c["status"] != "ok"), "task", "model", "status")

@@ -24,7 +24,7 @@ TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
 LARGEST = 22.0  # points: diameter of the marker of the largest memory
 SIDES = ["east", "west", "north", "south"]  # a name at a corner may be of either of two markers
-BAR = {"color": "0.25", "linewidth": 0.8, "zorder": 4}
+BAR = {"color": "0.25", "linewidth": 0.8, "markersize": 4, "zorder": 4}
 LEADER_FROM = 5.0  # points: a nearer name needs no line to its marker
 
 
@@ -244,7 +244,8 @@ def _draw(axes: Axes, point: dict, colour: tuple, peak: float | None) -> None:
     if point["lacks"]:
         look |= {"facecolor": "none", "edgecolor": colour, "linestyle": "--", "linewidth": 1.2}
     for bar in _bars(point):
-        axes.plot(*bar, **BAR)
+        flat = bar[0][0] != bar[0][1]
+        axes.plot(*bar, marker="|" if flat else "_", **BAR)
     axes.scatter([x], [y], s=_diameter(point, peak) ** 2, zorder=3, **look)
 
 

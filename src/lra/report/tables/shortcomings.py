@@ -17,7 +17,7 @@ from lra.report.tables.write import NOTHING, one_value
 from lra.results.points import MemoryRow, SpeedRow, read_fast
 from lra.results.records import ScoreRow, read_table
 from lra.stats.published import MATERIALISED
-from lra.stats.summary import Outcome, fitted_exponent, outcomes
+from lra.stats.summary import Outcome, fitted_exponent, outcomes, unlearned
 
 COLUMNS = ["models", "the survey's\ncomplaint", "causal", "accuracy\npoints", "shortest\nspeed"]
 COLUMNS += ["longest\nspeed", "longest\nmemory", "time\nexponent", "memory\nexponent"]
@@ -76,12 +76,17 @@ def _curves(rows: list[dict], column: str) -> Curves:
 
 
 def _scored(cells: dict[tuple[str, str], Outcome], models: list[str]) -> dict:
-    """Mean difference to the transformer over the cells (model, task) that both finished."""
+    """Mean difference to the transformer over the cells (model, task) that both finished.
+
+    Without the tasks that no model learned.
+    """
     found = {cell: ours for cell, ours in cells.items() if cell[0] in models}
-    gaps = []
+    gaps, grey = [], unlearned(cells)
     for (_, task), ours in found.items():
         base = cells.get(("transformer", task))
-        if "transformer" not in models and base and base.finished and ours.finished:
+        if "transformer" in models or task in grey:
+            continue
+        if base and base.finished and ours.finished:
             gaps.append(ours.accuracy.mean - base.accuracy.mean)
     return {
         "difference": sum(gaps) / len(gaps) if gaps else None,
@@ -157,7 +162,8 @@ def _table(lines: list[dict], profiled: int) -> Table:
         notes.append("accuracy counts what is at chance (FAIL) as measured.")
     if any(0 < line["n_compared"] < line["n_cells"] for line in lines):
         notes.append(
-            "(n/m): accuracy over n of the family's m cells, those finished like the transformer's."
+            "(n/m): accuracy over n of the family's m cells, those finished like the transformer's "
+            "on a task that some model learned."
         )
     if any(line["difference"] is None for line in lines):
         notes.append(
