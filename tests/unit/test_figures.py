@@ -384,7 +384,8 @@ def rise(*values, seeds=1) -> list[dict]:
         (rise(*range(10, 70, 5)), True),
         (rise(10, 20, 30, 40), True),
         (rise(10, 20, 30, 40, seeds=3), True),
-        (rise(10, 20, 30, 40, 39), False),  # the best is not the last
+        (rise(*range(10, 50, 5), 60, 66, 70, 71, seeds=2), True),
+        (rise(*range(10, 50, 5), 60, 66, 70, 69, seeds=2), False),  # the best is not the last
         (rise(10, 60, *[70] * 10), False),
         (rise(10, 20), False),
         ([{0: 50.0, 1: 50.0, 2: 50.0}], False),
