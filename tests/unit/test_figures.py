@@ -411,7 +411,7 @@ def test_curves_that_still_rise_are_named(tmp_path):
     draw("learning_curves", tmp_path)
     said = words(tmp_path / "learning_curves.svg")
     assert (
-        "rises at p\u00a0<\u00a00.05): text: local." in said and "pale lines: the two seeds" in said
+        "rises at p < 0.05): text: local." in said and "pale lines: the two seeds" in said
     )
 
 
