@@ -410,9 +410,7 @@ def test_curves_that_still_rise_are_named(tmp_path):
     write_rows(tmp_path / "history.parquet", rows, HistoryRow)
     draw("learning_curves", tmp_path)
     said = words(tmp_path / "learning_curves.svg")
-    assert (
-        "rises at p < 0.05): text: local." in said and "pale lines: the two seeds" in said
-    )
+    assert "rises at p < 0.05): text: local." in said and "pale lines: the two seeds" in said
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):

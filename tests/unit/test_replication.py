@@ -172,3 +172,15 @@ def test_seeds_at_chance_are_counted_of_those_that_are_ok(table):
     assert (lost["verdict"], lost["n_stuck"], lost["n_ok"], lost["n_seeds"]) == (
         "1/2 ok", "0", "1", "2",
     )  # fmt: skip
+
+
+def test_a_remark_on_a_column_has_its_letter_at_the_heading_and_one_on_a_model_at_its_values(table):
+    rows = rows_of(tasks=["retrieval", "text"]) + rows_of("local", tasks=["retrieval", "text"])
+    _, text = table(rows)
+    head = next(line for line in text.splitlines() if line.startswith("| model "))
+    (of_column,) = re.findall("- ([ᵃ-ᶻ]+) retrieval: every later", text)
+    (of_model,) = re.findall("- ([ᵃ-ᶻ]+) local: the official code", text)
+    assert re.sub(" +", " ", head) == f"| model | retrieval{of_column} | text | average |"
+    for model, count in (("transformer", 0), ("local", 2)):
+        (line,) = (x for x in text.splitlines() if x.startswith(f"| {model} "))
+        assert line.count(of_model) == count

@@ -114,15 +114,14 @@ def _of_published(letters: Letters, lines: list[dict], reference: Path) -> None:
         return
     columns = {published_as(line["task"]): line["task"] for line in shown}
     for remark in published.remarks(reference, distinct(shown, "model"), columns):
-        letters.add(
-            remark["note"],
-            [
-                (line["model"], line["task"], "published")
-                for line in shown
-                if remark["model"] in ("", line["model"])
-                and remark["column"] in ("", published_as(line["task"]))
-            ],
-        )
+        cells = [
+            (line["model"], line["task"], "published")
+            for line in shown
+            if remark["model"] in ("", line["model"])
+            and remark["column"] in ("", published_as(line["task"]))
+        ]
+        of_column = not remark["model"] and remark["column"]
+        letters.add(remark["note"], [columns[remark["column"]]] if of_column else cells)
 
 
 def _off_sizes(rows: list[dict]) -> dict[tuple[str, str], str]:
