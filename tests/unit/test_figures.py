@@ -153,8 +153,8 @@ def test_no_two_labels_of_the_spans_of_every_mechanism_overlap(tmp_path, tasks, 
 
 
 def test_the_fitted_exponent_is_in_the_legend(drawn):
-    assert "transformer (−2.00)" in words(drawn / "speed.svg")
-    assert "linear (+1.05)" in words(drawn / "memory.svg")
+    assert "transformer (−2.00 ± 0.00)" in words(drawn / "speed.svg")
+    assert "linear (+1.05 ± 0.00)" in words(drawn / "memory.svg")
 
 
 def test_speed_and_memory_are_at_the_longest_common_length(drawn):
@@ -294,6 +294,44 @@ def test_accuracies_at_chance_count_and_are_said(tmp_path):
     assert "not above chance" not in words_of("performance", tmp_path)
 
 
+def test_the_mean_is_over_the_tasks_that_some_model_learned_and_bars_are_over_seeds(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text", "pathx", "image"], seeds=(0, 1))
+    figure = figure_of("performance", tmp_path)
+    (axes,) = figure.axes
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    for marker, model in zip(axes.collections, THREE, strict=True):
+        seeds = [
+            np.mean([
+                r["accuracy"] for r in rows
+                if (r["model"], r["seed"]) == (model, seed) and r["task"] != "pathx"
+            ])
+            for seed in (0, 1)
+        ]  # fmt: skip
+        x, y = marker.get_offsets()[0]
+        assert y == pytest.approx(np.mean(seeds))
+        bars = [line for line in axes.lines if set(line.get_xdata()) == {x}]
+        assert [sorted(bar.get_ydata()) for bar in bars] == [pytest.approx(sorted(seeds))]
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    assert "Mean over text, image; not pathx, which no model learned." in said
+    assert "2 tasks" in axes.get_ylabel()
+
+
+def test_the_key_has_two_sizes_or_more_and_a_line_that_is_not_drawn_has_no_note(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0], lengths=[64])
+    sizes = zip(THREE, (45, 60, 69), strict=True)
+    write_rows(tmp_path / "memory.parquet",
+               [memory_row(m, 64, peak_bytes=10**6 * size) for m, size in sizes], MemoryRow)  # fmt: skip
+    write_rows(tmp_path / "speed.parquet",
+               [speed_row(m, 64, train_steps_per_s=r) for m, r in zip(THREE, (9, 2, 1), strict=True)],
+               SpeedRow)  # fmt: skip
+    rows = [score_row("text", m, accuracy=a) for m, a in zip(THREE, (80, 70, 60), strict=True)]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    figure = figure_of("performance", tmp_path)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["45 MB", "69 MB"]
+    assert not any("Dotted line" in text.get_text() for text in figure.texts)
+
+
 def test_the_area_is_proportional_to_memory(tmp_path):
     crowd(tmp_path, 3)
     (axes,) = figure_of("performance", tmp_path).axes
@@ -313,6 +351,67 @@ def test_noise_at_chance_looks_small(tmp_path):
     noise, learned = (axes.get_ylim() for axes in figure_of("learning_curves", tmp_path).axes)
     assert noise[1] - noise[0] == pytest.approx(learning_curves.FLAT) and noise[0] < 50 < noise[1]
     assert learned[1] - learned[0] > learning_curves.FLAT
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_panels_are_balanced(count):
+    _, panels = style.panels("", [str(i) for i in range(count)], 1.0, "")
+    columns = len({round(axes.get_position().x0, 2) for axes in panels})
+    assert columns == {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3, 7: 3}[count]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_a_band_needs_three_seeds_and_chance_is_that_of_the_validation_split(tmp_path, seeds):
+    experiment(tmp_path, models=["linear"], tasks=["text", "image"], seeds=range(seeds))
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    rows = [r | ({"validation": "test set"} if r["task"] == "text" else {}) for r in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    for axes, chance in zip(figure_of("learning_curves", tmp_path).axes, (1, 0), strict=True):
+        assert len(axes.collections) == (seeds > 2)
+        assert len(axes.lines) == 1 + 2 * (seeds == 2) + chance
+        steps = set(range(100, 2001, 100))
+        assert len(axes.get_xticks()) == 5 and set(axes.get_xticks()) <= steps
+        assert axes.get_xticks().max() == 2000
+
+
+def rise(*values, seeds=1) -> list[dict]:
+    """Curves with these means, that move up and down by half a point."""
+    return [{i: v + (-1) ** (i + s) / 2 for i, v in enumerate(values)} for s in range(seeds)]
+
+
+@pytest.mark.parametrize(
+    ("curves", "found"),
+    [
+        (rise(*range(10, 70, 5)), True),
+        (rise(10, 20, 30, 40), True),
+        (rise(10, 20, 30, 40, seeds=3), True),
+        (rise(*range(10, 50, 5), 60, 66, 70, 71, seeds=2), True),
+        (rise(*range(10, 50, 5), 60, 66, 70, 69, seeds=2), False),  # the best is not the last
+        (rise(10, 60, *[70] * 10), False),
+        (rise(10, 20), False),
+        ([{0: 50.0, 1: 50.0, 2: 50.0}], False),
+        ([], False),
+        ([{}], False),
+    ],
+)
+def test_a_curve_that_stopped_while_it_rose(curves, found):
+    assert learning_curves.still_rising(curves) == found
+
+
+def test_noise_hardly_ever_rises():
+    random = np.random.default_rng(4)
+    flat = [[dict(enumerate(random.normal(50, 1, 12))) for _ in range(2)] for _ in range(400)]
+    assert sum(map(learning_curves.still_rising, flat)) < 0.05 * len(flat)
+
+
+def test_curves_that_still_rise_are_named(tmp_path):
+    experiment(tmp_path, models=["linear", "local"], tasks=["text"], seeds=(0, 1))
+    rows = read_table(tmp_path / "history.parquet", HistoryRow).to_pylist()
+    rows = [r | ({"accuracy": r["step"] / 40.0} if r["model"] == "local" else {}) for r in rows]
+    write_rows(tmp_path / "history.parquet", rows, HistoryRow)
+    draw("learning_curves", tmp_path)
+    said = words(tmp_path / "learning_curves.svg")
+    assert "rises at p < 0.05): text: local." in said and "pale lines: the two seeds" in said
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):

@@ -91,12 +91,12 @@ def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
 def panels(
     title: str, names: Sequence[str], height: float, x: str, y: str = "", sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel a name, up to three beside each other, of `height` inches each.
+    """A figure of one panel a name, at most three beside each other, of `height` inches each.
 
     x, y: labels of the axes, written at the bottom and at the left.
     """
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
+    rows = math.ceil(len(names) / 3)
+    columns = math.ceil(len(names) / rows)  # four are two rows of two
     figure = blank(PAGE if columns > 1 else COLUMN, 0.4 + height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     figure.suptitle(title)
