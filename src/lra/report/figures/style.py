@@ -19,6 +19,7 @@ from matplotlib.transforms import Transform
 
 from lra.core.formats import listed
 from lra.core.unique import distinct
+from lra.report.figures import NOTES, NOTHING
 
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of a figure, those of a journal's column and page
 SMALL = 6.5  # points: the smallest text
@@ -54,7 +55,7 @@ ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
 ORDER += ["conv", "mean", "identity"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
-COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
+COLOURS = ["#191919", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
 COLOURS += ["#882255", _SAFE[7], "#6699cc", "#661100", "#117733", "#aa4499", "#997700", "#44aa99"]
 COLOURS += ["#4d4d4d", "#5e4fa2", "#7f6a5f"]
 MARKERS = "os^DvPX<>phd*"
@@ -63,12 +64,16 @@ DASHES = ["-", "--", "-.", ":"]
 
 
 def looks(models: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same."""
+    """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same.
+
+    A colour is of one model alone, by which its marks are found in the SVG (see marks.py). Where the
+    palette is used again, the blue is brighter by what nobody sees.
+    """
     others = sorted(set(models) - set(ORDER))
     number = {model: i for i, model in enumerate(ORDER + others)}
     return {
         model: {
-            "color": COLOURS[number[model] % len(COLOURS)],
+            "color": _colour(number[model]),
             "marker": (marker := MARKERS[number[model] % len(MARKERS)]),
             "markersize": THIN.get(marker, STYLE["lines.markersize"]),
             "linestyle": DASHES[number[model] % len(DASHES)],
@@ -79,23 +84,28 @@ def looks(models: Sequence[str]) -> dict[str, dict]:
     }
 
 
+def _colour(number: int) -> str:
+    again, place = divmod(number, len(COLOURS))
+    return f"#{int(COLOURS[place][1:], 16) + again:06x}"
+
+
 def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
-    """A figure without data, with the sentence that says why."""
+    """A figure without data, with the sentence that says why. The page shows only that."""
     figure = blank(COLUMN, 1.3)
     figure.suptitle(title)
     lines = textwrap.fill(why, int(0.9 * COLUMN / NOTE_CHARACTER))
-    figure.text(0.5, 0.42, lines, ha="center", va="center", **NOTE)
+    figure.text(0.5, 0.42, lines, ha="center", va="center", gid=NOTHING, **NOTE)
     return figure
 
 
 def panels(
     title: str, names: Sequence[str], height: float, x: str, y: str = "", sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel a name, up to three beside each other, of `height` inches each.
+    """A figure of one panel a name, up to three beside each other (four: two by two), of `height` inches each.
 
     x, y: labels of the axes, written at the bottom and at the left.
     """
-    columns = min(3, len(names))
+    columns = 2 if len(names) == 4 else min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure = blank(PAGE if columns > 1 else COLUMN, 0.4 + height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
@@ -156,6 +166,7 @@ def finish(
     columns = int(width / NOTE_CHARACTER)
     text = figure.text(0, 0, "\n".join(textwrap.fill(n, columns) for n in notes if n), **NOTE)
     note = _inches(figure, text) + 0.08
+    text.set_gid(f"{NOTES}{72 * note:.2f}")
     legend = None
     for count in range(min(len(names), 4), 0, -1):
         if legend:

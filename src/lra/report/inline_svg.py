@@ -1,0 +1,147 @@
+"""A figure's SVG as a part of the page: in the page's colours and font, without its notes.
+
+Greys follow the page: what is white on paper is the page's ground, what is black its ink. Hues stay,
+as light or dark as three to one against the ground takes (WCAG 2.2, 1.4.11). The notes become text
+of the page, which wraps on a phone.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from lra.core.errors import LRAError
+from lra.core.files import text_of
+from lra.report.figures import CELL, NOTES, NOTHING
+
+GROUNDS = {"light": "#ffffff", "dark": "#17191c"}
+INKS = {"light": "#000000", "dark": "#f2f2f2"}  # black on paper
+NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
+LINK = "{http://www.w3.org/1999/xlink}href"
+HUE = 24  # of 255: how far red, green and blue of a grey differ at most
+LEAST = 3.0  # contrast of a mark against the ground
+
+
+@dataclass(frozen=True)
+class Inline:
+    markup: str
+    width: float  # points
+    notes: str
+    nothing: str  # why it shows nothing, where it does
+    colours: dict[str, dict[str, str]]  # CSS variable -> scheme -> colour
+
+
+def inline(path: Path, name: str) -> Inline:
+    """The figure in an SVG file of figures/draw.py. Raises LRAError where it cannot be read.
+
+    name: that begins each id, so that two figures of a page share none.
+    """
+    try:
+        # without the namespace, as HTML has it
+        root = ElementTree.fromstring(text_of(path).replace(NAMESPACE, ""))
+    except ElementTree.ParseError as error:
+        raise LRAError(f"{path}: not an SVG file: {error}; delete it to make it again") from None
+    nothing = _text(root.find(f".//g[@id='{NOTHING}']"))
+    left, top, width, height = map(float, root.get("viewBox", "0 0 1 1").split())
+    drawing = root.find("g")
+    notes = next((g for g in root.iter("g") if (g.get("id") or "").startswith(NOTES)), None)
+    if notes is not None:
+        drawing.remove(notes)
+        height -= float(notes.get("id").removeprefix(NOTES))
+    drawing.remove(drawing.find("g"))  # the paper
+    root.remove(root.find("defs"))  # a style for the whole page
+    colours: dict[str, dict[str, str]] = {}
+    _in_colours_of_the_page(root, colours)
+    _rename(root, name)
+    root.attrib = {"viewBox": f"{left:g} {top:g} {width:g} {height:g}", "role": "img"}
+    markup = ElementTree.tostring(root, encoding="unicode")
+    markup = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", markup))
+    return Inline(markup, width, _text(notes), nothing, colours)
+
+
+def _text(group: ElementTree.Element | None) -> str:
+    return "" if group is None else " ".join(" ".join(group.itertext()).split())
+
+
+def _rename(root: ElementTree.Element, name: str) -> None:
+    """Keep ids that something refers to, made unique; plain links instead of XLink's."""
+    used = set()
+    for element in root.iter():
+        if LINK in element.attrib:
+            used.add(element.get(LINK)[1:])
+            element.set("href", f"#{name}-{element.attrib.pop(LINK)[1:]}")
+        if clip := re.fullmatch(r"url\(#(.*)\)", element.get("clip-path", "")):
+            used.add(clip[1])
+            element.set("clip-path", f"url(#{name}-{clip[1]})")
+    for element in root.iter():
+        if (own := element.attrib.pop("id", None)) in used:
+            element.set("id", f"{name}-{own}")
+
+
+def _in_colours_of_the_page(
+    element: ElementTree.Element, colours: dict[str, dict[str, str]], cell: bool = False
+) -> None:
+    cell = cell or element.get("class") == CELL
+
+    def variable(match: re.Match) -> str:
+        colour = match[0].lower()
+        kind = f"cell-{element.tag}" if cell else "mark"
+        key = f"--{kind}-{colour[1:]}"
+        colours[key] = {scheme: shown(colour, scheme, kind) for scheme in GROUNDS}
+        return f"var({key})"
+
+    if style := element.get("style"):
+        style = re.sub(r"font-family: [^;]*;?\s*", "", style)
+        element.set("style", re.sub(r"#[0-9a-fA-F]{6}", variable, style))
+    for child in element:
+        _in_colours_of_the_page(child, colours, cell)
+
+
+def shown(colour: str, scheme: str, kind: str = "mark") -> str:
+    """What a colour on paper (#rrggbb) is in a scheme; kind: mark, cell-path or cell-text."""
+    if scheme == "dark" and kind == "cell-text":
+        return "#ffffff"
+    rgb = _parts(colour)
+    white = min(rgb)
+    if max(rgb) - white <= HUE / 255 or kind == "cell-path":
+        # the paper's share of white becomes the ground; what is left, ink or a hue, stays
+        ground = _parts(GROUNDS[scheme])
+        pure = [(part - white) / (1 - white) if white < 1 else 0 for part in rgb]
+        if max(rgb) - white <= HUE / 255:
+            pure = _parts(INKS[scheme])
+        mixed = zip(ground, pure, strict=True)
+        return _hex([white * g + (1 - white) * p for g, p in mixed])
+    return legible(colour, GROUNDS[scheme])
+
+
+def legible(colour: str, ground: str) -> str:
+    """The same hue, as much lighter or darker as it needs for a contrast of LEAST."""
+    hue, light, saturation = colorsys.rgb_to_hls(*_parts(colour))
+    step = -0.01 if luminance(ground) > 0.2 else 0.01
+    while contrast(colour, ground) < LEAST:
+        light += step
+        colour = _hex(colorsys.hls_to_rgb(hue, light, saturation))
+    return colour
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours: 1 to 21 (WCAG 2.2)."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """0 of black to 1 of white (WCAG 2.2)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _parts(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _parts(colour: str) -> list[float]:
+    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+def _hex(parts) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
