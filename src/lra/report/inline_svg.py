@@ -1,13 +1,12 @@
 """A figure's SVG as a part of the page: in the page's colours and font, without its notes.
 
-Greys follow the page: what is white on paper is the page's ground, what is black its ink. Hues stay,
-as light or dark as three to one against the ground takes (WCAG 2.2, 1.4.11). The notes become text
+Greys follow the page: what is white on paper is the page's ground, what is black its ink. Hues
+stay, as light or dark as a contrast of three to one takes (WCAG 2.2, 1.4.11). The notes become text
 of the page, which wraps on a phone.
 """
 
 from __future__ import annotations
 
-import colorsys
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 
 from lra.core.errors import LRAError
 from lra.core.files import text_of
+from lra.report.colours import as_hex, legible, parts
 from lra.report.figures import CELL, NOTES, NOTHING
 
 GROUNDS = {"light": "#ffffff", "dark": "#17191c"}
@@ -22,7 +22,6 @@ INKS = {"light": "#000000", "dark": "#f2f2f2"}  # black on paper
 NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 LINK = "{http://www.w3.org/1999/xlink}href"
 HUE = 24  # of 255: how far red, green and blue of a grey differ at most
-LEAST = 3.0  # contrast of a mark against the ground
 
 
 @dataclass(frozen=True)
@@ -104,44 +103,14 @@ def shown(colour: str, scheme: str, kind: str = "mark") -> str:
     """What a colour on paper (#rrggbb) is in a scheme; kind: mark, cell-path or cell-text."""
     if scheme == "dark" and kind == "cell-text":
         return "#ffffff"
-    rgb = _parts(colour)
+    rgb = parts(colour)
     white = min(rgb)
     if max(rgb) - white <= HUE / 255 or kind == "cell-path":
         # the paper's share of white becomes the ground; what is left, ink or a hue, stays
-        ground = _parts(GROUNDS[scheme])
+        ground = parts(GROUNDS[scheme])
         pure = [(part - white) / (1 - white) if white < 1 else 0 for part in rgb]
         if max(rgb) - white <= HUE / 255:
-            pure = _parts(INKS[scheme])
+            pure = parts(INKS[scheme])
         mixed = zip(ground, pure, strict=True)
-        return _hex([white * g + (1 - white) * p for g, p in mixed])
+        return as_hex([white * g + (1 - white) * p for g, p in mixed])
     return legible(colour, GROUNDS[scheme])
-
-
-def legible(colour: str, ground: str) -> str:
-    """The same hue, as much lighter or darker as it needs for a contrast of LEAST."""
-    hue, light, saturation = colorsys.rgb_to_hls(*_parts(colour))
-    step = -0.01 if luminance(ground) > 0.2 else 0.01
-    while contrast(colour, ground) < LEAST:
-        light += step
-        colour = _hex(colorsys.hls_to_rgb(hue, light, saturation))
-    return colour
-
-
-def contrast(one: str, other: str) -> float:
-    """Of two colours: 1 to 21 (WCAG 2.2)."""
-    low, high = sorted(map(luminance, (one, other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def luminance(colour: str) -> float:
-    """0 of black to 1 of white (WCAG 2.2)."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in _parts(colour)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _parts(colour: str) -> list[float]:
-    return [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-
-
-def _hex(parts) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in parts)

@@ -1,4 +1,4 @@
-"""Which model each mark of a figure is of, and its value: what a page filters by and shows on hover.
+"""Which model each mark of a figure is of, and its value: for the page's filter and its hover.
 
 A mark is known by its model's colour, which no other model has (style.looks); a label by its text.
 In the SVG its group gets `data-model`, and each point a `<title>`. An artist's gid is its title,

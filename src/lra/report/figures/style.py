@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerLine2D
 from matplotlib.lines import Line2D
@@ -19,6 +20,7 @@ from matplotlib.transforms import Transform
 
 from lra.core.formats import listed
 from lra.core.unique import distinct
+from lra.report.colours import contrast
 from lra.report.figures import NOTES, NOTHING
 
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of a figure, those of a journal's column and page
@@ -66,8 +68,8 @@ DASHES = ["-", "--", "-.", ":"]
 def looks(models: Sequence[str]) -> dict[str, dict]:
     """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same.
 
-    A colour is of one model alone, by which its marks are found in the SVG (see marks.py). Where the
-    palette is used again, the blue is brighter by what nobody sees.
+    A colour is of one model alone, so that its marks are found by it (marks.py). Where the palette
+    is used again, the blue is brighter by what nobody sees.
     """
     others = sorted(set(models) - set(ORDER))
     number = {model: i for i, model in enumerate(ORDER + others)}
@@ -101,9 +103,9 @@ def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
 def panels(
     title: str, names: Sequence[str], height: float, x: str, y: str = "", sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel a name, up to three beside each other (four: two by two), of `height` inches each.
+    """A figure of one panel a name, up to three beside each other, four two by two.
 
-    x, y: labels of the axes, written at the bottom and at the left.
+    height: of each, in inches. x, y: labels of the axes, written at the bottom and at the left.
     """
     columns = 2 if len(names) == 4 else min(3, len(names))
     rows = math.ceil(len(names) / columns)
@@ -141,6 +143,17 @@ class CentredDisc(HandlerLine2D):
         for artist in artists:
             artist.set_ydata([0.35 * fontsize] * len(artist.get_ydata()))
         return artists
+
+
+def letters_on_cells(axes: Axes) -> None:
+    """White or black for each text in a heat map, whichever has more contrast on its cell."""
+    (mesh,) = axes.collections
+    cells = mesh.to_rgba(mesh.get_array())
+    for text in axes.texts:
+        column, row = map(int, text.get_position())
+        ground = to_hex(cells[row, column])
+        # not quite black, which an SVG would leave to the page
+        text.set_color(max(("#ffffff", "#010101"), key=lambda colour: contrast(colour, ground)))
 
 
 def blank(width: float, height: float) -> Figure:
