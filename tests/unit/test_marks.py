@@ -66,6 +66,17 @@ def test_cells_of_the_heat_map_say_what_they_hold(root):
     assert "linear, image: 1/2 ok" in found["linear"]
 
 
+def test_a_hatch_stays_and_is_of_its_figure(root):
+    tree = ElementTree.fromstring(inline(root / "scores.svg", "heat").markup)
+    patterns = {x.get("id") for x in tree.iter("pattern")}
+    used = {
+        style.split("url(#")[1].split(")")[0]
+        for x in tree.iter()
+        if "url(#" in (style := x.get("style", ""))
+    }
+    assert used and used == patterns and all(name.startswith("heat-") for name in used)
+
+
 def test_notes_leave_the_drawing_for_the_page(root):
     for name in FIGURES:
         part = inline(root / f"{name}.svg", name)

@@ -68,13 +68,16 @@ def _text(group: ElementTree.Element | None) -> str:
 def _rename(root: ElementTree.Element, name: str) -> None:
     """Keep ids that something refers to, made unique; plain links instead of XLink's."""
     used = set()
+
+    def renamed(match: re.Match) -> str:
+        used.add(match[1])
+        return f"#{name}-{match[1]}"
+
     for element in root.iter():
         if LINK in element.attrib:
-            used.add(element.get(LINK)[1:])
-            element.set("href", f"#{name}-{element.attrib.pop(LINK)[1:]}")
-        if clip := re.fullmatch(r"url\(#(.*)\)", element.get("clip-path", "")):
-            used.add(clip[1])
-            element.set("clip-path", f"url(#{name}-{clip[1]})")
+            element.set("href", re.sub("^#(.*)", renamed, element.attrib.pop(LINK)))
+        for key in {"clip-path", "style"} & set(element.attrib):  # a clip, a hatch
+            element.set(key, re.sub(r"(?<=url\()#([^)]*)", renamed, element.get(key)))
     for element in root.iter():
         if (own := element.attrib.pop("id", None)) in used:
             element.set("id", f"{name}-{own}")

@@ -95,7 +95,7 @@ def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
     """A figure without data, with the sentence that says why. The page shows only that."""
     figure = blank(COLUMN, 1.3)
     figure.suptitle(title)
-    lines = textwrap.fill(why, int(0.9 * COLUMN / NOTE_CHARACTER))
+    lines = _filled(why, int(0.9 * COLUMN / NOTE_CHARACTER))
     figure.text(0.5, 0.42, lines, ha="center", va="center", gid=NOTHING, **NOTE)
     return figure
 
@@ -177,7 +177,7 @@ def finish(
     """
     width, height = figure.get_size_inches()
     columns = int(width / NOTE_CHARACTER)
-    text = figure.text(0, 0, "\n".join(textwrap.fill(n, columns) for n in notes if n), **NOTE)
+    text = figure.text(0, 0, "\n".join(_filled(n, columns) for n in notes if n), **NOTE)
     note = _inches(figure, text) + 0.08
     text.set_gid(f"{NOTES}{72 * note:.2f}")
     legend = None
@@ -283,6 +283,10 @@ def round_numbers(values: Sequence[float], count: int = 3) -> list[float]:
     if len(inside) <= count:
         return inside or [high]
     return [inside[round(i * (len(inside) - 1) / (count - 1))] for i in range(count)]
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False)  # the page joins the lines
 
 
 def _inches(figure: Figure, artist: Artist) -> float:
