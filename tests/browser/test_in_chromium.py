@@ -147,7 +147,7 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     opened(browser, written / "page.html")
     assert set(visible(browser, "section.figure > h3")) == {item.title for item in DRAWN}
     sizes = browser.execute_script(
-        "return [...document.querySelectorAll('section.figure svg')].map("
+        "return [...document.querySelectorAll('section.figure .whole > svg')].map("
         "s => [s.clientWidth, s.ariaLabel])"
     )
     assert all(width > 400 and label for width, label in sizes)
@@ -176,6 +176,13 @@ def test_at_every_width_all_can_be_read_in_both_schemes(browser, written, size):
         pale = [what for what, *on in texts if contrast(*on) < 4.5]  # WCAG 2.2, AA
         assert pale == [], scheme
         shoot(browser, f"page-{size[0]}-{scheme}")
+    pieces = browser.execute_script(
+        "return [...document.querySelectorAll('.narrow > svg')]"
+        ".map(s => [s.clientWidth, s.viewBox.baseVal.width])"
+    )
+    assert len(pieces) > 15
+    for shown, points in pieces:  # of 6.5 points are the smallest letters
+        assert shown / points >= 1.2 if size == PHONE else shown == 0, (shown, points)
 
 
 def test_the_filter_hides_a_model_everywhere_and_points_say_their_values(browser, written):

@@ -77,6 +77,19 @@ def test_a_hatch_stays_and_is_of_its_figure(root):
     assert used and used == patterns and all(name.startswith("heat-") for name in used)
 
 
+def test_a_wide_figure_is_cut_into_panels_and_entries_for_a_phone(root):
+    for name, panels, entries in (("learning_curves", [1, 1], 4), ("span", [1, 2], 3)):
+        tree = ElementTree.fromstring(f"<div>{inline(root / f'{name}.svg', name).narrow}</div>")
+        found = {kind: [x for x in tree if x.get("class") == kind] for kind in ("panel", "entry")}
+        assert [len(piece) for piece in found["panel"]] == panels and len(found["entry"]) == entries
+        boxes = [[*map(float, x.get("viewBox").split())] for x in tree.findall("svg/svg")]
+        whole = ElementTree.parse(root / f"{name}.svg").getroot().get("viewBox").split()
+        for left, top, width, height in boxes:
+            assert left > -3 and top > -3 and min(width, height) > 5
+            assert left + width < float(whole[2]) + 3 and top + height < float(whole[3]) + 3
+    assert inline(root / "speed.svg", "speed").narrow == ""
+
+
 def test_notes_leave_the_drawing_for_the_page(root):
     for name in FIGURES:
         part = inline(root / f"{name}.svg", name)

@@ -27,6 +27,7 @@ HUE = 24  # of 255: how far red, green and blue of a grey differ at most
 @dataclass(frozen=True)
 class Inline:
     markup: str
+    narrow: str  # the same in pieces for a phone, of a wide one
     width: float  # points
     notes: str
     nothing: str  # why it shows nothing, where it does
@@ -55,10 +56,32 @@ def inline(path: Path, name: str) -> Inline:
     colours: dict[str, dict[str, str]] = {}
     _in_colours_of_the_page(root, colours)
     _rename(root, name)
+    panels, entries = root.get("data-panels", ""), root.get("data-entries", "")
+    narrow = _pieces(panels, name, "panel") + _pieces(entries, name, "entry")
+    drawing.set("id", f"{name}-drawing")
     root.attrib = {"viewBox": f"{left:g} {top:g} {width:g} {height:g}", "role": "img"}
     markup = ElementTree.tostring(root, encoding="unicode")
     markup = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", markup))
-    return Inline(markup, width, _text(notes), nothing, colours)
+    return Inline(markup, narrow, width, _text(notes), nothing, colours)
+
+
+def _pieces(boxes: str, name: str, kind: str) -> str:
+    """Copies of parts of the drawing: of each piece, its boxes beside each other."""
+    found = []
+    for piece in filter(None, boxes.split(";")):
+        at, parts = 0.0, []
+        for box in piece.split("|"):
+            _, _, width, height = map(float, box.split())
+            parts.append(
+                f'<svg x="{at:g}" width="{width:g}" height="{height:g}" viewBox="{box}">'
+                f'<use href="#{name}-drawing"/></svg>'
+            )
+            at += width
+        found.append(
+            f'<svg class="{kind}" viewBox="0 0 {at:g} {height:g}" style="--width: {at:g}" '
+            f'aria-hidden="true">{"".join(parts)}</svg>'
+        )
+    return "".join(found)
 
 
 def _text(group: ElementTree.Element | None) -> str:

@@ -126,7 +126,12 @@ def _figure(item: Item, drawing: Inline, captions: Path, configuration: dict) ->
     links = {form: f"{stem}.{form}" for form in ("svg", "png", "pdf")}
     own = {"name": item.name, "title": item.title, "see": see, "links": links}
     svg = drawing.markup.replace("<svg", f'<svg aria-label="{html.escape(plain)}"', 1)
-    return own | {"svg": svg, "notes": drawing.notes, "wide": drawing.width > COLUMN}
+    return own | {
+        "svg": svg,
+        "narrow": drawing.narrow,
+        "notes": drawing.notes,
+        "wide": drawing.width > COLUMN,
+    }
 
 
 def _samples(root: Path, rows: list[dict]) -> dict[str, str]:

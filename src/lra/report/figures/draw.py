@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from lra.core.files import write_beside
 from lra.report.figures import style
 from lra.report.figures.marks import annotate, mark
+from lra.report.figures.pieces import pieces
 from lra.report.item import PARQUET, Item
 from lra.results import layout
 
@@ -31,11 +32,12 @@ def draw(item: Item, root: Path, stem: Path, reference: Path) -> None:
         matplotlib.rcParams.update(style.STYLE)
         figure = item.make(root, reference)
         marks = mark(figure, _models(item, root))
+        cut = pieces(figure) if figure.get_size_inches()[0] > style.COLUMN else {}
         for suffix, metadata in FORMS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, metadata=metadata)
             written = content.getvalue()
-            written = annotate(written, marks) if suffix == "svg" else written
+            written = annotate(written, marks, cut) if suffix == "svg" else written
             write_beside(stem.with_name(f"{stem.name}.{suffix}"), written)
 
 

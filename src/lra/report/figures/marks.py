@@ -37,12 +37,13 @@ def mark(figure: Figure, models: Iterable[str]) -> dict[str, Mark]:
     return marks
 
 
-def annotate(svg: bytes, marks: dict[str, Mark]) -> bytes:
-    """An SVG of matplotlib's, with each mark's model and titles."""
+def annotate(svg: bytes, marks: dict[str, Mark], more: dict[str, str]) -> bytes:
+    """An SVG of matplotlib's, with each mark's model and titles, and more attributes of its own."""
     ElementTree.register_namespace("", SVG)
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(svg)
     root.remove(root.find(f"{{{SVG}}}metadata"))
+    root.attrib |= more
     for group in root.iter(f"{{{SVG}}}g"):
         if group.get("id") not in marks:
             continue
