@@ -138,7 +138,7 @@ def _samples(root: Path, rows: list[dict]) -> dict[str, str]:
     """Contact sheets by task, as PNG in base64 of few greys."""
     found = {}
     for row in rows:
-        sheet = root.parent / f"data/{row['dataset']}/contact_sheet.png"
+        sheet = root.parent / Path(layout.DATA).name / row["dataset"] / "contact_sheet.png"
         if row["task"] in found or not sheet.exists():
             continue
         content = io.BytesIO()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from lra.config.cell import Cell, read
+from lra.core.files import text_of
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped, unique
 from lra.report.tables.render import Entry, Row, Table
@@ -25,10 +27,11 @@ COLUMNS += ["test\nexamples", "chance\n%"]
 SIZES = ("length", "classes", "encoder", "steps", "batch_size")
 
 
-def tasks(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
-    """One row a task, by scores.parquet and the configurations in the folder `cells` is in.
+def tasks(scores: Path, cells: Path, data: Path) -> tuple[Table, list[dict]]:
+    """One row a task, by scores.parquet and the configurations in the experiment's folder `cells`.
 
-    Where models differ in something, all its values. Raises LRAError where experiments are mixed.
+    data: folder of the data sets, for notes on them. Where models differ in something, all its
+    values. Raises LRAError where experiments are mixed.
     """
     rows = read_table(scores, ScoreRow).to_pylist()
     if not rows:
@@ -40,7 +43,9 @@ def tasks(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
         f"{listed(distinct(rows, 'model'))}, each with seeds {listed(distinct(rows, 'seed'))}. "
         "Below the data and the length, those of the paper. Chance: the majority class."
     )
-    return Table(caption, COLUMNS, [_row(line) for line in lines], [], "task"), lines
+    return Table(
+        caption, COLUMNS, [_row(line) for line in lines], _notes(lines, data), "task"
+    ), lines
 
 
 def _line(rows: list[dict], root: Path) -> dict:
@@ -63,15 +68,29 @@ def _line(rows: list[dict], root: Path) -> dict:
     return line | {"n_test": known["n_test"], "chance": known["chance"]}
 
 
+def _notes(lines: list[dict], folder: Path) -> list[str]:
+    """Where each task's data come from, and how many examples they have."""
+    notes = []
+    for line in lines:
+        for name in line["data"].split(", "):
+            path = folder / name / "dataset.json"
+            if not path.exists():
+                continue
+            found = json.loads(text_of(path))
+            rows = found["splits"]["train"]["rows"]
+            notes.append(f"{name}: {found['info']['source']}; {rows:,} training examples.")
+    return notes
+
+
 def _row(line: dict) -> Row:
     data, length = PAPER.get(line["task"].partition("-")[0], ("", ""))
-    layers, _, widths = line["encoder"].partition(", dim")
+    first, *more = line["encoder"].replace(", dim", "; dim").split("; ")
     low, high = f"{line['least_params']:,}", f"{line['most_params']:,}"
     entries = [
         Entry(line["data"], data and f"paper: {data}"),
         Entry(line["length"], length and f"paper: {length}"),
         Entry(line["classes"]),
-        Entry(layers, widths and f"dim{widths}"),
+        Entry(first, "\n".join(more)),
         Entry(line["steps"], f"batch {line['batch_size']}"),
         Entry(low, "" if low == high else f"to {high}"),
         Entry(f"{line['n_test']:,}"),
