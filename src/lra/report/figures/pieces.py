@@ -39,7 +39,8 @@ def _panel(axes: Axes, every: list[Axes]) -> list[Bbox]:
     if any(label.get_visible() and label.get_text() for label in axes.get_yticklabels()):
         return [own]
     first = min(row, key=lambda each: _place(each)[1])
-    names = Bbox([[boxes[first].x0, low], [first.get_window_extent().x0, high]])
+    frame = first.get_window_extent().x0 - 2 * PAD * axes.figure.dpi / 72  # left of it
+    names = Bbox([[boxes[first].x0, low], [frame, high]])
     return [names, Bbox([[axes.get_window_extent().x0, low], [own.x1, high]])]
 
 
