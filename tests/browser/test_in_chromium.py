@@ -61,7 +61,8 @@ for (const node of document.querySelectorAll(
   texts.push([node.outerHTML.slice(0, 80), style(node).color, ground(node)]);
 for (const note of document.querySelectorAll(".wrap, p, li, h3, nav a, label")) {
   const box = note.getBoundingClientRect();
-  if (box.right > innerWidth || box.left < 0) wide.push(note.textContent);
+  const frame = note.closest("section > div, body > div")?.getBoundingClientRect().right;
+  if (box.right > (frame ?? innerWidth) || box.left < 0) wide.push(note.textContent);
 }
 return [cut, texts, wide];
 """
