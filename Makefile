@@ -1,7 +1,7 @@
 # make           set up .venv, then run the experiment `quick`
 # make test      set up .venv, then run the tests to run after every change
 # make test-all  all tests: also with Slurm, a browser, whole archives, more random examples, peers
-# make peers     add public packages of the mechanisms to .venv, and compare ours with them
+# make peers     the tests that compare ours with public packages, which are added to .venv
 # make lock      resolve the versions in envs/ again, by the index that pip is configured for
 SHELL := bash
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell \
@@ -14,7 +14,7 @@ TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-
 .PHONY: all setup test test-all peers lock
 
 all: setup
-	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --cores all --profile profiles/quiet
 
 setup: .venv/.ready
 
@@ -29,14 +29,16 @@ setup: .venv/.ready
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-test-all: setup
-	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m ""
-	$(MAKE) peers
+test-all: .venv/.peers
+	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m "" -o norecursedirs=".* benchmarks"
 
-peers: setup
+peers: .venv/.peers
+	$(BIN)/python -m pytest tests/peers
+
+.venv/.peers: .venv/.ready
 	$(BIN)/pip list --format=freeze --exclude-editable > .venv/installed.txt
 	$(BIN)/pip install --quiet --constraint .venv/installed.txt --editable ".[peers]"
-	$(BIN)/python -m pytest tests/peers
+	touch $@
 
 lock: setup
 	$(BIN)/pip install --quiet pip-tools

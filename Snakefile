@@ -79,13 +79,14 @@ report: "workflow/report/workflow.rst"
 
 
 rule all:
-    """Every table and figure of the experiment, and all that an archive needs besides."""
+    """Every table and figure of the experiment, their page, and all that an archive needs besides."""
     default_target: True
     input:
         rules.data.input,
         rules.span.input,
         rules.tables.input,
         rules.figures.input,
+        in_results(layout.PAGE),
         records(),
 
 

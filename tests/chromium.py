@@ -56,7 +56,7 @@ def rows(browser, label: str, column: int) -> list[str]:
     """The first line of a column's cells in sight; group headings are left out."""
     return browser.execute_script(
         "return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)]"
-        ".filter(r => !r.hidden && r.cells.length > 1)"
+        ".filter(r => r.getClientRects().length && r.cells.length > 1)"
         ".map(r => r.cells[arguments[1]].innerText.split('\\n')[0])",
         label,
         column,

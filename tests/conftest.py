@@ -39,12 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Tests run in several processes, which share no fixture. All that needs the one Slurm
-    of a host, which is idle most of the time, goes to one of them, and all that needs the archive
-    to another; both first, as they are many."""
+    """Tests run in several processes, which share no fixture. All that needs the one Slurm of a
+    host, which is idle most of the time, goes to one of them. So does each file whose fixtures take
+    long. These come first, as they are many."""
     from xdist.scheduler import LoadScopeScheduling
 
-    together = ("tests/cluster/", "tests/workflow/test_archived.py")
+    together = (
+        "tests/browser/", "tests/cluster/", "tests/unit/test_figures.py", "tests/unit/test_page.py",
+        "tests/workflow/test_archived.py", "tests/workflow/test_environments.py",
+        "tests/workflow/test_pathx.py", "tests/workflow/test_stop.py",
+    )  # fmt: skip
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):

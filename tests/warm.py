@@ -65,6 +65,7 @@ def serve(path: str) -> None:
     """Fork a process for each client, until stdin ends: with the process that started this one."""
     for name in IMPORTED:
         importlib.import_module(name)
+    sys.modules.pop("pynvml", None)  # torch imports it; a process may have a stand-in of it
     gc.collect()
     gc.freeze()  # else the collections of each process would copy all that is imported
     with socket.socket(socket.AF_UNIX) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -85,6 +86,13 @@ class Remote(Checkout):
     @property
     def state(self) -> Path:
         return self.folder / "results/tiny/work/listops/linear/seed1/state.pt"
+
+    @property
+    def saved_at(self) -> int:
+        """When the training wrote its newest state, in ns; 0: there is none at this moment."""
+        with suppress(FileNotFoundError):
+            return self.state.stat().st_mtime_ns
+        return 0
 
     @property
     def is_saved(self) -> bool:

@@ -224,10 +224,13 @@ class Cluster:
     def wait(self, condition, seconds: float = HANGS) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            logs = [path for path in self.log.glob("*.log") if path.stat().st_size]
-            tails = "\n".join(f"{p}:\n{p.read_text()[-1500:]}" for p in logs)
-            assert time.monotonic() < deadline, f"waited {seconds} s in vain\n{tails}"
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain\n{self.tails()}"
             time.sleep(0.1)
+
+    def tails(self) -> str:
+        """The ends of the daemons' logs."""
+        logs = [path for path in self.log.glob("*.log") if path.stat().st_size]
+        return "\n".join(f"{path}:\n{path.read_text()[-1500:]}" for path in logs)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import os
 import re
 import shlex
 import signal
-import subprocess
+import time
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,13 @@ from remote import LONG
 from slurm import limits_memory
 
 
-def halted(slurm, remote) -> tuple[str, int]:
+def halted(slurm, remote, after: int = 0) -> tuple[str, int]:
     """The Slurm job that trains and its training's pid, which stands still once it has saved a state.
 
     So no test depends on this machine's speed. Where it is not woken, Slurm kills it after KillWait.
+    `after`: the time in ns of what ended the training before, whose state is there.
     """
-    slurm.wait(remote.state.exists)
+    slurm.wait(lambda: remote.saved_at > after)
     pid = remote.pid_of_training("seed1")
     os.kill(pid, signal.SIGSTOP)
     found = [job for job, rule in slurm.jobs("RUNNING").items() if "rule_train" in rule]
@@ -35,33 +37,48 @@ def resumed_with_the_same_bits(remote, undisturbed) -> None:
     assert not remote.state.parent.exists()
 
 
-def test_scancel_and_then_kill_9_of_the_training_are_retried(slurm, remote, undisturbed):
+def test_a_drained_node_and_then_kill_9_of_the_training_are_retried(slurm, remote, undisturbed):
+    """Slurm lets a job there run on; who drains a node for work on it cancels what is there."""
     run = remote.train()
     cancelled, _ = halted(slurm, remote)
+    node = slurm.show(cancelled)["NodeList"]
+    slurm.ask("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     slurm.ask("scancel", cancelled)
     slurm.wait(lambda: slurm.show(cancelled)["JobState"] == "CANCELLED")
-    slurm.wait(lambda: "resumed at step" in remote.said_by_training)
-    os.kill(halted(slurm, remote)[1], signal.SIGKILL)
+    killed, pid = halted(slurm, remote, time.time_ns())
+    assert slurm.show(killed)["NodeList"] != node
+    os.kill(pid, signal.SIGKILL)
     assert remote.finish(run).count("Trying to restart") == 2
     logs = [path.read_text() for path in remote.folder.glob("results/slurm/**/*.log")]
     assert not any("output files are missing" in text for text in logs)  # it failed, and at once
     resumed_with_the_same_bits(remote, undisturbed)
 
 
-def test_a_job_cancelled_in_every_attempt_goes_on_at_the_next_snakemake(slurm, remote, undisturbed):
+def test_a_time_limit_a_cancelled_job_and_kill_9_of_snakemake_are_gone_on_from(
+    slurm, remote, undisturbed
+):
+    """One after the other, each without a retry and each by the next snakemake."""
+    remote.site(early_seconds=0)
     run = remote.train("--retries", "0")
-    job, pid = halted(slurm, remote)
-    slurm.ask("scancel", job)
+    timed_out, pid = halted(slurm, remote)
+    end_in(slurm, timed_out, 1)
     wake(slurm, pid, signal.SIGTERM)
     remote.finish(run, 1)
     assert "stopped by SIGTERM at step" in remote.said_by_training
-    remote.finish(remote.train())
-    resumed_with_the_same_bits(remote, undisturbed)
+    assert slurm.show(timed_out)["JobState"] == "TIMEOUT"
+    remote.site()
 
+    after, run = time.time_ns(), remote.train("--retries", "0")
+    cancelled, pid = halted(slurm, remote, after)
+    assert "resumed at step" in remote.said_by_training
+    slurm.ask("scancel", cancelled)
+    wake(slurm, pid, signal.SIGTERM)
+    remote.finish(run, 1)
+    assert "stopped by SIGTERM at step" in remote.said_by_training
 
-def test_kill_9_of_snakemake_leaves_no_second_training_behind(slurm, remote, undisturbed):
-    run = remote.train()
-    orphan, _ = halted(slurm, remote)
+    after, run = time.time_ns(), remote.train()
+    orphan, _ = halted(slurm, remote, after)
+    assert "resumed at step" in remote.said_by_training
     run.kill()
     run.wait()
     assert slurm.show(orphan)["JobState"] == "RUNNING"
@@ -101,23 +118,19 @@ def wake(slurm, pid: int, signum: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def stopped_clock(slurm, remote, **site) -> tuple[subprocess.Popen, str, int]:
-    """snakemake and its job, whose training stands still and whose limit is the next minute but one.
-
-    Slurm looks at limits every 30 s: one nearer than that would pass before its signal is sent.
-    """
-    remote.site(**site)
-    run = remote.train("--retries", "0")
-    job, pid = halted(slurm, remote)
-    hours, minutes, _ = map(int, slurm.show(job)["RunTime"].split(":"))
-    slurm.ask("scontrol", "update", f"jobid={job}", f"timelimit={60 * hours + minutes + 2}")
-    return run, job, pid
+def end_in(slurm, job: str, seconds: int) -> None:
+    """Move a job's end. A time limit is in minutes, and Slurm looks every 30 s at what has ended."""
+    end = datetime.now() + timedelta(seconds=seconds)
+    slurm.ask("scontrol", "update", f"jobid={job}", f"endtime={end:%Y-%m-%dT%H:%M:%S}")
 
 
 def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     slurm, remote, undisturbed
 ):
-    run, job, pid = stopped_clock(slurm, remote, early_seconds=30)
+    remote.site(early_seconds=30)
+    run = remote.train("--retries", "0")
+    job, pid = halted(slurm, remote)
+    end_in(slurm, job, 59)  # the signal comes at Slurm's next look, the end at the one after it
     wake(slurm, pid, signal.SIGUSR1)
     said = remote.finish(run)
     assert slurm.show(job)["JobState"] == "COMPLETED"
@@ -127,30 +140,6 @@ def test_a_training_told_of_its_time_limit_in_the_last_attempt_is_a_status(
     remote.site()
     line = re.search(r"linear/seed1  timeout: .*\n +snakemake (.*)", said)[1]
     remote.finish(remote.snakemake_in_background(shlex.split(line)))
-    resumed_with_the_same_bits(remote, undisturbed)
-
-
-def test_a_time_limit_reached_is_gone_on_from(slurm, remote, undisturbed):
-    run, job, pid = stopped_clock(slurm, remote, early_seconds=0)
-    wake(slurm, pid, signal.SIGTERM)
-    remote.finish(run, 1)
-    assert "stopped by SIGTERM at step" in remote.said_by_training
-    assert slurm.show(job)["JobState"] == "TIMEOUT"
-    remote.site()
-    remote.finish(remote.train())
-    resumed_with_the_same_bits(remote, undisturbed)
-
-
-def test_a_job_on_a_node_that_is_drained_goes_on_on_another(slurm, remote, undisturbed):
-    """Slurm lets it run on; who drains a node for work on it cancels what is there."""
-    run = remote.train()
-    job, _ = halted(slurm, remote)
-    node = slurm.show(job)["NodeList"]
-    slurm.ask("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
-    slurm.ask("scancel", job)
-    remote.finish(run)
-    last = max(slurm.jobs(), key=int)
-    assert slurm.show(last)["NodeList"] != node
     resumed_with_the_same_bits(remote, undisturbed)
 
 
@@ -175,16 +164,16 @@ def test_a_preempted_job_is_requeued_by_slurm_and_goes_on(slurm, remote, undistu
 
 
 @pytest.mark.skipif(not limits_memory(), reason="no memory cgroup of version 1 can be made here")
-def test_a_kill_for_lack_of_memory_in_every_attempt_is_a_row_of_the_table(slurm, remote):
+def test_a_kill_for_lack_of_memory_in_every_attempt_is_a_status(slurm, remote):
     """Slurm fails the attempt that says so, too; the next one takes what that has found."""
     remote.site(max_memory_gb=0.7)
     large = {"dim": 1024, "qkv_dim": 1024, "mlp_dim": 8192, "layers": 4}
     config = [*LONG[:4], f"overrides={{encoder: {json.dumps(large)}}}"]
-    table = "results/tiny/tables/accuracy.md"
     before = set(slurm.jobs())
-    said = remote.finish(remote.start("--retries", "1", targets=[table], config=config))
-    trained = {job for job, rule in slurm.jobs().items() if "rule_train" in rule} - before
+    targets = [remote.record_name]
+    said = remote.finish(remote.start("--retries", "1", targets=targets, config=config))
+    trained = set(slurm.jobs()) - before
     states = [slurm.show(job)["JobState"] for job in sorted(trained, key=int)]
     assert states in (["FAILED", "COMPLETED"], ["OUT_OF_MEMORY", "COMPLETED"])
-    assert "| oom" in (remote.folder / table).read_text()
+    assert json.loads(remote.record.read_text())["status"] == "oom"
     assert "linear/seed1  oom: killed by the kernel for lack of memory" in said

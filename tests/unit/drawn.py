@@ -1,6 +1,8 @@
 """Figures of the registry, made from what lies in a folder."""
 
+import io
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib
 from fabricated import PAPER
@@ -13,6 +15,14 @@ from lra.report.figures import draw, style
 def figure(name: str, root: Path) -> Figure:
     with matplotlib.rc_context(style.STYLE):
         return registry.figure(name).make(root, PAPER)
+
+
+def words(name: str, root: Path) -> str:
+    """All text of a figure as SVG alone; raises where it is no XML."""
+    content = io.BytesIO()
+    with matplotlib.rc_context(style.STYLE):
+        registry.figure(name).make(root, PAPER).savefig(content, format="svg")
+    return " ".join(" ".join(ElementTree.fromstring(content.getvalue()).itertext()).split())
 
 
 def files(name: str, root: Path, out: Path | None = None) -> None:

@@ -47,8 +47,11 @@ def point_row(model: str, length: int) -> dict:
 
 def speed_row(model="linear", length=1024, **changes) -> dict:
     row = point_row(model, length) | {"train_steps_per_s": 4.0}
-    row |= {"infer_steps_per_s": 12.0, "tokens_per_s": 131072.0} | changes
-    lost = ("train_steps_per_s", "infer_steps_per_s", "tokens_per_s")
+    row |= {"infer_steps_per_s": 12.0, "tokens_per_s": 131072.0, "repeats": 5, "cpu_share": 1.0}
+    rate = changes.get("train_steps_per_s") or 4.0
+    row |= {"train_steps_per_s_low": 0.97 * rate, "train_steps_per_s_high": 1.05 * rate} | changes
+    lost = ("train_steps_per_s", "infer_steps_per_s", "tokens_per_s", "repeats", "cpu_share")
+    lost += ("train_steps_per_s_low", "train_steps_per_s_high")
     return row | ({} if row["status"] == "ok" else dict.fromkeys(lost))
 
 

@@ -1,10 +1,14 @@
 """Verdicts against published figures, significance and shortcomings."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from fabricated import experiment, predictions, score_row, table
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lra.attention import Info
 from lra.core.errors import LRAError
@@ -12,6 +16,7 @@ from lra.report.tables.shortcomings import COMPLAINTS
 from lra.results.records import ScoreRow, write_rows
 from lra.stats.published import replication
 from lra.stats.summary import outcomes
+from tiny import examples
 
 
 @pytest.mark.parametrize(
@@ -48,11 +53,8 @@ from lra.stats.summary import outcomes
 def test_the_verdict_on_a_published_figure(ours, published, wanted, why):
     rows = [score_row(seed=i, accuracy=a, status="ok" if a else "oom") for i, a in enumerate(ours)]
     facts = outcomes(rows)["linear", "text"], published, 2000, 50.0
-    found = replication(*facts, "official", False)
+    found = replication(*facts)
     assert (found.verdict, found.why) == (wanted, why)
-    if published is not None:
-        assert replication(*facts, "quick", False).verdict == "not comparable"
-        assert replication(*facts, "official", True).verdict == "not comparable"
 
 
 def test_a_difference_is_found_and_none_is_not(tmp_path):
@@ -75,6 +77,53 @@ def test_a_difference_is_found_and_none_is_not(tmp_path):
     write_rows(tmp_path / "scores.parquet", cells_of_all, ScoreRow)
     with pytest.raises(LRAError, match="not of the same test examples"):
         table("significance", tmp_path)
+
+
+@given(
+    st.integers(2, 4).flatmap(
+        lambda n: st.lists(
+            st.lists(st.sampled_from((100, 140, 141, 145, 146, 190)), min_size=n, max_size=n),
+            min_size=2, max_size=3,
+        )
+    ),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
+@example([[140, 141, 140], [145, 146, 146]], 0)  # alike seeds, and an interval that holds 0
+@examples(25)
+def test_no_table_tells_apart_what_an_interval_with_zero_does_not(levels, seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, 200)
+    names = ["transformer", "local", "linear"]
+    models = {
+        names[m]: [random.permutation(200) < right for right in of_seeds]
+        for m, of_seeds in enumerate(levels)
+    }
+    with TemporaryDirectory() as folder:
+        predictions(Path(folder), models, labels)
+        lines, text = table("significance", Path(folder))
+    grey = all(line["verdict"] == "FAIL" for line in lines)
+    for line in (x for x in lines if x["model"] != "transformer"):
+        (row,) = (x for x in text.splitlines() if x.startswith(f"| {line['model']} "))
+        assert ("†" in row) == (line["apart"] == "True")
+        ends = [
+            [float(line[f"{of}{end}"] or "nan") for end in ("low", "high")] for of in ("", "seeds_")
+        ]
+        holds_zero = any(low <= 0 <= high for low, high in ends)
+        significant = float(line["holm_seeds"]) < 0.05
+        assert (line["apart"] == "True") == (significant and not holds_zero and not grey)
+
+
+def test_only_a_difference_over_seeds_gets_a_sign(tmp_path):
+    """Over examples both differ at p < 0.001; over seeds one of them, whose seeds agree."""
+    labels = np.zeros(1000, int)
+    levels = {"transformer": (900, 901, 902), "local": (700, 702, 701), "linear": (200, 890, 880)}
+    models = {m: [np.arange(1000) < n for n in of] for m, of in levels.items()}
+    predictions(tmp_path, models, labels)
+    lines, text = table("significance", tmp_path)
+    found = {x["model"]: x for x in lines}
+    assert all(float(found[m]["p_examples"]) < 0.001 for m in ("local", "linear"))
+    assert (found["local"]["apart"], found["linear"]["apart"]) == ("True", "False")
+    assert "−20.0 †" in text and "‡" not in text and text.count("†") == 2
 
 
 def test_shortcomings_by_family(tmp_path):

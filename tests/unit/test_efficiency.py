@@ -56,7 +56,10 @@ def test_factors_are_over_the_materialised_transformer(efficiency):
     assert lines[BASE, 1024]["published_steps_per_s"] == "8.1"
     assert lines["transformer", 1024]["published_steps_per_s"] == ""
     cells = entries(forms["md"], "linear")
-    assert cells == ["5.00<br><sub>2.5× [9.1, 1.1×]</sub>", "12.5<br><sub>[0.37 GB/device]</sub>"]
+    assert cells == [
+        "5.00<br><sub>2.5×</sub>", "12.5", "9.1<br><sub>1.1×</sub><br><sub>0.37 GB/device</sub>",
+    ]  # fmt: skip
+    assert entries(forms["md"], "transformer")[2] == "-" and "published<br>1,024" in forms["md"]
     assert f"the factor over {BASE}" in forms["md"] and "factors there" not in forms["md"]
     assert "no counterpart in the paper" in forms["md"]
 
@@ -70,9 +73,9 @@ def test_memory_is_per_example_and_the_papers_is_per_device(efficiency):
                  "2 of the 32 examples if it is a chip, and 1 if it is a core", "does not say"):  # fmt: skip
         assert said in forms["md"]
     _, forms = efficiency(*profile({"linear": 5.0}, batch_size=8))
-    assert entries(forms["md"], "linear")[1].startswith("50.0<br>")
+    assert entries(forms["md"], "linear")[1] == "50.0"
     _, forms = efficiency([speed_row()], [memory_row(peak_bytes=32 * 10**9)])
-    assert entries(forms["md"], "linear")[1].startswith("1.00<br>")
+    assert entries(forms["md"], "linear")[1] == "1.00"
     assert "GB/example<br>1,024" in forms["md"]
 
 
@@ -202,14 +205,68 @@ def test_a_table_from_before_there_were_settings_is_shown(tmp_path):
 def test_the_papers_columns_need_a_length_of_the_paper(efficiency):
     _, forms = efficiency(*profile({"linear": 5.0}, length=256))
     assert entries(forms["md"], "linear") == ["5.00", "12.5"]
-    assert "In brackets" not in forms["md"]
+    assert "published" not in forms["md"]
+
+
+@pytest.mark.parametrize("changes", [{"protocol": "quick"}, {"task": "image"}])
+def test_what_does_not_compare_with_the_papers_table_has_no_column_of_it(efficiency, changes):
+    lines, forms = efficiency(*profile({"linear": 5.0}, **changes))
+    assert lines["linear", 1024]["published_speedup"] == ""
+    assert entries(forms["md"], "linear") == ["5.00", "12.5"] and "published" not in forms["md"]
+    lines, _ = efficiency(*profile({"linear": 5.0}, task="text-1k"))
+    assert lines["linear", 1024]["published_speedup"] == "1.1"
+
+
+BUSY_ROWS = [
+    {"train_steps_per_s_low": 3.4, "train_steps_per_s_high": 4.5},
+    {"cpu_share": 0.8},
+    {"train_steps_per_s_low": 3.6, "train_steps_per_s_high": 4.5, "cpu_share": None},
+    {"train_steps_per_s_low": None, "train_steps_per_s_high": None, "cpu_share": None},
+]
+
+
+@pytest.mark.parametrize(("changes", "found"), zip(BUSY_ROWS, (1, 1, 0, 0), strict=True))
+def test_a_busy_machine_is_marked(efficiency, changes, found):
+    rates = {"linear": 4.0, "local": 4.0}
+    speeds, memories = profile(rates)
+    speeds[0] |= changes
+    lines, forms = efficiency(speeds, memories)
+    assert entries(forms["md"], "linear")[0] == ("4.00ᵃ" if found else "4.00")
+    assert entries(forms["md"], "local")[0] == "4.00"
+    assert ("ᵃ the machine was busy: " in forms["md"]) == bool(found)
+    assert lines["local", 1024]["repeats"] == "5"
+
+
+def test_exponents_have_their_error_and_two_lengths_give_none(tmp_path):
+    rates = {256: 16.0, 512: 9.0, 1024: 4.0}
+    for count, shown in ((3, "linear (−1.00 ± 0.10)"), (2, "linear")):
+        rows = [speed_row(length=n, train_steps_per_s=r) for n, r in list(rates.items())[:count]]
+        write_rows(tmp_path / "speed.parquet", rows, SpeedRow)
+        (legend,) = drawn.figure("speed", tmp_path).legends
+        assert [text.get_text() for text in legend.get_texts()] == [shown]
+
+
+def test_repeats_are_bars_and_a_busy_point_is_hollow(tmp_path):
+    rows = [speed_row(length=n, train_steps_per_s=r) for n, r in ((256, 16.0), (512, 8.0))]
+    rows[1] |= {"cpu_share": 0.5}
+    write_rows(tmp_path / "speed.parquet", rows, SpeedRow)
+    figure = drawn.figure("speed", tmp_path)
+    (axes,) = figure.axes
+    bars = [line for line in axes.lines if line.get_marker() == "_"]
+    ends = [[0.97 * rate, 1.05 * rate] for rate in (16.0, 8.0)]
+    assert [list(bar.get_ydata()) for bar in bars] == [pytest.approx(each) for each in ends]
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[512]]
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    assert "Hollow: the machine was busy" in said and "bar: lowest to highest" in said
 
 
 def test_a_published_speed_is_shown_where_a_note_is_of_it(efficiency):
     _, forms = efficiency(*profile({"synthesizer": 5.0}, length=3072))
-    assert entries(forms["md"], "synthesizer")[0] == "5.00<br><sub>[6.6, 2.9×]</sub>"
+    shown = entries(forms["md"], "synthesizer")
+    assert shown[0] == "5.00" and shown[2].startswith("6.6ᵃ<br><sub>2.9×</sub>")
     assert profile_notes.PUBLISHED in forms["md"]
-    assert "synthesizer: the published 6.6 steps/s" in forms["md"]
+    assert "- ᵃ synthesizer: the published 6.6 steps/s" in forms["md"]
 
 
 def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):

@@ -56,7 +56,7 @@ def verdict(accuracies, published, n_test=N_TEST):
         for i, a in enumerate(accuracies)
     ]
     (found,) = outcomes(rows).values()
-    return replication(found, published, n_test, CHANCE_LEVEL, "official", False)
+    return replication(found, published, n_test, CHANCE_LEVEL)
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])

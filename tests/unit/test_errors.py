@@ -84,7 +84,7 @@ def test_a_wrong_argument_is_one_line(ended, typed):
 
 USAGE = {
     "nosuch": "lra: lra: No such command 'nosuch'; see lra --help",
-    "summary results/tiny": "lra: lra summary: Got unexpected extra argument(s) (results/tiny); see",
+    "summary a b": "lra: lra summary: Got unexpected extra argument(s) (b); see",
     "span --samples 0": "lra: lra span: Invalid value for '--samples': Input should be greater",
     "train": "lra: lra train: Missing option '--cell'; see lra train --help",
     "resolve a b --seed x": "lra: lra resolve: Invalid value for '--seed': Input should be a valid",

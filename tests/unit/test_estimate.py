@@ -133,7 +133,7 @@ def test_the_summary_names_what_does_not_fit_and_what_is_unknown(tmp_path):
     assert "pathx/local (about 313 GB): of 80 GB; expect status oom" in said
     assert "unknown    3 cells: lra estimate config/config.yaml --write" in said
     hours = 3 * estimates.costs(cells[0]).hours
-    assert f"GPU-hours  {hours:,.0f} (30 TFLOP/s" in said
+    assert f"GPU time   {hours:,.0f} h (30 TFLOP/s" in said
 
 
 @pytest.mark.parametrize(("device", "has_gpu", "kind"), [
@@ -144,7 +144,7 @@ def test_hours_are_of_what_trains_and_slow_precision_is_said(tmp_path, device, h
     cells = cells_of(arena)
     estimates = Estimates(arena, {Load.of_cell(cells[0]).key: FIGURES}, tmp_path)
     said = estimate.summary(estimates, cells, estimate.Here(has_gpu=has_gpu))
-    assert f"{kind}-hours" in said
+    assert f"{kind} time " in said
     assert ("auto: no GPU here; the CPU trains" in said) == (kind == "CPU" and device == "auto")
     assert ("bfloat16: about four times slower than float32" in said) == (kind == "CPU")
 

@@ -1,5 +1,6 @@
 """Figures are valid, complete, legible and the same every time."""
 
+import functools
 import itertools
 import math
 import re
@@ -13,6 +14,7 @@ import pytest
 import scikit_posthocs
 from drawn import figure as figure_of
 from drawn import files as draw
+from drawn import words as words_of
 from fabricated import (
     MODELS,
     TASKS,
@@ -44,11 +46,6 @@ def words(path) -> str:
     return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
 
 
-def words_of_performance(folder) -> str:
-    draw("performance", folder)
-    return words(folder / "performance.svg")
-
-
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """An experiment of three models with losses, and its figures."""
@@ -57,6 +54,14 @@ def drawn(tmp_path_factory):
     for name in FIGURES:
         draw(name, folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Figures of all models and five tasks, each made once."""
+    folder = tmp_path_factory.mktemp("crowded")
+    experiment(folder, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
+    return functools.cache(lambda name: figure_of(name, folder))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -96,8 +101,7 @@ def test_what_is_missing_is_marked(drawn):
 def test_missing_spans_are_named_and_none_is_a_mean_of_fewer_seeds(tmp_path):
     bad = {("text", "local", 1): "diverged", **{("image", "linear", s): "oom" for s in (0, 1, 2)}}
     experiment(tmp_path, models=THREE, tasks=["text", "image"], bad=bad)
-    draw("span", tmp_path)
-    text = words(tmp_path / "span.svg")
+    text = words_of("span", tmp_path)
     assert "× no span: linear on image (oom, seed 0, 1, 2)." in text
     assert "no mean, as other seeds have no span: local on text (diverged, seed 1)." in text
     left, right = figure_of("span", tmp_path).axes
@@ -149,8 +153,8 @@ def test_no_two_labels_of_the_spans_of_every_mechanism_overlap(tmp_path, tasks, 
 
 
 def test_the_fitted_exponent_is_in_the_legend(drawn):
-    assert "transformer (−2.00)" in words(drawn / "speed.svg")
-    assert "linear (+1.05)" in words(drawn / "memory.svg")
+    assert "transformer (−2.00 ± 0.00)" in words(drawn / "speed.svg")
+    assert "linear (+1.05 ± 0.00)" in words(drawn / "memory.svg")
 
 
 def test_speed_and_memory_are_at_the_longest_common_length(drawn):
@@ -174,10 +178,9 @@ def test_speed_and_memory_are_at_the_longest_common_length(drawn):
 )
 def test_small_and_failed_experiments_have_figures(tmp_path, part):
     experiment(tmp_path, **part)
-    for name in FIGURES:
-        draw(name, tmp_path)
-        assert words(tmp_path / f"{name}.svg")
-    text = words(tmp_path / "performance.svg")
+    said = {name: words_of(name, tmp_path) for name in FIGURES}
+    assert all(said.values())
+    text = said["performance"]
     if ("text", "new", 0) in part.get("bad", {}):
         assert "new (no accuracy)" in text and "No accuracy: new (text oom)" in text
     elif part["models"] == ["new"]:
@@ -224,9 +227,8 @@ def test_labels_overlap_neither_each_other_nor_markers(tmp_path, count):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_everything_is_inside_the_figure_and_nothing_below_overlaps(tmp_path, name):
-    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
-    figure = figure_of(name, tmp_path)
+def test_everything_is_inside_the_figure_and_nothing_below_overlaps(crowded, name):
+    figure = crowded(name)
     renderer = figure.canvas.get_renderer()
     parts = [*figure.axes, *figure.legends, *(text for text in figure.texts if text.get_text())]
     boxes = [part.get_tightbbox(renderer) for part in parts]
@@ -259,9 +261,8 @@ def upright(name):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_all_text_can_be_read_in_a_column_3_3_inches_wide(tmp_path, name):
-    experiment(tmp_path, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
-    figure = figure_of(name, tmp_path)
+def test_all_text_can_be_read_in_a_column_3_3_inches_wide(crowded, name):
+    figure = crowded(name)
     assert figure.get_figwidth() in (3.5, 7.0)
     sizes = [
         text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text()
@@ -288,9 +289,47 @@ def test_no_two_models_look_the_same_and_none_changes_with_its_company():
 
 def test_accuracies_at_chance_count_and_are_said(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["pathx"], seeds=[0])
-    assert "not above chance" in words_of_performance(tmp_path)
+    assert "not above chance" in words_of("performance", tmp_path)
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "not above chance" not in words_of_performance(tmp_path)
+    assert "not above chance" not in words_of("performance", tmp_path)
+
+
+def test_the_mean_is_over_the_tasks_that_some_model_learned_and_bars_are_over_seeds(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text", "pathx", "image"], seeds=(0, 1))
+    figure = figure_of("performance", tmp_path)
+    (axes,) = figure.axes
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    for marker, model in zip(axes.collections, THREE, strict=True):
+        seeds = [
+            np.mean([
+                r["accuracy"] for r in rows
+                if (r["model"], r["seed"]) == (model, seed) and r["task"] != "pathx"
+            ])
+            for seed in (0, 1)
+        ]  # fmt: skip
+        x, y = marker.get_offsets()[0]
+        assert y == pytest.approx(np.mean(seeds))
+        bars = [line for line in axes.lines if set(line.get_xdata()) == {x}]
+        assert [sorted(bar.get_ydata()) for bar in bars] == [pytest.approx(sorted(seeds))]
+    said = " ".join(" ".join(text.get_text().split()) for text in figure.texts)
+    assert "Mean over text, image; not pathx, which no model learned." in said
+    assert "2 tasks" in axes.get_ylabel()
+
+
+def test_the_key_has_two_sizes_or_more_and_a_line_that_is_not_drawn_has_no_note(tmp_path):
+    experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0], lengths=[64])
+    sizes = zip(THREE, (45, 60, 69), strict=True)
+    write_rows(tmp_path / "memory.parquet",
+               [memory_row(m, 64, peak_bytes=10**6 * size) for m, size in sizes], MemoryRow)  # fmt: skip
+    write_rows(tmp_path / "speed.parquet",
+               [speed_row(m, 64, train_steps_per_s=r) for m, r in zip(THREE, (9, 2, 1), strict=True)],
+               SpeedRow)  # fmt: skip
+    rows = [score_row("text", m, accuracy=a) for m, a in zip(THREE, (80, 70, 60), strict=True)]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    figure = figure_of("performance", tmp_path)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["45 MB", "69 MB"]
+    assert not any("Dotted line" in text.get_text() for text in figure.texts)
 
 
 def test_the_area_is_proportional_to_memory(tmp_path):
@@ -312,6 +351,67 @@ def test_noise_at_chance_looks_small(tmp_path):
     noise, learned = (axes.get_ylim() for axes in figure_of("learning_curves", tmp_path).axes)
     assert noise[1] - noise[0] == pytest.approx(learning_curves.FLAT) and noise[0] < 50 < noise[1]
     assert learned[1] - learned[0] > learning_curves.FLAT
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_panels_are_balanced(count):
+    _, panels = style.panels("", [str(i) for i in range(count)], 1.0, "")
+    columns = len({round(axes.get_position().x0, 2) for axes in panels})
+    assert columns == {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3, 7: 3}[count]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_a_band_needs_three_seeds_and_chance_is_that_of_the_validation_split(tmp_path, seeds):
+    experiment(tmp_path, models=["linear"], tasks=["text", "image"], seeds=range(seeds))
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    rows = [r | ({"validation": "test set"} if r["task"] == "text" else {}) for r in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    for axes, chance in zip(figure_of("learning_curves", tmp_path).axes, (1, 0), strict=True):
+        assert len(axes.collections) == (seeds > 2)
+        assert len(axes.lines) == 1 + 2 * (seeds == 2) + chance
+        steps = set(range(100, 2001, 100))
+        assert len(axes.get_xticks()) == 5 and set(axes.get_xticks()) <= steps
+        assert axes.get_xticks().max() == 2000
+
+
+def rise(*values, seeds=1) -> list[dict]:
+    """Curves with these means, that move up and down by half a point."""
+    return [{i: v + (-1) ** (i + s) / 2 for i, v in enumerate(values)} for s in range(seeds)]
+
+
+@pytest.mark.parametrize(
+    ("curves", "found"),
+    [
+        (rise(*range(10, 70, 5)), True),
+        (rise(10, 20, 30, 40), True),
+        (rise(10, 20, 30, 40, seeds=3), True),
+        (rise(*range(10, 50, 5), 60, 66, 70, 71, seeds=2), True),
+        (rise(*range(10, 50, 5), 60, 66, 70, 69, seeds=2), False),  # the best is not the last
+        (rise(10, 60, *[70] * 10), False),
+        (rise(10, 20), False),
+        ([{0: 50.0, 1: 50.0, 2: 50.0}], False),
+        ([], False),
+        ([{}], False),
+    ],
+)
+def test_a_curve_that_stopped_while_it_rose(curves, found):
+    assert learning_curves.still_rising(curves) == found
+
+
+def test_noise_hardly_ever_rises():
+    random = np.random.default_rng(4)
+    flat = [[dict(enumerate(random.normal(50, 1, 12))) for _ in range(2)] for _ in range(400)]
+    assert sum(map(learning_curves.still_rising, flat)) < 0.05 * len(flat)
+
+
+def test_curves_that_still_rise_are_named(tmp_path):
+    experiment(tmp_path, models=["linear", "local"], tasks=["text"], seeds=(0, 1))
+    rows = read_table(tmp_path / "history.parquet", HistoryRow).to_pylist()
+    rows = [r | ({"accuracy": r["step"] / 40.0} if r["model"] == "local" else {}) for r in rows]
+    write_rows(tmp_path / "history.parquet", rows, HistoryRow)
+    draw("learning_curves", tmp_path)
+    said = words(tmp_path / "learning_curves.svg")
+    assert "rises at p < 0.05): text: local." in said and "pale lines: the two seeds" in said
 
 
 def test_a_line_is_over_all_seeds_or_stops(tmp_path):
@@ -344,7 +444,7 @@ def test_the_front_is_of_models_that_none_equals_or_beats_in_both(tmp_path):
     points[list(places).index("partial")]["lacks"] = "text 1/2 ok"
     assert [p["model"] for p in performance.pareto(points)] == ["slow", "middle", "fast"]
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=[0])
-    assert "Dotted line: " in words_of_performance(tmp_path)
+    assert "Dotted line: " in words_of("performance", tmp_path)
 
 
 def test_the_heat_map_says_in_each_cell_what_it_is(tmp_path):
@@ -415,8 +515,7 @@ def test_a_task_of_our_own_is_not_compared_and_said(tmp_path):
 
 def test_nothing_of_the_quick_protocol_is_compared_with_the_paper(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["text"], protocol="quick")
-    draw("difference", tmp_path)
-    assert "No comparison: the protocol quick" in words(tmp_path / "difference.svg")
+    assert "No comparison: the protocol quick" in words_of("difference", tmp_path)
 
 
 def test_the_critical_difference_is_that_of_the_literature():
@@ -481,16 +580,14 @@ def test_only_models_with_every_task_are_ranked_and_failures_tie(tmp_path):
     assert list(values) == ["listops", "text", "retrieval", "image", "pathfinder"]
     assert all(list(own) == [*THREE, "bigbird"] for own in values.values())
     assert values["listops"]["linear"] == values["listops"]["local"] == TASKS["listops"]
-    draw("ranks", tmp_path)
-    text = words(tmp_path / "ranks.svg")
+    text = words_of("ranks", tmp_path)
     assert "Without every task, not ranked: sinkhorn." in text
     assert "not counted: pathx" in text and "CD = 2.10" in text
 
 
 def test_energy_is_shown_where_a_driver_reported_it(tmp_path):
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1))
-    draw("energy", tmp_path)
-    assert "Energy not measured:" in words(tmp_path / "energy.svg")
+    assert "Energy not measured:" in words_of("energy", tmp_path)
     experiment(tmp_path, models=THREE, tasks=["text"], seeds=(0, 1), joules=2e5)
     (axes,) = figure_of("energy", tmp_path).axes
     marks = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in ("", "None")]

@@ -8,6 +8,7 @@ from fabricated import PAPER, TASKS, experiment
 from lra.report import registry
 from lra.report.glance import WIDTH, glance
 from lra.report.tables.write import write
+from lra.results.records import ScoreRow, read_table, write_rows
 
 
 def shown(folder, **changes) -> list[str]:
@@ -36,6 +37,23 @@ def test_six_tasks_fit_into_the_width(tmp_path):
     (head,) = (line.split() for line in lines if "retrieval " in line and "best" not in line)
     assert head == list(TASKS)  # whole names, and no average
     assert any(line.split()[:1] == ["transformer"] and "±" not in line for line in lines)
+
+
+def test_two_seeds_are_both_shown_and_a_star_needs_a_best_that_is_told_apart(tmp_path):
+    tasks = ["listops", "text", "image", "pathfinder"]
+    lines = shown(tmp_path, tasks=tasks, seeds=(1, 2), **THREE)
+    text = " ".join(lines)
+    assert "2 seeds; * best, where told apart from the second" in text and "±" not in text
+    (row,) = (line for line in lines if line.startswith("local "))
+    assert row.count(" / ") == 5  # the average, too
+    assert any("points above chance" in line for line in lines)
+    rows = read_table(tmp_path / "scores.parquet", ScoreRow).to_pylist()
+    rows = [r | {"accuracy": 60.0 + (r["model"] == "local")} for r in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    write(registry.table("accuracy"), tmp_path, tmp_path / "tables/accuracy", PAPER)
+    text = glance(tmp_path)
+    assert "text: best is local, 11.0 points above chance; no other model is told apart" in text
+    assert text.count("*") == 1  # in the heading
 
 
 @pytest.mark.parametrize("what", ["speed", "memory"])

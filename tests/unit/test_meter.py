@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
+import warm
 from lra.config.cell import ProfilePoint
 from lra.hardware import gpu_meter
 from lra.hardware.gpu_meter import Meter, integral
@@ -42,7 +42,7 @@ def driver(monkeypatch):
 def lra(*arguments: str, **environment: str) -> subprocess.Popen:
     """`lra` in a process that has the stand-in's GPU, which torch does not see."""
     return subprocess.Popen(
-        [sys.executable, "-m", "lra.cli", *arguments],
+        [warm.python(), "-m", "lra.cli", *arguments],
         env={**os.environ, "PYTHONPATH": f"{STANDIN}:{ROOT / 'src'}", **environment},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -115,8 +115,8 @@ def test_a_training_records_its_energy_and_its_gpu(tiny_listops, tmp_path):
 
 @pytest.mark.slow
 def test_the_energy_of_a_resumed_training_is_that_of_both_parts(tiny_listops, tmp_path):
-    cell = make_cell(device="auto", training={"steps": 1500})
-    job = train(tiny_listops, tmp_path, cell, LRA_SAVE_SECONDS="0.5")
+    cell = make_cell(device="auto", training={"steps": 300})
+    job = train(tiny_listops, tmp_path, cell, LRA_SAVE_SECONDS="0")
     newest, previous = tmp_path / "work/state.pt", tmp_path / "work/state.previous.pt"
     while not previous.exists() and job.poll() is None:
         time.sleep(0.01)

@@ -82,7 +82,9 @@ def test_whole_and_empty_experiments_have_the_table(tmp_path):
     experiment(tmp_path, bad={("text", "local", 1): "diverged"})
     lines, text = table("overfitting", tmp_path)
     assert len(lines) == 6 * len(MODELS) and sum(x["gap"] == "" for x in lines) == 1
-    assert "2/3 ok" in text
+    assert "2/3 ok" in text and "No model learned pathx (grey)." in text
+    page = (tmp_path / "overfitting.html").read_text()
+    assert page.count('class="unlearned"') == 4 * len(MODELS)
     assert made(tmp_path, [], [])[1].count("Nothing was measured.") == 1
     with pytest.raises(LRAError, match="more than one experiment"):
         made(tmp_path, [score_row(), score_row(seed=1, experiment="x")], [])

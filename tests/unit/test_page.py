@@ -6,6 +6,7 @@ import shutil
 import drawn
 import pytest
 from fabricated import experiment, score_row, table
+from PIL import Image
 
 from lra.core.errors import LRAError
 from lra.report import page, registry
@@ -54,7 +55,48 @@ def test_the_page_says_what_it_is_of_and_escapes_once(made, tmp_path):
     text = written(made, tmp_path)
     assert "models linear, local; seeds\n0, 3" in text
     assert "Sums &amp; more</a>" in text and "a &lt; b" in text
-    assert text.index('id="figure-scores"') < text.index('id="figure-energy"')
+    assert "models linear, local; seeds" in " ".join(text.split())
+
+
+def test_a_figure_without_anything_to_show_is_left_out_with_its_reason(made, tmp_path):
+    text = written(made, tmp_path)
+    assert 'id="figure-scores"' in text and 'id="figure-energy"' not in text
+    why = " ".join(text[text.index('id="empty"') :].split("</p>")[0].split())
+    assert "<i>Accuracy against energy</i>: Energy not measured: no driver" in why
+    assert (made / "figures/energy.png").exists() and text.count("Energy not measured") == 1
+
+
+def test_ids_are_unique_and_each_colour_is_known_in_both_schemes(made, tmp_path):
+    text = written(made, tmp_path)
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids)) > 5
+    for used in re.findall(r'(?:href="|url\()#([^")]+)', text):
+        assert used in ids
+    colours = set(re.findall(r"var\((--(?:mark|cell)[\w-]+)\)", text))
+    assert colours and all(text.count(f"{name}:#") == 2 for name in colours)
+    assert "DejaVu Sans'" not in text and "metadata" not in text
+
+
+def test_the_footer_says_what_the_records_say(made, tmp_path):
+    footer = " ".join(written(made, tmp_path).partition("<footer>")[2].split())
+    assert "commit unknown; torch 2; on cpu: demo." in footer
+
+
+def test_links_lead_to_files_beside_the_page(made, tmp_path):
+    text = written(made, tmp_path)
+    links = re.findall(r'<a href="((?:tables|figures)/[^"]*)"', text)
+    assert "tables/sums.csv" in links and "figures/scores.svg" in links
+    assert all((made / link).exists() for link in links if "scores" in link)
+
+
+def test_contact_sheets_are_shown_where_the_data_has_some(made, tmp_path):
+    root = tmp_path / "results/demo"
+    shutil.copytree(made, root)
+    assert "<img" not in written(root, tmp_path)
+    sheet = tmp_path / "results/data/text/contact_sheet.png"
+    sheet.parent.mkdir(parents=True)
+    Image.new("L", (20, 10), 90).save(sheet)
+    assert 'alt="examples of text by label"' in written(root, tmp_path)
 
 
 def test_a_table_has_its_caption_where_there_is_one(made, tmp_path):
@@ -111,7 +153,7 @@ def test_every_figure_and_table_has_a_caption(kind, item):
 
 
 def test_what_is_missing_is_one_line(made, tmp_path):
-    with pytest.raises(LRAError, match="figures/ranks.png: cannot be read: No such file"):
+    with pytest.raises(LRAError, match="figures/ranks.svg: no such file"):
         page.write(made, [SUMS], [registry.figure("ranks")], TEXTS, tmp_path / "page.html")
     with pytest.raises(LRAError, match="tables/none.html: No such file"):
         none = Item("none", "None", "tables.none", ())
@@ -121,4 +163,7 @@ def test_what_is_missing_is_one_line(made, tmp_path):
     (broken / "tables/sums.html").write_text("<p>half")
     with pytest.raises(LRAError, match=r"sums\.html: not the page of a table"):
         page.write(broken, [SUMS], TWO, TEXTS, tmp_path / "page.html")
+    (broken / "figures/scores.svg").write_text("<svg")
+    with pytest.raises(LRAError, match=r"scores\.svg: not an SVG file: .*; delete it"):
+        page.write(broken, [], TWO, TEXTS, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

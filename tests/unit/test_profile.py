@@ -175,6 +175,36 @@ def test_kernels_are_the_settings(kernels, monkeypatch, deterministic, tf32):
     assert set(seen) == {(2 if deterministic else 0, not deterministic, tf32, tf32)}
 
 
+@pytest.mark.parametrize(
+    ("cost", "repeats", "steps"), [(0.011, 5, 30), (0.04, 4, 8), (0.1, 3, 3), (9.0, 3, 3)]
+)
+def test_the_seconds_of_a_profile_are_split_into_repeats(monkeypatch, cost, repeats, steps):
+    """A clock that only steps move: never much longer than the seconds, or than three steps."""
+    clock, taken = [0.0], []
+
+    def step():
+        taken.append(cost)
+        clock[0] += cost
+
+    monkeypatch.setattr(profile.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(profile.time, "process_time", lambda: clock[0] / 2)
+    found = profile.repeated(step, None, 0.3, torch.device("cpu"))
+    assert (len(found.rates), len(taken) - profile.WARM_UP) == (repeats, steps)
+    assert found.median == pytest.approx(1 / cost)
+    assert found.cpu_share == pytest.approx(0.5)
+    assert clock[0] - profile.WARM_UP * cost <= max(3 * cost, 0.3 + 0.3 / 5 + cost) + 1e-9
+
+
+def test_a_speed_has_its_median_within_the_range_of_its_repeats(kernels):
+    found = profile.speed(point())
+    for what in ("train", "infer"):
+        low, middle, high = (
+            getattr(found, f"{what}_steps_per_s{end}") for end in ("_low", "", "_high")
+        )
+        assert 0 < low <= middle <= high
+    assert 3 <= found.repeats <= 5 and found.cpu_share > 0
+
+
 def test_tf32_on_a_cpu_is_a_status(kernels):
     for measure in (profile.speed, profile.memory):
         measured = measure(point(tf32=True))

@@ -8,7 +8,8 @@ from fabricated import score_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lra.stats.summary import above_chance, fitted_exponent, outcomes, summary
+from lra.stats.over_examples import average, difference, share, told_apart
+from lra.stats.summary import above_chance, fitted_exponent, outcomes, summary, unlearned
 
 
 def test_chance_is_not_above_chance_and_certainty_is():
@@ -125,10 +126,65 @@ def test_of_models_at_chance_one_passes_in_one_experiment_of_a_hundred():
 def test_the_exponent_of_a_power_law_is_found(factor, exponent):
     lengths = [256, 512, 1024, 4096]
     values = [factor * n**exponent for n in lengths]
-    assert fitted_exponent(lengths, values) == pytest.approx(exponent, abs=1e-6)
+    found = fitted_exponent(lengths, values)
+    assert found.value == pytest.approx(exponent, abs=1e-6)
+    assert found.error == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("values", [([64], [1.0]), ([64, 64], [1.0, 2.0]), ([64, 128], [0.0, 1.0])])
-def test_no_exponent_through_less_than_two_points(values):
+def test_the_error_of_an_exponent_is_that_of_the_regression():
+    found = fitted_exponent(
+        [1, math.e, math.e**2], [1, math.e, math.e**3]
+    )  # residuals 1, -2, 1 / 6
+    assert found.value == pytest.approx(1.5)
+    assert found.error == pytest.approx(math.sqrt(6 / 36 / 2))
+
+
+@pytest.mark.parametrize("values", [([], []), ([64], [1.0]), ([64, 64, 128], [1.0, 2.0, 3.0])])
+def test_no_exponent_through_less_than_three_lengths(values):
+    assert fitted_exponent(*values) is None
+
+
+def test_no_exponent_of_what_is_not_positive():
     with pytest.raises(ValueError):
-        fitted_exponent(*values)
+        fitted_exponent([64, 128, 256], [0.0, 1.0, 2.0])
+
+
+SHARES = st.tuples(st.floats(0, 100), st.integers(1, 5000)).map(lambda x: share(*x))
+
+
+@given(SHARES, SHARES)
+def test_what_is_told_apart_has_an_interval_without_zero_and_the_other_way_round(a, b):
+    gap = difference(a, b)
+    assert gap.low <= gap.mean <= gap.high
+    assert told_apart(a, b) == told_apart(b, a) == (gap.low > 0 or gap.high < 0)
+    assert not told_apart(a, a)
+    assert a.low <= a.mean <= a.high and a.low >= 0 and a.high <= 100
+
+
+def test_intervals_over_examples_are_those_of_the_literature():
+    # Newcombe 1998, Table II, method 10: 56/70 against 48/80 is 0.0524 to 0.3339.
+    found = difference(share(80.0, 70), share(60.0, 80))
+    assert (found.low, found.high) == pytest.approx((5.24, 33.39), abs=0.01)
+    assert average([found]) == found
+    one = share(70.0, 400)
+    assert average([one] * 4).high - 70 == pytest.approx((one.high - 70) / 2)
+
+
+@given(
+    st.integers(0, 300).flatmap(
+        lambda n: st.lists(
+            st.lists(st.integers(0, n), min_size=2, max_size=4), min_size=2, max_size=2
+        )
+    )
+)
+def test_learned_tasks(rights):
+    """A task is unlearned where every model is at chance, whatever another task is."""
+    rows = [
+        score_row("text", f"m{m}", i, accuracy=x / 3, n_test=300)
+        for m, seeds in enumerate(rights)
+        for i, x in enumerate(seeds)
+    ]
+    found = outcomes([*rows, score_row("image", "m0", accuracy=90.0)])
+    assert unlearned(found) == (
+        {"text"} if {found[f"m{m}", "text"].verdict for m in (0, 1)} == {"FAIL"} else set()
+    )

@@ -49,16 +49,76 @@ def test_the_papers_figure_and_the_difference(accuracy):
     assert (float(line["mean"]), float(line["published"])) == (67.0, 65.9)
     assert float(line["difference"]) == pytest.approx(1.1)
     assert line["n_ok"] == line["n_seeds"] == "2"
+    assert (line["interval"], line["low_90"], line["by_seed"]) == ("examples", "", "66.00 68.00")
+    assert "- ᵃ inconclusive: fewer than 3 seeds." in forms["md"]
     assert entries(forms["md"], "linear") == [
-        "67.00 ± 1.41<br><sub>[54.3, 79.7]</sub><br><sub>65.90 (+1.10) ?</sub>"
+        "66.00 / 68.00<br><sub>[64.9, 69.0]</sub><br><sub>65.90 (+1.10) ?ᵃ</sub>"
     ]
 
 
-def test_a_quick_experiment_says_that_it_does_not_compare(accuracy):
+def test_a_quick_experiment_says_that_it_does_not_compare_and_shows_nothing_published(accuracy):
     lines, forms = accuracy([score_row(protocol="quick")])
-    assert lines["linear", "text"]["difference"] == ""
-    assert entries(forms["md"], "linear") == ["60.00<br><sub>65.90</sub>"]
+    line = lines["linear", "text"]
+    assert line["difference"] == line["published"] == line["replication"] == ""
+    assert entries(forms["md"], "linear") == ["60.00<br><sub>[57.8, 62.1]</sub>"]
     assert all("not comparable" in form for form in forms.values())
+    assert not any("65.9" in form or "Last line" in form for form in forms.values())
+
+
+def test_from_three_seeds_on_there_is_a_mean_with_students_interval(accuracy):
+    rows = [score_row(seed=i, accuracy=a) for i, a in enumerate((66.0, 68.0, 67.0))]
+    lines, forms = accuracy(rows)
+    assert entries(forms["md"], "linear")[0].startswith("67.00 ± 1.00<br><sub>[64.5, 69.5]</sub>")
+    assert lines["linear", "text"]["interval"] == "seeds" and "Student's t" in forms["md"]
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"), [(99, "81 / 81"), (400, "80.6 / 81.5"), (2000, "80.62 / 81.46")]
+)
+def test_decimals_are_those_that_the_test_set_allows(accuracy, n, shown):
+    _, forms = accuracy(
+        [score_row(seed=i, accuracy=80.625 * (1 + i / 97), n_test=n) for i in (0, 1)]
+    )
+    assert entries(forms["md"], "linear")[0].startswith(f"{shown}<br>")
+
+
+def test_a_best_of_few_seeds_is_bold_only_where_it_is_told_apart_from_the_second(accuracy):
+    near, far = {"linear": 60.0, "local": 61.0}, {"linear": 60.0, "local": 65.0}
+    for figures, marked in ((near, False), (far, True)):
+        rows = [
+            score_row(model=m, seed=i, accuracy=a + i) for m, a in figures.items() for i in (0, 1)
+        ]
+        lines, forms = accuracy(rows)
+        assert ("**" in entries(forms["md"], "local")[0]) == marked
+        assert ("<u>" in entries(forms["md"], "linear")[0]) == marked
+        assert lines["linear", "text"]["apart"] == str(marked)
+        assert lines["local", "text"]["apart"] == ""
+        assert "where the interval of their difference (Newcombe) does not hold 0" in forms["md"]
+    rows = [score_row(model=m, seed=i, accuracy=a) for m, a in near.items() for i in range(3)]
+    assert "**61.00" in entries(accuracy(rows)[1]["md"], "local")[0]
+
+
+def test_a_task_that_no_model_learned_is_grey_and_in_no_average(accuracy):
+    rows = [
+        score_row(t, "linear", accuracy=a) for t, a in (("text", 60), ("image", 30), ("pathx", 50))
+    ]
+    lines, forms = accuracy(rows)
+    assert forms["html"].count('class="unlearned"') == 1
+    assert float(lines["linear", "average"]["mean"]) == 45
+    assert "Average: over text, image, seed by seed. No model learned pathx (grey)." in forms["md"]
+    assert "| pathxᵃ" in re.sub(" +", " ", forms["md"])
+    assert "ᵃ no model is above chance" in forms["md"]
+
+
+def test_notes_that_list_every_model_are_folded_away_and_come_last(accuracy):
+    sizes = {"transformer": 100_000, "local": 120_000}
+    _, forms = accuracy([score_row(model=m, params=n) for m, n in sizes.items()])
+    detail = "text, parameters beside the transformer's: local +20 %."
+    details = forms["html"].partition("<details")[2].partition("</details>")[0]
+    assert detail in details.replace("&#x27;", "'")
+    assert forms["md"].partition("Further notes:")[2].count(detail) == 1
+    assert entries(forms["md"], "local")[0].startswith("60.00ᵃ<br>")
+    assert "FAIL" not in forms["md"] and "$^{a}$ parameters more than 10" in forms["tex"]
 
 
 def test_the_caption_names_what_the_table_is_of(accuracy):
@@ -80,7 +140,7 @@ def test_a_status_is_shown_and_never_a_zero(accuracy):
 def test_fail_is_not_above_chance(accuracy):
     lines, forms = accuracy([score_row(accuracy=51.0), score_row(model="local", accuracy=60.0)])
     assert lines["linear", "text"]["verdict"] == "FAIL"
-    assert entries(forms["md"], "linear") == ["FAIL<br><sub>65.90 ?</sub>"]
+    assert entries(forms["md"], "linear") == ["FAIL<br><sub>65.90 ?ᵃ</sub>"]
     assert lines["linear", "text"]["replication"] == "inconclusive"
     assert "FAIL: not significantly above chance" in forms["md"]
 
@@ -97,16 +157,18 @@ def test_fail_is_corrected_for_the_models_of_the_table(accuracy):
 def test_what_was_validated_on_the_test_set_is_marked(accuracy):
     rows = [score_row(validation="test set"), score_row(task="image")]
     lines, forms = accuracy(rows)
-    note = "text: validated on the test set itself, as the official code does."
+    note = "validated on the test set itself, as the official code does."
     assert all(note in form for form in (forms["md"], forms["html"], forms["tex"]))
-    assert "image: validated" not in forms["md"]
+    assert "| textᵃ | image |" in re.sub(" +", " ", forms["md"])
     assert lines["linear", "text"]["validation"] == "test set"
 
 
 def test_models_off_the_transformers_size_by_more_than_a_tenth_are_marked(accuracy):
     sizes = {"transformer": 100_000, "local": 110_000, "linear": 110_001, "reformer": 89_999}
     _, forms = accuracy([score_row(model=model, params=size) for model, size in sizes.items()])
-    assert "do not allow: linear (+10 %), reformer (-10 %)." in " ".join(forms["md"].split())
+    assert "beside the transformer's: linear +10 %, reformer -10 %." in forms["md"]
+    lettered = [model for model in sizes if "60.00ᵃ" in entries(forms["md"], model)[0]]
+    assert lettered == ["linear", "reformer"]
     _, forms = accuracy([score_row(model="linear", params=1)])
     assert "do not allow" not in forms["md"]
 
@@ -121,14 +183,14 @@ def test_an_odd_published_average_is_kept_and_said(accuracy):
 
 
 def test_best_and_second_are_marked_in_every_form(accuracy):
-    figures = {"linear": 61.0, "local": 63.0, "performer": 62.0, "sparse": 50.0}
+    figures = {"linear": 51.0, "local": 70.0, "performer": 62.0, "sparse": 50.0}
     _, forms = accuracy([score_row(model=m, accuracy=a) for m, a in figures.items()])
-    assert "**63.00**" in entries(forms["md"], "local")[0]
+    assert "**70.00**" in entries(forms["md"], "local")[0]
     assert "<u>62.00</u>" in entries(forms["md"], "performer")[0]
-    assert re.search(r"local & \\textbf\{63\.00\} ", forms["tex"])
+    assert re.search(r"local & \\textbf\{70\.00\} ", forms["tex"])
     assert re.search(r"performer & \\underline\{62\.00\} ", forms["tex"])
     assert forms["html"].count("<strong>") == forms["html"].count("<u>") == 1
-    assert "<strong>63.00</strong>" in forms["html"] and "<u>62.00</u>" in forms["html"]
+    assert "<strong>70.00</strong>" in forms["html"] and "<u>62.00</u>" in forms["html"]
 
 
 def test_a_model_alone_is_not_the_best(accuracy):
@@ -208,5 +270,6 @@ def test_standard_is_shown_beside_reproductions_of_its_encoder(tmp_path):
     rows = [score_row(model="transformer", protocol="standard", accuracy=66.02)]
     write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
     text = table("accuracy", tmp_path, REFERENCE / "standard.csv")[1]
-    assert entries(text, "transformer") == ["66.02<br><sub>65.02 (+1.00) ?</sub>"]
+    shown = "66.02<br><sub>[63.9, 68.0]</sub><br><sub>65.02 (+1.00) ?ᵃ</sub>"
+    assert entries(text, "transformer") == [shown]
     assert "mlpen/Nystromformer" in text and "the paper's accuracy" not in text

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lra.config.yaml_file import parse_yaml, read_yaml
 from lra.core.errors import LRAError
-from tiny import ROOT
+from tiny import ROOT, examples
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,12 @@ TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text("abcdef", min_size=1), inner),
+    max_leaves=20,
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.text("abcdef", min_size=1), TREES, min_size=1))
+@given(st.dictionaries(st.text("abcdef", min_size=1), TREES, min_size=1, max_size=3))
+@examples(100)
 def test_what_is_written_is_read_back(tree):
     assert parse_yaml(yaml.safe_dump(tree, allow_unicode=True), "x") == tree
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import warm
@@ -26,6 +27,7 @@ def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
     config = ("--config", "seeds=[1,2,3]")
     _, said = streams(checkout, "-n", *config)
     assert said.count(HEAD) == 1
+    assert "rerun-triggers" not in said  # Snakemake's advice to overlook changes
     assert "cells      4" in said
     assert "unknown    4 cells: lra estimate config/tiny.yaml --write" in said
     subprocess.run(
@@ -35,7 +37,7 @@ def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
     )  # fmt: skip
     out, said = streams(checkout, "-n", *config)
     assert HEAD not in out
-    assert "CPU-hours" in said.split(HEAD)[1]
+    assert re.search(r"CPU time +[\d.]+ (s|min)\s", said.split(HEAD)[1])
     assert "cells by their models' measured speeds" in said
     assert "unknown" not in said
 
@@ -46,3 +48,12 @@ def test_a_run_says_it_once_and_a_summary_never(checkout):
     said = checkout.run("cells", "--config", "seeds=[3]", "tasks=[listops]", "models=[linear]")
     assert said.count(HEAD) == 1
     assert said.index(HEAD) < said.index("train listops/linear/seed3")
+
+
+def test_a_quiet_run_shows_its_trainings_and_no_jobs(checkout):
+    cell = ("--config", "seeds=[4]", "tasks=[listops]", "models=[linear]")
+    lines = checkout.run("cells", *cell, "--profile", "profiles/quiet").splitlines()
+    assert "lra: 2 jobs: 1 train, 1 evaluate" in lines
+    assert [line for line in lines if line.startswith("listops/linear/seed4  step ")]
+    snakemakes = ("rule ", "Job ", "[", "Select ", "Execute ", "Finished ")
+    assert not [line for line in lines if line.startswith(snakemakes)]

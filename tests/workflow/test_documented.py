@@ -111,7 +111,7 @@ def lra(arguments: list[str], folder: Checkout) -> None:
     verbs = typer.main.get_command(app)
     if arguments == ["<verb>"]:
         return
-    if arguments[0] in SHORT and arguments != ["resolve"]:
+    if arguments[0] in SHORT and arguments != ["resolve"] and "FOLDER" not in arguments:
         done = subprocess.run(
             [warm.python(), "-m", "lra.cli", *arguments], cwd=folder.folder, text=True, stdout=-1,
             stderr=-2, timeout=600,

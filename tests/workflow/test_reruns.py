@@ -14,10 +14,10 @@ from lra.report import registry
 
 DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
-AFTER_SCORES = {"collect scores", "collect history", "table accuracy", "table training",
+AFTER_SCORES = {"page", "collect scores", "collect history", "table tasks", "table accuracy", "table training",
                 "table significance", "table shortcomings", "table overfitting"}  # fmt: skip
-AFTER_PROFILES = {"collect speed", "collect memory", "table efficiency", "table costs"}
-AFTER_SPANS = {"collect span", "table span", "figure span"}
+AFTER_PROFILES = {"page", "collect speed", "collect memory", "table efficiency", "table costs"}
+AFTER_SPANS = {"page", "collect span", "table span", "figure span"}
 
 
 SEEDS = '''\
@@ -73,7 +73,7 @@ def test_editing_how_spans_are_measured_runs_the_spans_and_their_figure(checkout
 def test_editing_the_baselines_runs_them_and_the_tables_that_show_them(checkout):
     checkout.edit("src/lra/evaluation/baselines.py", "SEED = 0", "SEED = 1")
     own = {f"baselines of {task}" for task in ("listops", "pathfinder")}
-    own |= {"collect baselines", "table baselines", "table accuracy"}
+    own |= {"page", "collect baselines", "table baselines", "table accuracy"}
     assert checkout.plan() == own
     checkout.run("baselines")
     rows = pq.read_table(checkout.folder / "results/tiny/baselines.parquet").to_pylist()
@@ -111,16 +111,16 @@ def test_comments_docstrings_formatting_and_times_run_nothing(checkout):
 
 def test_editing_what_figures_share_draws_them_again_and_one_figures_module_that_alone(checkout):
     checkout.edit("src/lra/report/figures/ranks.py", "def ranks(", "NEW = 1\n\n\ndef ranks(")
-    assert checkout.plan() == {"figure ranks"}
+    assert checkout.plan() == {"figure ranks", "page"}
     checkout.edit("src/lra/report/figures/style.py", "SMALL = 6.5", "SMALL = 6.0")
-    assert checkout.plan() == FIGURES
+    assert checkout.plan() == FIGURES | {"page"}
 
 
 def test_a_table_is_added_by_a_module_and_a_line_and_it_alone_is_made(checkout):
     checkout.write("src/lra/report/tables/seeds.py", SEEDS)
     line = 'Item("seeds", "Seeds", "tables.seeds", ("scores",)),\n'
     checkout.edit("src/lra/report/registry.py", "TABLES = [\n", f"TABLES = [\n    {line}")
-    assert checkout.plan() == {"table seeds"}
+    assert checkout.plan() == {"table seeds", "page"}
     checkout.run()
     text = (checkout.folder / "results/tiny/tables/seeds.csv").read_text()
     assert text == "linear,local\n4,4\n"

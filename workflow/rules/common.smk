@@ -244,6 +244,7 @@ def inputs_of(find):
         known["efficiency"] = [
             str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")
         ]
+        known["data"] = expand(f"{layout.DATASET}/dataset.json", dataset=DATASETS)
         if "cells" in item.reads:
             known["cells"] = every_cell(layout.PREDICTIONS)
         return [file for name in item.reads for file in known[name]]

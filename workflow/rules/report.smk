@@ -16,7 +16,8 @@ rule page:
         in_results(layout.PARQUET, what=["scores", "speed", "memory"]),
         in_results(f"{layout.TABLE}.csv", table=["accuracy"]),
         in_results(f"{layout.TABLE}.html", table=TABLES),
-        in_results(f"{layout.FIGURE}.png", figure=FIGURES),
+        in_results(f"{layout.FIGURE}.svg", figure=FIGURES),
+        [path for path in rules.data.input if path.endswith(".png")],
     output:
         page=written(layout.PAGE),
     log:

@@ -1,10 +1,13 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
 import atexit
 import os
+from collections import Counter
 
+from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
 from lra.core.files import not_from_the_future
+from lra.core.formats import listed
 from lra.core.locks import hold_folder
 from lra.planning.purged import purged
 from lra.planning.summary import FailedJob, summary
@@ -64,17 +67,31 @@ def as_here():
 
 
 def say_estimate():
-    jobs = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
+    planned = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
+    jobs = list(planned)
     cells = [cell_of(job.wildcards) for job in jobs if job.rule.name == "train"]
-    if cells and not is_quiet():
+    if is_quiet():
+        counts = Counter(job.rule.name for job in jobs if not job.is_norun)
+        if counts:
+            names = listed(f"{n} {name}" for name, n in counts.items())
+            say(f"{SPEAKER}{counts.total()} jobs: {names}")
+    elif cells:
         say(estimate.summary(ESTIMATES, cells, as_here()))
 
 
 def is_quiet():
-    """Not with `--quiet rules`, which shortens a plan to its end."""
-    return Quietness.ALL in (workflow.output_settings.quiet or ())
+    """Whether Snakemake says nothing itself: with `--quiet`, but not in a plan or with `rules`."""
+    return not workflow.dryrun and Quietness.ALL in (
+        workflow.output_settings.quiet or ()
+    )
 
 
+def is_no_advice(record):
+    """Snakemake ends a plan with the advice to go by the times of files, which overlooks changes."""
+    return "--rerun-triggers mtime" not in record.getMessage()
+
+
+logger.addFilter(is_no_advice)
 if workflow.is_main_process and not is_quiet():
     look_for_the_missing()
 

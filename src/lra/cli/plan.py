@@ -10,7 +10,7 @@ import typer
 from lra import attention
 from lra.cli.options import PEOPLE, Config, results_of
 from lra.core.errors import one_of
-from lra.results import fingerprint
+from lra.results import fingerprint, layout
 
 app = typer.Typer()
 
@@ -70,11 +70,16 @@ def status(
     arena = Arena.read(configfile, sources=False)
     results = results_of(arena.root)
     seen = progress.Progress(arena, results)
-    if cell is None:
-        print(progress.report(seen))
+    root = results / arena.experiment.experiment
+    if cell is not None:
+        one_of("lra status", cell, [each.name for each in seen.cells])
+        print(progress.curve(root, cell))
         return
-    one_of("lra status", cell, [each.name for each in seen.cells])
-    print(progress.curve(results / arena.experiment.experiment, cell))
+    print(progress.report(seen))
+    if (root / layout.TABLE.format(table="accuracy")).with_suffix(".csv").exists():
+        from lra.report.glance import glance
+
+        print(f"\nBy the tables so far:\n{glance(root)}")
 
 
 @app.command(rich_help_panel=PEOPLE)

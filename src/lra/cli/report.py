@@ -89,8 +89,18 @@ def page(
 
 
 @app.command(rich_help_panel=PEOPLE)
-def summary(configfile: Config = Path("config/config.yaml")) -> None:
+def summary(
+    folder: Annotated[
+        Path | None, typer.Argument(help="of finished results: what was found, and nothing else")
+    ] = None,
+    configfile: Config = Path("config/config.yaml"),
+) -> None:
     """Name every cell that is not ok, with its reason and the line to run it again."""
+    if folder is not None:
+        from lra.report.glance import glance
+
+        print(glance(folder))
+        return
     from lra.config.resolve import Arena
     from lra.planning.summary import summary as text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 MINUS = "−"  # as long as a plus
@@ -35,6 +36,20 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "-"
     return "< 0.001" if p < 0.001 else f"{p:#.2g}" if p < 0.995 else "1.0"
+
+
+def decimals(n: int) -> int:
+    """Of an accuracy in percent on n > 0 test examples: what one example changes, at most two.
+
+    400 examples give one decimal, 2,000 two.
+    """
+    return min(2, max(0, math.ceil(math.log10(n)) - 2))
+
+
+def elapsed(seconds: float) -> str:
+    """In the unit that fits: 5.8 s, 1.5 min, 12 h."""
+    unit, size = fitting_unit([seconds], SECONDS)
+    return f"{number(seconds, size, digits=2)} {unit}"
 
 
 def duration(hours: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from lra.config.cell import Cell, ProfilePoint, profile_row, read
 from lra.core.child import run_in_child
 from lra.core.errors import LRAError, one_of
-from lra.core.formats import listed
+from lra.core.formats import BYTES, listed, number
 from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, read_split
@@ -203,6 +203,9 @@ def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None
     known = {**point.model_dump(), **measured, **made_with}
     record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)
-    if record.status != "ok":
-        row = profile_row(point.model, point.setting)
-        say(f"{row} at {point.length} tokens: {record.status}: {record.reason}")
+    if record.status == "ok":
+        unit, size = (" training steps/s", 1.0) if what == "speed" else (" MB", BYTES["MB"])
+        value = number(getattr(record, POINT_KINDS[what].value), size) + unit
+    else:
+        value = f"{record.status}: {record.reason}"
+    say(f"{profile_row(point.model, point.setting)} at {point.length:,} tokens  {value}")

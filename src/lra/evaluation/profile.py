@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,8 @@ from lra.models.flops import flops
 from lra.training.optimizer import AdamW
 
 WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
-FEWEST = 3  # timed steps, however long they take
+REPEATS = 5  # at most, in which the seconds of a profile are split
+FEWEST = 3  # repeats, however long a step takes
 
 
 @dataclass
@@ -45,6 +47,12 @@ class Measured:
     train_steps_per_s: float | None = None
     infer_steps_per_s: float | None = None
     tokens_per_s: float | None = None
+    train_steps_per_s_low: float | None = None
+    train_steps_per_s_high: float | None = None
+    infer_steps_per_s_low: float | None = None
+    infer_steps_per_s_high: float | None = None
+    repeats: int | None = None
+    cpu_share: float | None = None
     joules_per_step: float | None = None
     flops_per_step: int | None = None
     peak_bytes: int | None = None
@@ -86,21 +94,27 @@ class Workload:
 
 
 def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown_energy) -> Measured:
-    """Median steps per second of training (forward, backward, update) and of inference.
+    """Steps per second of training (forward, backward, update) and of inference, over repeats.
 
     joules: used by the device since the process began; their mean over all training steps counts.
     """
 
     def measure(load: Workload) -> dict[str, float | None]:
         before = joules()
-        training = seconds_per_step(load.train_step, load.model.train(), point.seconds, load.device)
+        training = repeated(load.train_step, load.model.train(), point.seconds, load.device)
         after = joules()
         known = None not in (before, after)
-        inference = seconds_per_step(load.infer_step, load.model.eval(), point.seconds, load.device)
+        inference = repeated(load.infer_step, load.model.eval(), point.seconds, load.device)
         return {
-            "train_steps_per_s": 1 / training,
-            "infer_steps_per_s": 1 / inference,
-            "tokens_per_s": load.tokens.numel() / training,
+            "train_steps_per_s": training.median,
+            "train_steps_per_s_low": min(training.rates),
+            "train_steps_per_s_high": max(training.rates),
+            "infer_steps_per_s": inference.median,
+            "infer_steps_per_s_low": min(inference.rates),
+            "infer_steps_per_s_high": max(inference.rates),
+            "repeats": len(training.rates),
+            "cpu_share": training.cpu_share if load.device.type == "cpu" else None,
+            "tokens_per_s": load.tokens.numel() * training.median,
             "joules_per_step": (after - before) / load.trained if known else None,
             "flops_per_step": step_flops(load),
         }
@@ -150,20 +164,33 @@ def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measur
         return Measured("oom", str(error).splitlines()[0], params)
 
 
-def seconds_per_step(
+class Repeated(NamedTuple):
+    rates: list[float]  # steps per second of each repeat
+    cpu_share: float  # CPU seconds of all threads per second
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rates)
+
+
+def repeated(
     step: Callable[[], None], model: nn.Module, seconds: float, device: torch.device
-) -> float:
-    """The median over as many steps as fit into `seconds`, at least three."""
+) -> Repeated:
+    """Run steps for `seconds` in up to five repeats; where steps are long, in three or more."""
     for _ in range(WARM_UP):
         step()
     synchronise(device)
-    taken: list[float] = []
-    while len(taken) < FEWEST or sum(taken) < seconds:
-        start = time.perf_counter()
-        step()
-        synchronise(device)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    rates: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    now = began
+    while len(rates) < FEWEST or (len(rates) < REPEATS and now - began < seconds):
+        start, steps = now, 0
+        while not steps or now - start < seconds / REPEATS:
+            step()
+            synchronise(device)
+            steps, now = steps + 1, time.perf_counter()
+        rates.append(steps / (now - start))
+    return Repeated(rates, (time.process_time() - cpu) / (now - began))
 
 
 class FlopCounter(TorchDispatchMode):

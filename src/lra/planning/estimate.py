@@ -26,7 +26,7 @@ from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
 from lra.core.files import text_of, write_beside
-from lra.core.formats import BYTES, listed, number
+from lra.core.formats import BYTES, elapsed, listed, number
 from lra.core.unique import unique
 from lra.data.recipe import Dataset
 from lra.planning.measured import measured_speeds
@@ -241,16 +241,16 @@ class Estimates:
 
 
 def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
-    """A few lines for the plan: hours and disk of these cells, and which will not fit in memory."""
+    """A few lines for the plan: time and disk of these cells, and which will not fit in memory."""
     experiment = estimates.arena.experiment
     kind = device_kind(experiment, here.has_gpu)
     costs = {cell.name: estimates.costs(cell) for cell in cells}
     known = [cost for cost in costs.values() if cost]
-    hours = number(sum(cost.hours for cost in known if cost.fits), digits=2)
+    time = elapsed(3600 * sum(cost.hours for cost in known if cost.fits))
     lines = [
         "Estimate of the cells to train, sequences at full length",
         f"  cells      {len(cells):,}",
-        f"  {kind}-hours  {hours}",
+        f"  {kind} time   {time}",
     ]
     measured = sum(cost.basis is not None for cost in known)
     if measured < len(known):

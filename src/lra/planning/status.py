@@ -19,7 +19,7 @@ from lra.config.cell import Cell
 from lra.config.resolve import Arena
 from lra.config.yaml_file import read_yaml
 from lra.core.errors import LRAError
-from lra.core.formats import duration, listed, number
+from lra.core.formats import duration, elapsed, listed
 from lra.core.schema import leaves
 from lra.planning.estimate import CACHE, Estimates, device_kind, read_cache
 from lra.results import failure, layout
@@ -218,15 +218,15 @@ def report(progress: Progress) -> str:
 
 
 def _remaining(progress: Progress, running: int) -> list[str]:
-    """Device-hours left, and when the last cell ends if as many run at once as now."""
+    """Time of training left, and when the last cell ends if as many run at once as now."""
     known = [progress.left(seen) for seen in progress.cells]
     hours = [each for each, _ in known if each]
     by = Counter(how for _, how in known if how != "done")
     if not by:
         return ["nothing left to train; whether a cell has changed since, snakemake -n says"]
     counts = listed(f"{n:,} cells {how}" for how, n in by.items())
-    amount = f"{number(sum(hours), digits=2)} {device_kind(progress.experiment)}-hours"
-    lines = [f"left     {amount} of training ({counts})"]
+    amount = f"{elapsed(3600 * sum(hours))} of {device_kind(progress.experiment)} time"
+    lines = [f"left     {amount} ({counts})"]
     if by["estimated"]:
         lines.append(f"         estimated on {progress.estimates.assumed()}")
     if running and hours:

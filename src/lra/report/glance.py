@@ -14,7 +14,7 @@ from lra.results import layout
 from lra.results.points import POINT_KINDS, read_fast
 
 WIDTH = 80
-MODEL, WIDE = 14, 12  # columns of a model's name, of `*34.3 ± 0.2`
+MODEL, WIDE = 14, 13  # columns of a model's name, of `*34.3 / 33.9`
 
 
 def glance(root: Path) -> str:
@@ -52,10 +52,8 @@ def _table(lines: list[dict]) -> list[str]:
             for model in models
         ),
     ]
-    spread = " ± standard deviation" if width == WIDE else ""
-    of = f"mean{spread} of {first['n_seeds']} seeds" if first["n_seeds"] != "1" else "one seed"
     whose = f"{first['experiment']}, protocol {first['protocol']}"
-    title = f"{whose}: test accuracy in percent, {of}; * best"
+    title = f"{whose}: test accuracy in percent, {_shown(lines, width)}"
     body = [
         f"{name[: MODEL - 1]:{MODEL}}" + "".join(f"{cells[task]:>{width}}" for task in tasks)
         for name, cells in rows
@@ -63,13 +61,29 @@ def _table(lines: list[dict]) -> list[str]:
     return [*textwrap.wrap(title, WIDTH), "", *(row.rstrip() for row in body)]
 
 
+def _shown(lines: list[dict], width: int) -> str:
+    """What the entries are, and of how many seeds."""
+    seeds, few = int(lines[0]["n_seeds"]), not any(x["interval"] == "seeds" for x in lines)
+    if seeds == 1:
+        of = "one seed"
+    elif width < WIDE:
+        of = f"mean of {seeds} seeds"
+    else:
+        of = f"{seeds} seeds" if few else f"mean ± standard deviation of {seeds} seeds"
+    return f"{of}; * best{', where told apart from the second' if few else ''}"
+
+
 def _cell(line: dict | None, width: int) -> str:
     if line is None or line["verdict"] != "ok":
         return (
             "-" if line is None or line["verdict"] == "incomplete" else line["verdict"][: width - 1]
         )
-    spread = f" ± {float(line['std']):.1f}" if line["std"] and width == WIDE else ""
-    return f"{'*' if line['rank'] == 'best' else ''}{_rounded(line['mean'])}{spread}"
+    text = _rounded(line["mean"])
+    if line["interval"] == "seeds" and width == WIDE:
+        text += f" ± {float(line['std']):.1f}"
+    elif width == WIDE:
+        text = " / ".join(map(_rounded, line["by_seed"].split()))
+    return f"{'*' if line['rank'] == 'best' else ''}{text}"
 
 
 def _rounded(text: str) -> str:
@@ -81,18 +95,30 @@ def findings(lines: list[dict], root: Path) -> list[str]:
 
     lines: of the accuracy table's csv. Raises LRAError as `glance` does.
     """
-    said = []
-    for (task,), own in grouped((x for x in lines if x["chance"]), "task").items():
-        ok = [x for x in own if x["verdict"] == "ok"]
-        best = max(ok, key=lambda x: float(x["mean"]), default=None)
-        text = f"{task}: no model is above chance"
-        if best:
-            gain = float(best["mean"]) - float(best["chance"])
-            text = f"{task}: best is {best['model']}, {gain:.1f} points above chance"
-        stuck = [x["model"] for x in own if x["verdict"] == "FAIL"]
-        text += f"; not above chance (FAIL): {listed(stuck)}" if stuck and best else ""
-        said.append(f"{text}.")
-    return [*said, *_costs(root)]
+    tasks = grouped((line for line in lines if line["chance"]), "task")
+    return [*(_finding(task, own) for (task,), own in tasks.items()), *_costs(root)]
+
+
+def _finding(task: str, lines: list[dict]) -> str:
+    """The best of a task, how far it is above chance and the second, and what is not above."""
+    ok = sorted((x for x in lines if x["verdict"] == "ok"), key=lambda x: -float(x["mean"]))
+    if not ok:
+        return f"{task}: no model is above chance."
+    best, *others = ok
+    text = f"{task}: best is {best['model']}, {_above(best, best['chance'])} points above chance"
+    near = [x["model"] for x in others if x["apart"] == "False"]
+    if near and len(near) == len(others):
+        text += "; no other model is told apart from it"
+    elif near:
+        text += f"; not told apart from it: {listed(near)}"
+    elif others:
+        text += f" and {_above(best, others[0]['mean'])} above {others[0]['model']}"
+    stuck = [x["model"] for x in lines if x["verdict"] == "FAIL"]
+    return text + (f"; not above chance (FAIL): {listed(stuck)}." if stuck else ".")
+
+
+def _above(line: dict, other: str) -> str:
+    return f"{float(line['mean']) - float(other):.1f}"
 
 
 def _costs(root: Path) -> list[str]:

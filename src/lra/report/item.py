@@ -24,7 +24,7 @@ class Item:
     title: str
     module: str  # below lra.report
     # of PARQUET; `reference`: csv of published accuracies; `efficiency`: csv of published speeds;
-    # `cells`: the experiment's folder, for the predictions of every cell
+    # `cells`: the experiment's folder, for the predictions of every cell; `data`: that of data sets
     reads: tuple[str, ...]
 
     def make(self, root: Path, reference: Path) -> Any:
@@ -34,6 +34,6 @@ class Item:
         """
         places = {what: root / layout.PARQUET.format(what=what) for what in PARQUET}
         places |= {"reference": reference, "efficiency": reference.with_name("efficiency.csv")}
-        places |= {"cells": root}
+        places |= {"cells": root, "data": root.parent / Path(layout.DATA).name}
         function = getattr(import_module(f"lra.report.{self.module}"), self.name)
         return function(*(places[name] for name in self.reads))

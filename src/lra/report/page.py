@@ -1,14 +1,15 @@
-"""All tables and figures with their captions on one HTML page, which opens without a network.
+"""What was found, tables and figures with their captions on one HTML page, without a network.
 
 Snakemake's own report shows one file at a time, covers a phone's screen with its menu, has no dark
 mode and contains the time at which it was made. This page scrolls, and the same results give the
-same bytes. Figures are PNG, because an SVG's text changes with the fonts of the reader's machine.
+same bytes.
 """
 
 from __future__ import annotations
 
 import base64
 import html
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,12 +25,15 @@ from lra.core.formats import listed
 from lra.core.unique import distinct, unique
 from lra.report.glance import accuracies, findings
 from lra.report.html import asset, head
+from lra.report.inline_svg import GROUNDS, Inline, inline
 from lra.report.item import Item
 from lra.results import layout
+from lra.results.points import POINT_KINDS, read_fast
 from lra.results.records import ScoreRow, read_table
 from lra.stats.published import LEVEL
 
-SCALE = 140 / 300  # pixels of the screen for one pixel of a figure, at 300 pixels an inch
+COLUMN = 252.0  # points: the width of a figure of one column (figures/style.py)
+GREYS = 16  # of a contact sheet on the page
 
 
 def write(
@@ -37,30 +41,52 @@ def write(
 ) -> None:
     """Write the page of the experiment in `root`, with tables and figures in the order given.
 
-    captions: folder with workflow.rst, table.rst and figure.rst.
-    Raises LRAError naming the file that is missing or not a table's page.
+    captions: folder with workflow.rst, table.rst and figure.rst. A figure that has nothing to show
+    is left out, with its reason. Contact sheets are shown where the data folder beside `root` has
+    them. Raises LRAError naming the file that is missing or not a table's page.
     """
-    configuration = _configuration(root)
+    rows = read_table(root / layout.PARQUET.format(what="scores"), ScoreRow).to_pylist()
+    configuration = _configuration(root, rows)
+    drawings = {
+        item.name: inline(root / f"{layout.FIGURE.format(figure=item.name)}.svg", item.name)
+        for item in figures
+    }
+    shown = [item for item in figures if not drawings[item.name].nothing]
     templates = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = templates.from_string(asset("page.html"))
     content = page.render(
         experiment=root.name,
+        models=_models(root, rows),
         result=_result(root),
         overview=caption(captions / "workflow.rst", configuration, {}),
         tables=[_table(root, item, captions, configuration) for item in tables],
-        figures=[_figure(root, item, captions, configuration) for item in figures],
-        style=asset("page.css"),
+        figures=[_figure(i, drawings[i.name], captions, configuration) for i in shown],
+        empty={i.title: drawings[i.name].nothing for i in figures if i not in shown},
+        samples=_samples(root, rows),
+        made={
+            key: distinct((r for r in rows if r[key]), key)
+            for key in ("git_commit", "torch_version", "device")
+        },
+        style=asset("page.css") + _palette(drawings.values()),
         head=head(),
+        script=asset("filter.js"),
     )
     write_beside(out, content.encode())
 
 
-def _configuration(root: Path) -> dict[str, object]:
+def _configuration(root: Path, rows: list[dict]) -> dict[str, object]:
     """The keys of the configuration that captions use, from the scores."""
-    path = root / layout.PARQUET.format(what="scores")
-    rows = read_table(path, ScoreRow).to_pylist()
     found = {f"{column}s": distinct(rows, column) for column in ("task", "model", "seed")}
     return found | {"experiment": root.name, "protocol": listed(distinct(rows, "protocol"))}
+
+
+def _models(root: Path, rows: list[dict]) -> list[str]:
+    """Of all tables and figures: those that were trained, and the rows of the profiles."""
+    found = distinct(rows, "model")
+    for what, (_, kind, _) in POINT_KINDS.items():
+        path = root / layout.PARQUET.format(what=what)
+        found += distinct(read_fast(path, kind), "model") if path.exists() else []
+    return unique(found)
 
 
 def _result(root: Path) -> dict[str, object]:
@@ -83,26 +109,52 @@ def _result(root: Path) -> dict[str, object]:
 
 
 def _table(root: Path, item: Item, captions: Path, configuration: dict) -> dict[str, str]:
-    path = root / f"{layout.TABLE.format(table=item.name)}.html"
-    body = re.search(r"<body>(.*)</body>", _read(path), re.DOTALL)
+    stem = layout.TABLE.format(table=item.name)
+    body = re.search(r"<body>(.*)</body>", _read(root / f"{stem}.html"), re.DOTALL)
     if not body:
-        raise LRAError(f"{path}: not the page of a table; delete it to make it again")
+        raise LRAError(f"{root / stem}.html: not the page of a table; delete it to make it again")
     see = caption(captions / "table.rst", configuration, {"table": item.name})
-    return {"name": item.name, "title": item.title, "body": body[1], "see": see}
+    table = re.sub(r"<style>.*?</style>", "", body[1], flags=re.DOTALL)  # page.css has one for all
+    links = {form: f"{stem}.{form}" for form in ("csv", "md", "tex")}
+    return {"name": item.name, "title": item.title, "body": table, "see": see, "links": links}
 
 
-def _figure(root: Path, item: Item, captions: Path, configuration: dict) -> dict[str, object]:
-    path = root / f"{layout.FIGURE.format(figure=item.name)}.png"
-    try:
-        with Image.open(path) as image:
-            width, height = (round(SCALE * side) for side in image.size)
-        data = base64.b64encode(path.read_bytes()).decode()
-    except OSError as error:
-        raise LRAError(f"{path}: cannot be read: {error.strerror or error}") from None
+def _figure(item: Item, drawing: Inline, captions: Path, configuration: dict) -> dict[str, object]:
+    stem = layout.FIGURE.format(figure=item.name)
     see = caption(captions / "figure.rst", configuration, {"figure": item.name})
-    plain = html.unescape(" ".join(re.sub(r"<[^>]*>", "", see).split()))
-    own = {"name": item.name, "title": item.title, "see": see, "plain": plain or item.title}
-    return own | {"data": data, "width": width, "height": height}
+    plain = html.unescape(" ".join(re.sub(r"<[^>]*>", "", see).split())) or item.title
+    links = {form: f"{stem}.{form}" for form in ("svg", "png", "pdf")}
+    own = {"name": item.name, "title": item.title, "see": see, "links": links}
+    svg = drawing.markup.replace("<svg", f'<svg aria-label="{html.escape(plain)}"', 1)
+    return own | {
+        "svg": svg,
+        "narrow": drawing.narrow,
+        "notes": drawing.notes,
+        "wide": drawing.width > COLUMN,
+    }
+
+
+def _samples(root: Path, rows: list[dict]) -> dict[str, str]:
+    """Contact sheets by task, as PNG in base64 of few greys."""
+    found = {}
+    for row in rows:
+        sheet = root.parent / Path(layout.DATA).name / row["dataset"] / "contact_sheet.png"
+        if row["task"] in found or not sheet.exists():
+            continue
+        content = io.BytesIO()
+        with Image.open(sheet) as image:
+            image.convert("L").quantize(GREYS).save(content, "PNG", optimize=True)
+        found[row["task"]] = base64.b64encode(content.getvalue()).decode()
+    return found
+
+
+def _palette(drawings) -> str:
+    """The figures' colours in both schemes, as CSS variables."""
+    colours = {key: value for drawing in drawings for key, value in drawing.colours.items()}
+    light, dark = (
+        "".join(f"{key}:{colours[key][scheme]};" for key in sorted(colours)) for scheme in GROUNDS
+    )
+    return f":root{{{light}}}\n@media (prefers-color-scheme: dark){{:root{{{dark}}}}}\n"
 
 
 def caption(path: Path, configuration: dict, wildcards: dict) -> str:

@@ -9,6 +9,7 @@ from lra.core.errors import one_of
 from lra.report.item import Item
 
 TABLES = [
+    Item("tasks", "What was trained", "tables.tasks", ("scores", "cells", "data")),
     Item("accuracy", "Accuracy", "tables.accuracy", ("scores", "reference", "baselines")),
     Item("baselines", "Without a network", "tables.baselines", ("baselines",)),
     Item("significance", "Differences in accuracy", "tables.significance", ("scores", "cells")),

@@ -9,6 +9,13 @@ from lra.config.cell import FAST
 from lra.core.schema import Strict
 from lra.results.records import GpuUse, Provenance, Status, read_table
 
+MOST_APART = 0.25  # of the median: the range of the repeats on a quiet machine
+LEAST_CPU = 0.9  # CPU seconds per second: a process that waits for no other has at least one
+BUSY = (
+    f"the machine was busy: the repeats differ by more than {100 * MOST_APART:g} % of their "
+    f"median, or the process had a CPU for less than {100 * LEAST_CPU:g} % of the time"
+)
+
 
 class PointRecord(Provenance):
     """What the records of speed and of memory share"""
@@ -39,6 +46,13 @@ class SpeedRecord(PointRecord):
     train_steps_per_s: float | None
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
+    # Lowest and highest of the repeats, whose median is above.
+    train_steps_per_s_low: float | None = None
+    train_steps_per_s_high: float | None = None
+    infer_steps_per_s_low: float | None = None
+    infer_steps_per_s_high: float | None = None
+    repeats: int | None = None  # of training
+    cpu_share: float | None = None  # CPU seconds per second of training; null on a GPU
     joules_per_step: float | None = None  # of training, of the whole GPU
     flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
     gpu: GpuUse | None = None
@@ -77,6 +91,12 @@ class SpeedRow(PointRow):
     train_steps_per_s: float | None
     infer_steps_per_s: float | None
     tokens_per_s: float | None
+    train_steps_per_s_low: float | None = None
+    train_steps_per_s_high: float | None = None
+    infer_steps_per_s_low: float | None = None
+    infer_steps_per_s_high: float | None = None
+    repeats: int | None = None
+    cpu_share: float | None = None
     joules_per_step: float | None = None
     flops_per_step: int | None = None
     params: int | None = None
@@ -110,6 +130,13 @@ def read_fast(path: Path, row: type[PointRow]) -> list[dict]:
     """
     rows = read_table(path, row).to_pylist()
     return [row for row in rows if row["setting"] in (None, FAST)]
+
+
+def busy(row: dict) -> bool:
+    """Whether something else used the machine while this speed was measured, see BUSY."""
+    value, low, high = (row.get(f"train_steps_per_s{end}") for end in ("", "_low", "_high"))
+    apart = None not in (value, low, high) and high - low > MOST_APART * value
+    return apart or (row.get("cpu_share") is not None and row["cpu_share"] < LEAST_CPU)
 
 
 def setting_text(row: dict) -> str:

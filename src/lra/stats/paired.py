@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, binomtest, ttest_rel
 
+ALPHA = 0.05
 RESAMPLES = 10_000  # of a bootstrap
 SEED = 0  # of its random numbers: the same inputs give the same interval
 
@@ -25,6 +26,20 @@ class Paired:
     low: float | None  # ends of the 95 % interval; None where it cannot be computed
     high: float | None
     p: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval does; True where there is none, as then every pair is alike."""
+        return self.low is None or self.low > 0 or self.high < 0
+
+
+def told_apart(over_seeds: Paired, holm_p: float, over_examples: Paired) -> bool:
+    """Whether two mechanisms differ, not only these trained models.
+
+    holm_p: of the test over seeds, corrected. Neither interval may hold 0; a reader sees the one
+    over examples.
+    """
+    return holm_p < ALPHA and over_seeds.excludes_zero and over_examples.excludes_zero
 
 
 def examples(correct_a: np.ndarray, correct_b: np.ndarray) -> Paired:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from lra.core.errors import LRAError, shown
 from lra.core.files import text_of
-from lra.stats.summary import MARGIN, Outcome, above_chance
+from lra.stats.summary import FEWEST, MARGIN, Outcome, above_chance
 
 PAPER = "Tay et al. 2020"
 WHOSE = {  # accuracy, by file
@@ -25,11 +25,10 @@ AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of t
 MATERIALISED = "transformer-materialised"
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 LEVEL = 90.0  # percent: of the interval of an equivalence test at 5 %
-FEWEST = 3  # seeds, for a verdict on a published value
 NEAR, CHANCE, OUTSIDE = f"within {MARGIN:g} points", "both at chance", f"by over {MARGIN:g} points"
 FEW, WIDE = f"fewer than {FEWEST} seeds", f"{LEVEL:g} % interval too wide"
 ONE = "only one of the two is at chance"
-MIXED, OWN = "some seeds at chance, others not", "on a variant of our own"
+MIXED = "some seeds at chance, others not"
 SIGNS = {"reproduced": "≈", "above": "↑", "below": "↓", "inconclusive": "?"}
 PUBLISHED_DATA = re.compile(r"-(official|release|[1-4]000)$")
 
@@ -78,15 +77,15 @@ def value(line: Line, column: str) -> float | str | None:
     return float(text) if text not in (None, "FAIL") else text
 
 
-def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[str]:
-    """Notes of remarks.csv, which lies beside `path`, on its values of these models and columns.
+def remarks(path: Path, models: Iterable[str], columns: Iterable[str]) -> list[Line]:
+    """Lines of remarks.csv, which lies beside `path`, on its values of these models and columns.
 
     A note without a model or column is on all. Raises LRAError where there is no such file.
     """
     known = {"", *models, *columns}
     lines = _lines(path.with_name("remarks.csv"), {"file", "model", "column", "note"})
     return [
-        line["note"]
+        line
         for line in lines
         if line["file"] == path.name and line["model"] in known and line["column"] in known
     ]
@@ -105,14 +104,9 @@ def own_variants(rows: Iterable[dict]) -> set[str]:
 
 
 def replication(
-    found: Outcome,
-    published: float | str | None,
-    n_test: int | None,
-    chance: float | None,
-    protocol: str,
-    own_task: bool,
+    found: Outcome, published: float | str | None, n_test: int | None, chance: float | None
 ) -> Replication:
-    """Our accuracy against a published one, which is in percent, FAIL or None.
+    """Our accuracy against a published one that compares; it is in percent, FAIL or None.
 
     An equivalence test (two one-sided t tests at 5 %). Reproduced: the 90 % interval of our mean
     over seeds lies within 2 points of the published value; or neither is above chance, and our
@@ -126,10 +120,6 @@ def replication(
     """
     if published is None:
         return Replication(None, "")
-    if protocol == "quick":
-        return Replication("not comparable", "protocol quick: small models on small data")
-    if own_task:
-        return Replication("not comparable", OWN)
     if not found.finished:
         return Replication("not comparable", f"ours is {found.verdict}")
     if found.accuracy.n < FEWEST:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest, linregress, t
 
 from lra.core.unique import grouped
 from lra.stats.paired import holm
@@ -17,6 +18,7 @@ AT_CHANCE = (  # what FAIL means
     f"not significantly above chance (one-sided binomial test, p < {ALPHA:g} after Holm's "
     "correction for the task's models)"
 )
+FEWEST = 3  # seeds, for an interval over seeds and a verdict on a published value
 MARGIN = 2.0  # percentage points of accuracy: a smaller difference counts as none
 
 
@@ -59,6 +61,13 @@ class Outcome:
     def number(self) -> float | None:
         """Mean accuracy in percent where every seed is ok and the mean is above chance."""
         return self.accuracy.mean if self.verdict == "ok" else None
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is above chance; where a seed is not ok, whether some seed is."""
+        if self.finished:
+            return self.verdict == "ok"
+        return self.accuracy is not None and self.stuck < self.accuracy.n
 
 
 ABSENT = Outcome("0/0 ok", None, 0)  # of a model that was not trained on a task
@@ -110,6 +119,12 @@ def outcomes(rows: Iterable[dict]) -> dict[tuple[str, str], Outcome]:
     return {cell: found[cell] for cell in grouped(rows, "model", "task")}
 
 
+def unlearned(found: dict[tuple[str, str], Outcome]) -> set[str]:
+    """The tasks on which some model is at chance and none has a seed above it, of `outcomes`."""
+    failed = {task for (_, task), each in found.items() if each.verdict == "FAIL"}
+    return failed - {task for (_, task), each in found.items() if each.learned}
+
+
 def _outcome(rows: list[dict], p: float | None) -> Outcome:
     """Of one model on one task; p: of the test against chance, None where a seed is not ok."""
     ok = [row for row in rows if row["status"] == "ok"]
@@ -134,12 +149,20 @@ def _p_of_chance(accuracy_percent: float, n: int, chance_percent: float) -> floa
     return float(binomtest(correct, n, chance_percent / 100, "greater").pvalue)
 
 
-def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> float:
+class Exponent(NamedTuple):
+    value: float
+    error: float  # standard error
+
+
+def fitted_exponent(lengths: Sequence[float], values: Sequence[float]) -> Exponent | None:
     """The b of `value = a * length ** b`, by least squares on logarithms.
 
-    Raises ValueError where there are fewer than two lengths, or a value is not positive.
+    None below three lengths, which leave no error. Raises ValueError where a value is not positive.
     """
     x, y = np.asarray(lengths, float), np.asarray(values, float)
-    if len(set(x)) < 2 or not (np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)).all():
+    if not (np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)).all():
         raise ValueError(f"no power law through {list(values)} at {list(lengths)}")
-    return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+    if len(set(x)) < 3:
+        return None
+    fit = linregress(np.log(x), np.log(y))
+    return Exponent(float(fit.slope), float(np.nan_to_num(fit.stderr)))  # nan where all are equal

@@ -16,7 +16,7 @@ from lra.report.figures import style
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
 from lra.stats.published import CHANCE, LEVEL, Replication, replication
-from lra.stats.summary import MARGIN, Outcome, outcomes
+from lra.stats.summary import FEWEST, MARGIN, Outcome, outcomes
 
 TITLE = "Difference to the published accuracy"
 ZERO = {"color": "0.3", "linewidth": 1}
@@ -46,12 +46,12 @@ def difference(scores: Path, reference: Path) -> Figure:
         )
     own_tasks = published.own_variants(rows)
     paper = published.scores(reference)
-    facts = {(r["model"], r["task"]): (r["n_test"], r["chance"], r["protocol"]) for r in rows}
+    facts = {(r["model"], r["task"]): (r["n_test"], r["chance"]) for r in rows}
     found: dict[tuple[str, str], Compared] = {}
     for (model, task), ours in outcomes(rows).items():
         theirs = published.value(paper.get(model, {}), task)
         if theirs is not None and task not in own_tasks:
-            verdict = replication(ours, theirs, *facts[model, task], own_task=False)
+            verdict = replication(ours, theirs, *facts[model, task])
             found[model, task] = ours, theirs, verdict
     models = unique(model for model, _ in found)
     with_value = {task for (_, task), (_, theirs, _) in found.items() if isinstance(theirs, float)}
@@ -91,7 +91,8 @@ def _panel(axes: Axes, models: list[str], compared: dict[str, Compared]) -> list
         look = looks[model] | DOT
         if verdict.verdict in FILLED:
             look |= FILLED[verdict.verdict] | {"markeredgecolor": look["color"]}
-        if interval := ours.accuracy.interval(LEVEL):
+        if ours.accuracy.n >= FEWEST:
+            interval = ours.accuracy.interval(LEVEL)
             ends = [end - theirs for end in interval]
             # over the mark, which may be wider
             line = {"color": look["color"], "lw": 1.2, "solid_capstyle": "butt", "zorder": 4}
@@ -107,7 +108,10 @@ def _explained(
     whose = published.WHOSE.get(reference.name, reference.name)
     notes = [f"Published: {whose}."]
     if len(distinct(rows, "seed")) > 1:
-        notes.append(f"Mark: mean over seeds; line: its {LEVEL:g} % interval, cut at the frame.")
+        notes.append(
+            f"Mark: mean over seeds; line, from {FEWEST} seeds on: its {LEVEL:g} % interval, cut "
+            "at the frame."
+        )
     without = [model for model in distinct(rows, "model") if model not in compared]
     if without:
         notes.append(f"Without a published value: {listed(without)}.")

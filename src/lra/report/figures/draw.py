@@ -6,10 +6,14 @@ import io
 from pathlib import Path
 
 import matplotlib
+import pyarrow.parquet as pq
 
 from lra.core.files import write_beside
 from lra.report.figures import style
-from lra.report.item import Item
+from lra.report.figures.marks import annotate, mark
+from lra.report.figures.pieces import pieces
+from lra.report.item import PARQUET, Item
+from lra.results import layout
 
 FORMS = {  # without the metadata that differ from run to run
     "svg": {"Date": None},
@@ -27,7 +31,18 @@ def draw(item: Item, root: Path, stem: Path, reference: Path) -> None:
         matplotlib.rcdefaults()  # whatever the user's own settings are
         matplotlib.rcParams.update(style.STYLE)
         figure = item.make(root, reference)
+        marks = mark(figure, _models(item, root))
+        cut = pieces(figure) if figure.get_size_inches()[0] > style.COLUMN else {}
         for suffix, metadata in FORMS.items():
             content = io.BytesIO()
             figure.savefig(content, format=suffix, metadata=metadata)
-            write_beside(stem.with_name(f"{stem.name}.{suffix}"), content.getvalue())
+            written = content.getvalue()
+            written = annotate(written, marks, cut) if suffix == "svg" else written
+            write_beside(stem.with_name(f"{stem.name}.{suffix}"), written)
+
+
+def _models(item: Item, root: Path) -> set[str]:
+    """Of which models there are rows in what the figure reads."""
+    tables = [root / layout.PARQUET.format(what=what) for what in item.reads if what in PARQUET]
+    found = (pq.read_table(path, columns=["model"])["model"].unique() for path in tables)
+    return {model for models in found for model in models.to_pylist()}

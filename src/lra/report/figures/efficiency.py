@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lra.core.formats import BYTES, MINUS, fitting_unit, listed
+from lra.core.formats import BYTES, fitting_unit, listed, signed
 from lra.core.unique import distinct, grouped, unique
 from lra.report.figures import style
-from lra.results.points import MemoryRow, SpeedRow, read_fast, setting_text
-from lra.stats.summary import fitted_exponent
+from lra.results.points import BUSY, MemoryRow, SpeedRow, busy, read_fast, setting_text
+from lra.stats.summary import Exponent, fitted_exponent
 
 
 def speed(speed: Path) -> Figure:
     """Training steps per second against sequence length, with the fitted exponents."""
     rows = read_fast(speed, SpeedRow)
-    values = [r | {"value": r["train_steps_per_s"]} for r in rows]
+    values = [r | {"value": r["train_steps_per_s"], "busy": busy(r)} for r in rows]
+    for row in values:
+        row |= {end: row[f"train_steps_per_s_{end}"] for end in ("low", "high")}
     return _against_length(values, "Training speed by sequence length", "training steps per second")
 
 
@@ -29,6 +32,21 @@ def memory(memory: Path) -> Figure:
     values = [r | {"value": r["peak_bytes"] and r["peak_bytes"] / size} for r in rows]
     title = "Training memory by sequence length"
     return _against_length(values, title, f"peak memory of tensors ({unit})", lost_at_top=True)
+
+
+def _draw_repeats(axes: Axes, rows: list[dict], colour: str) -> None:
+    """The range of the repeats of each point, hollow where the machine was busy."""
+    for row in rows:
+        if row.get("low") is not None:
+            ends = [row["low"], row["high"]]
+            axes.plot([row["length"]] * 2, ends, "_-", color=colour, lw=1, ms=4, zorder=2)
+        if row.get("busy"):
+            hollow = {"markerfacecolor": "white", "markeredgecolor": colour, "zorder": 4}
+            axes.plot([row["length"]], [row["value"]], "o", ms=3, **hollow)
+
+
+def _signed(fit: Exponent) -> str:
+    return f"{signed(fit.value)} ± {fit.error:.2f}"
 
 
 def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool = False) -> Figure:
@@ -44,11 +62,12 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
     looks = style.looks(distinct(rows, "model"))
     names = []
     for (model,), own in grouped(rows, "model").items():
-        ok = sorted((r["length"], r["value"]) for r in own if r["status"] == "ok")
-        x, y = [length for length, _ in ok], [value for _, value in ok]
+        ok = sorted((r for r in own if r["status"] == "ok"), key=lambda r: r["length"])
+        x, y = [r["length"] for r in ok], [r["value"] for r in ok]
         axes.plot(x, y, **looks[model])
-        fit = f" ({fitted_exponent(x, y):+.2f})".replace("-", MINUS) if len(ok) >= 3 else ""
-        names.append(model + fit)
+        _draw_repeats(axes, ok, looks[model]["color"])
+        fit = fitted_exponent(x, y)
+        names.append(f"{model} ({_signed(fit)})" if fit else model)
     lost = [
         r for r in sorted(rows, key=lambda r: (r["length"], r["status"])) if r["status"] != "ok"
     ]
@@ -69,7 +88,13 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
     settings = listed(unique(map(setting_text, rows)))
     notes = [f"{style.run_text(rows)} {settings[:1].upper()}{settings[1:]}."]
     if any(name not in looks for name in names):
-        notes.append("In parentheses: exponent of length, fitted by least squares.")
+        notes.append(
+            "In parentheses: exponent of length by least squares on all lengths ± standard error."
+        )
+    if any(r.get("repeats") for r in rows):
+        notes.append("Point: median of the repeats; bar: lowest to highest.")
+    if any(r.get("busy") for r in rows):
+        notes.append(f"Hollow: {BUSY}.")
     missing = [
         {
             "status": status,

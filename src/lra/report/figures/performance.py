@@ -14,21 +14,25 @@ from matplotlib.transforms import Transform
 from scipy.spatial.distance import cdist
 
 from lra.core.formats import BYTES, fitting_unit, listed
-from lra.core.unique import distinct
+from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.points import MemoryRow, SpeedRow, read_fast
 from lra.results.records import ScoreRow, read_table
-from lra.stats.summary import ABSENT, Outcome, outcomes, summary
+from lra.stats.summary import ABSENT, Outcome, outcomes, summary, unlearned
 
 TITLE = "Accuracy against training speed"
 FRONT = {"color": "0.45", "linestyle": (0, (1, 1.5)), "linewidth": 1.2, "zorder": 2}
 LARGEST = 22.0  # points: diameter of the marker of the largest memory
 SIDES = ["east", "west", "north", "south"]  # a name at a corner may be of either of two markers
-LEADER_FROM = 9.0  # points: a nearer name needs no line to its marker
+BAR = {"color": "0.25", "linewidth": 0.8, "markersize": 4, "zorder": 4}
+LEADER_FROM = 5.0  # points: a nearer name needs no line to its marker
 
 
 def performance(scores: Path, speed: Path, memory: Path) -> Figure:
-    """Mean accuracy over the tasks against training speed, with memory as the marker's area.
+    """Mean accuracy over the learned tasks against training speed, with memory as marker's area.
+
+    A task counts where some model is above chance; where no task does, all count. Bars: lowest to
+    highest, of the seeds' means over these tasks and of the repeats of the speed.
 
     Speed and memory are of the longest length at which every model that has any speed has one. A
     model that lacks a task or a seed has the mean of the others and a hollow marker: it is not
@@ -39,12 +43,15 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
         return style.nothing(TITLE)
     fast = {(r["model"], r["length"]): r for r in read_fast(speed, SpeedRow)}
     large = {(r["model"], r["length"]): r for r in read_fast(memory, MemoryRow)}
-    models, tasks, cells = distinct(rows, "model"), distinct(rows, "task"), outcomes(rows)
+    models, cells = distinct(rows, "model"), outcomes(rows)
+    grey = unlearned(cells)
+    tasks = [task for task in distinct(rows, "task") if task not in grey] or distinct(rows, "task")
     length = _longest_common(fast, models)
     points = [
         _point(
             model,
             {task: cells.get((model, task), ABSENT) for task in tasks},
+            [r for r in rows if r["model"] == model and r["task"] in tasks],
             fast.get((model, length)),
             large.get((model, length)),
         )
@@ -61,13 +68,14 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     at = f"at {style.length_text(length)} tokens" if length else "(not profiled)"
     axes.set(title=TITLE, xlabel=f"training steps per second {at}")
     axes.set_ylabel(f"mean test accuracy, {len(tasks)} task{'s' * (len(tasks) > 1)} (%)")
-    _limits(axes, *([p[c] for p in drawn if p[c] is not None] for c in "xy"))
+    ends = {c: [end for p in drawn for end in p[f"{c}_ends"]] for c in "xy"}
+    _limits(axes, *([p[c] for p in drawn if p[c] is not None] + ends[c] for c in "xy"))
     looks = style.looks(models)
     if len(front) > 1:
         axes.plot([p["x"] for p in front], [p["y"] for p in front], **FRONT)
     for point in drawn:
         _draw(axes, point, looks[point["model"]]["color"], peak)
-    _explain(figure, points, rows, sizes)
+    _explain(figure, points, rows, sizes, tasks)
     if drawn:
         _name(axes, drawn, peak, front)
     return figure
@@ -96,7 +104,11 @@ def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict])
     x, y = axes.transData.inverted().transform(places)[crowded].T
     sizes = [(_diameter(p, peak) / 2 + 1) * pixels for p in points]
     names = [f"{p['model']} ({p['why']})" if p["why"] else p["model"] for p in points]
-    lines = [[[p[c] for p in front]] if front else None for c in "xy"]
+    bars = [bar for p in points for bar in _bars(p)]
+    lines = [
+        [[p[c] for p in front]] * bool(front) + [bar[i] for bar in bars] or None
+        for i, c in enumerate("xy")
+    ]
     *_, leaders = textalloc.allocate(
         axes, x, y, names, x_scatter=x, y_scatter=y, scatter_sizes=sizes, text_scatter_sizes=sizes,
         x_lines=lines[0], y_lines=lines[1], direction=SIDES, nbr_candidates=400, margin=0.004,
@@ -109,16 +121,26 @@ def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict])
             leader.remove()
 
 
-def _explain(figure: Figure, points: list[dict], rows: list[dict], sizes: list[float]) -> None:
+def _explain(
+    figure: Figure, points: list[dict], rows: list[dict], sizes: list[float], tasks: list[str]
+) -> None:
     """Legend of the areas, and notes on the means and on missing runs."""
     unit, size = fitting_unit(sizes, BYTES, 0.1)
     legend = style.round_numbers(sizes)
+    if len(legend) < 2:
+        legend = sorted({min(sizes), max(sizes)}) if sizes else []
     look = {"ls": "", "marker": "o", "mfc": "0.85", "mec": "0.25"}
     handles = [Line2D([], [], **look, ms=_scaled(value, max(sizes))) for value in legend]
     names = [f"{value / size:,.3g} {unit}" for value in legend]
-    notes = [f"Mean over {listed(distinct(rows, 'task'))}. {style.run_text(rows)}"]
+    over = f"Mean over {listed(tasks)}."
+    if out := [task for task in distinct(rows, "task") if task not in tasks]:
+        over = f"{over[:-1]}; not {listed(out)}, which no model learned."
+    bars = {"y_ends": "seeds", "x_ends": "the repeats of the speed"}
+    if bars := [what for ends, what in bars.items() if any(p[ends] for p in points)]:
+        over += f" Bars: lowest to highest, over {' and over '.join(bars)}."
+    notes = [f"{over} {style.run_text(rows)}"]
     front = [p["model"] for p in pareto(points)]
-    if front:
+    if len(front) > 1:
         notes.append(f"Dotted line: no model is both faster and more accurate: {listed(front)}.")
     if any(p["at_chance"] for p in points):
         notes.append("Accuracies that are not above chance (FAIL in the table) count as they are.")
@@ -143,8 +165,14 @@ def _longest_common(fast: dict[tuple[str, int], dict], models: list[str]) -> int
     return max(common or [n for _, n in fast], default=None)
 
 
-def _point(model: str, cells: dict[str, Outcome], fast: dict | None, large: dict | None) -> dict:
-    """A model's coordinates, None where one is missing, and `why` it is; `cells`: by task."""
+def _point(
+    model: str, cells: dict[str, Outcome], rows: list[dict], fast: dict | None, large: dict | None
+) -> dict:
+    """A model's coordinates, None where one is missing, and `why` it is; `cells`: by task.
+
+    rows: of scores.parquet, its own on these tasks. The ends of its bars are empty for one seed, or
+    where a seed or a coordinate is missing.
+    """
     means = [cell.accuracy.mean for cell in cells.values() if cell.accuracy]
     lacks = [f"{t} {cell.verdict}" for t, cell in cells.items() if not cell.finished]
     x = fast["train_steps_per_s"] if fast else None
@@ -158,11 +186,32 @@ def _point(model: str, cells: dict[str, Outcome], fast: dict | None, large: dict
         "model": model,
         "x": x,
         "y": summary(means).mean if means else None,
+        "x_ends": _ends(
+            [fast["train_steps_per_s_low"], fast["train_steps_per_s_high"]] if fast else []
+        ),
+        "y_ends": []
+        if lacks
+        else _ends(
+            [summary([r["accuracy"] for r in own]).mean for own in grouped(rows, "seed").values()]
+        ),
         "bytes": size,
         "lacks": listed(lacks),
         "at_chance": any(cell.verdict == "FAIL" for cell in cells.values()),
         "why": listed(why),
     }
+
+
+def _ends(values: list[float | None]) -> list[float]:
+    """Lowest and highest; empty where a value is missing or there is one."""
+    return [min(values), max(values)] if len(values) > 1 and None not in values else []
+
+
+def _bars(point: dict) -> list[tuple[list[float], list[float]]]:
+    """The x and y of each bar of a model that has both coordinates."""
+    if point["x"] is None or point["y"] is None:
+        return []
+    bars = [([point["x"]] * 2, point["y_ends"])] if point["y_ends"] else []
+    return bars + ([(point["x_ends"], [point["y"]] * 2)] if point["x_ends"] else [])
 
 
 def _place(axes: Axes, point: dict) -> tuple[float, float, Transform]:
@@ -194,6 +243,9 @@ def _draw(axes: Axes, point: dict, colour: tuple, peak: float | None) -> None:
     look = {"facecolor": (colour, 0.6), "edgecolor": "0.25", "linewidth": 0.7}
     if point["lacks"]:
         look |= {"facecolor": "none", "edgecolor": colour, "linestyle": "--", "linewidth": 1.2}
+    for bar in _bars(point):
+        flat = bar[0][0] != bar[0][1]
+        axes.plot(*bar, marker="|" if flat else "_", **BAR)
     axes.scatter([x], [y], s=_diameter(point, peak) ** 2, zorder=3, **look)
 
 

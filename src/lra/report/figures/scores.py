@@ -56,6 +56,7 @@ def scores(scores: Path) -> Figure:
         linecolor="white",
         cbar=False,
     )
+    style.letters_on_cells(axes)
     axes.set_title(TITLE)
     # six names of tasks are wider than the column
     axes.set_xticks(np.arange(len(tasks)) + 0.5, tasks, rotation=30, ha="right")

@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerLine2D
 from matplotlib.lines import Line2D
@@ -19,6 +20,8 @@ from matplotlib.transforms import Transform
 
 from lra.core.formats import listed
 from lra.core.unique import distinct
+from lra.report.colours import contrast
+from lra.report.figures import NOTES, NOTHING
 
 COLUMN, PAGE = 3.5, 7.0  # inches: widths of a figure, those of a journal's column and page
 SMALL = 6.5  # points: the smallest text
@@ -54,7 +57,7 @@ ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
 ORDER += ["conv", "mean", "identity"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
-COLOURS = ["#1a1a1a", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
+COLOURS = ["#191919", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
 COLOURS += ["#882255", _SAFE[7], "#6699cc", "#661100", "#117733", "#aa4499", "#997700", "#44aa99"]
 COLOURS += ["#4d4d4d", "#5e4fa2", "#7f6a5f"]
 MARKERS = "os^DvPX<>phd*"
@@ -63,12 +66,16 @@ DASHES = ["-", "--", "-.", ":"]
 
 
 def looks(models: Sequence[str]) -> dict[str, dict]:
-    """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same."""
+    """Colour, marker and dashes of each model, as arguments of `plot`; no two are the same.
+
+    A colour is of one model alone, so that its marks are found by it (marks.py). Where the palette
+    is used again, the blue is brighter by what nobody sees.
+    """
     others = sorted(set(models) - set(ORDER))
     number = {model: i for i, model in enumerate(ORDER + others)}
     return {
         model: {
-            "color": COLOURS[number[model] % len(COLOURS)],
+            "color": _colour(number[model]),
             "marker": (marker := MARKERS[number[model] % len(MARKERS)]),
             "markersize": THIN.get(marker, STYLE["lines.markersize"]),
             "linestyle": DASHES[number[model] % len(DASHES)],
@@ -79,24 +86,29 @@ def looks(models: Sequence[str]) -> dict[str, dict]:
     }
 
 
+def _colour(number: int) -> str:
+    again, place = divmod(number, len(COLOURS))
+    return f"#{int(COLOURS[place][1:], 16) + again:06x}"
+
+
 def nothing(title: str, why: str = "Nothing was measured.") -> Figure:
-    """A figure without data, with the sentence that says why."""
+    """A figure without data, with the sentence that says why. The page shows only that."""
     figure = blank(COLUMN, 1.3)
     figure.suptitle(title)
-    lines = textwrap.fill(why, int(0.9 * COLUMN / NOTE_CHARACTER))
-    figure.text(0.5, 0.42, lines, ha="center", va="center", **NOTE)
+    lines = _filled(why, int(0.9 * COLUMN / NOTE_CHARACTER))
+    figure.text(0.5, 0.42, lines, ha="center", va="center", gid=NOTHING, **NOTE)
     return figure
 
 
 def panels(
     title: str, names: Sequence[str], height: float, x: str, y: str = "", sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel a name, up to three beside each other, of `height` inches each.
+    """A figure of one panel a name, up to three beside each other, four two by two.
 
-    x, y: labels of the axes, written at the bottom and at the left.
+    height: of each, in inches. x, y: labels of the axes, written at the bottom and at the left.
     """
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
+    rows = math.ceil(len(names) / 3)
+    columns = math.ceil(len(names) / rows)  # four are two by two
     figure = blank(PAGE if columns > 1 else COLUMN, 0.4 + height * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).flat)
     figure.suptitle(title)
@@ -133,6 +145,17 @@ class CentredDisc(HandlerLine2D):
         return artists
 
 
+def letters_on_cells(axes: Axes) -> None:
+    """White or black for each text in a heat map, whichever has more contrast on its cell."""
+    (mesh,) = axes.collections
+    cells = mesh.to_rgba(mesh.get_array())
+    for text in axes.texts:
+        column, row = map(int, text.get_position())
+        ground = to_hex(cells[row, column])
+        # not quite black, which an SVG would leave to the page
+        text.set_color(max(("#ffffff", "#010101"), key=lambda colour: contrast(colour, ground)))
+
+
 def blank(width: float, height: float) -> Figure:
     """A figure of that many inches, outside pyplot, which would keep it in memory."""
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -154,8 +177,9 @@ def finish(
     """
     width, height = figure.get_size_inches()
     columns = int(width / NOTE_CHARACTER)
-    text = figure.text(0, 0, "\n".join(textwrap.fill(n, columns) for n in notes if n), **NOTE)
+    text = figure.text(0, 0, "\n".join(_filled(n, columns) for n in notes if n), **NOTE)
     note = _inches(figure, text) + 0.08
+    text.set_gid(f"{NOTES}{72 * note:.2f}")
     legend = None
     for count in range(min(len(names), 4), 0, -1):
         if legend:
@@ -259,6 +283,10 @@ def round_numbers(values: Sequence[float], count: int = 3) -> list[float]:
     if len(inside) <= count:
         return inside or [high]
     return [inside[round(i * (len(inside) - 1) / (count - 1))] for i in range(count)]
+
+
+def _filled(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False)  # the page joins the lines
 
 
 def _inches(figure: Figure, artist: Artist) -> float:

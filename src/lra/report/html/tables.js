@@ -1,4 +1,6 @@
-// Makes the tables of a page sortable and searchable.
+// Makes the tables of a page sortable, and those that are longer than a screen searchable.
+
+const SEARCHED = 15; // rows: a shorter table is seen at a glance
 
 // The value by which a cell is sorted: its first number, or its ratio where the cell is 10/12 or
 // 10/12 [3]. NaN for a cell without one: FAIL, a status, 2/3 ok, -.
@@ -90,6 +92,6 @@ addEventListener("DOMContentLoaded", () => {
     const rows = [...body.rows];
     const groups = groupsOf(rows);
     makeSortable(table, body, rows, groups);
-    makeSearchable(table, groups);
+    if (rows.length > SEARCHED) makeSearchable(table, groups);
   }
 });

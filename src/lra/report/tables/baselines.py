@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lra.core.formats import SECONDS, fitting_unit, listed, number, signed
+from lra.core.formats import SECONDS, decimals, fitting_unit, listed, number, signed
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
@@ -58,7 +58,24 @@ def baselines(path: Path) -> tuple[Table, list[dict]]:
 def _entry(row: dict | None) -> Entry:
     if row is None:
         return Entry("-")
-    return Entry(f"{row['accuracy']:.2f}" if row["status"] == "ok" else row["status"])
+    text = (
+        f"{row['accuracy']:.{decimals(row['n_test'])}f}" if row["status"] == "ok" else row["status"]
+    )
+    return Entry(text)
+
+
+def best(path: Path, rows: list[dict]) -> list[str]:
+    """A line for the accuracy table: the best of each task of scores.parquet without a network."""
+    found = grouped(
+        (row for row in read_table(path, BaselineRow).to_pylist() if row["status"] == "ok"), "task"
+    )
+    of = {
+        task: max(found[(task,)], key=lambda row: row["accuracy"])
+        for task in distinct(rows, "task")
+        if (task,) in found
+    }
+    parts = [f"{task} {row['accuracy']:.1f} % ({row['kind']})" for task, row in of.items()]
+    return [f"Best without a network: {listed(parts)}."] if parts else []
 
 
 def notes(path: Path, lines: list[dict], rows: list[dict]) -> list[str]:

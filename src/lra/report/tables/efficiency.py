@@ -11,15 +11,18 @@ from lra.config.cell import FAST
 from lra.core.formats import BYTES, fitting_unit, listed, number, times
 from lra.core.unique import distinct, grouped
 from lra.report.tables import profile_notes
+from lra.report.tables.letters import Letters
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
-from lra.results.points import MemoryRow, SpeedRow, setting_text
+from lra.results.points import BUSY, MemoryRow, SpeedRow, busy, setting_text
 from lra.results.records import read_table
 from lra.stats import published
 from lra.stats.published import MATERIALISED
 
 NAMED = ("experiment", "protocol", "task", "model", "setting", "length", "batch_size", "device")
 NAMED += ("precision", "deterministic", "tf32", "masks", "sizes", "torch_version")
+PUBLISHED = ("steps_per_s", "speedup", "peak_memory_gb")
+REPEATED = ("train_steps_per_s_low", "train_steps_per_s_high", "repeats", "cpu_share")
 COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
     "inference\nsteps/s": ("speed_status", "infer_steps_per_s", 1),
     "training\ntokens/s": ("speed_status", "tokens_per_s", 1),
@@ -33,17 +36,29 @@ COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
 def efficiency(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[dict]]:
     """Training speed and peak memory of every model by length, as in Table 2 of the paper.
 
+    The published ones have columns of their own, where they compare: the Text task, not `quick`.
     Factors are over the materialised Transformer of the same setting and length. Where it has no
     speed they are over the fused one, and a note says so.
     """
     lines = _lines(speed, memory, reference)
     if not lines:
         return NOTHING
-    notes = []
+    letters = Letters()
+    letters.add(f"{BUSY}.", [(*_place(x), "speed") for x in lines if busy(x)])
     if any(line["published_speedup"] is not None for line in lines):
-        models, lengths = distinct(lines, "model"), distinct(lines, "length")
-        notes = published.remarks(reference, models, map(str, lengths))
-    return _by_length(lines, notes), lines
+        fast = [line for line in lines if line["setting"] == FAST]
+        models, lengths = distinct(fast, "model"), distinct(fast, "length")
+        for remark in published.remarks(reference, models, map(str, lengths)):
+            letters.add(
+                remark["note"],
+                [
+                    (*_place(x), "published")
+                    for x in fast
+                    if remark["model"] in ("", x["model"])
+                    and remark["column"] in ("", str(x["length"]))
+                ],
+            )
+    return _by_length(lines, letters), lines
 
 
 def costs(speed: Path, memory: Path, reference: Path) -> tuple[Table, list[dict]]:
@@ -81,6 +96,7 @@ def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
         base, rate = _base(fast, *point[:2])
         line = {key: (s or m)[key] for key in NAMED}
         line |= {"speed_status": s.get("status", "-"), "train_steps_per_s": own}
+        line |= {key: s.get(key) for key in REPEATED}
         line |= {"factor_over": base, "factor": own / rate if own and rate else None}
         line |= {key: s.get(key) for key in ("infer_steps_per_s", "tokens_per_s")}
         line |= {key: s.get(key) for key in ("joules_per_step", "flops_per_step", "params")}
@@ -88,11 +104,21 @@ def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
         line |= {key: m.get(key) for key in ("peak_bytes", "process_bytes")}
         size = line["peak_bytes"]
         line["bytes_per_example"] = None if size is None else size / line["batch_size"]
-        theirs = paper.get((line["model"], line["length"]), {}) if point[0] == FAST else {}
-        for key in ("steps_per_s", "speedup", "peak_memory_gb"):
+        compares = point[0] == FAST and _compares(line)
+        theirs = paper.get((line["model"], line["length"]), {}) if compares else {}
+        for key in PUBLISHED:
             line[f"published_{key}"] = published.value(theirs, key)
         lines.append(line)
     return lines
+
+
+def _compares(line: dict) -> bool:
+    """Whether with the paper's Table 2, of the Text task; tables of earlier versions name none."""
+    return line["protocol"] != "quick" and (line["task"] or "text").startswith("text")
+
+
+def _place(line: dict) -> tuple:
+    return line["setting"], line["model"], line["length"]
 
 
 def _named(row: dict) -> dict:
@@ -109,22 +135,28 @@ def _base(fast: dict, setting: str, length: int) -> tuple[str | None, float | No
     return None, None
 
 
-def _by_length(lines: list[dict], remarks: list[str]) -> Table:
+def _by_length(lines: list[dict], letters: Letters) -> Table:
     unit, size = fitting_unit((line["bytes_per_example"] for line in lines), BYTES, 0.1)
     lengths = distinct(lines, "length")
+    theirs = distinct((x for x in lines if x["published_speedup"] is not None), "length")
+    parts = [
+        (lengths, "steps/s", lambda line: _speed(line, letters)),
+        (lengths, f"{unit}/example", lambda line: _memory(line, size)),
+        (theirs, "published", lambda line: _published(line, letters)),
+    ]
+    columns = [f"{heading}\n{n:,}" for own, heading, _ in parts for n in own]
     table, settings = [], grouped(lines, "setting")
     for own in settings.values():
         models = distinct(own, "model")
-        fast = models_by("length", own, models, _speed, lengths)
-        small = models_by("length", own, models, lambda line: _memory(line, size), lengths)
+        blocks = [models_by("length", own, models, entry, at) for at, _, entry in parts]
         group = _heading(own[0]) if len(settings) > 1 else ""
-        both = zip(fast, small, strict=True)
-        table += [Row(a.name, a.entries + b.entries, group) for a, b in both]
-    texts = [f"{length:,}" for length in lengths]
-    columns = [f"steps/s\n{n}" for n in texts] + [f"{unit}/example\n{n}" for n in texts]
+        for rows in zip(*blocks, strict=True):
+            entries = [entry for row in rows for entry in row.entries]
+            table.append(Row(rows[0].name, entries, group))
     caption = (
         f"Experiment {lines[0]['experiment']}. By sequence length in tokens: training steps per "
-        f"second, and {unit} of tensors per example at the peak of training."
+        f"second (median of the repeats; the csv has their range), and {unit} of tensors per "
+        "example at the peak of training."
     )
     models = distinct(lines, "model")
     if MATERIALISED in models:
@@ -138,12 +170,12 @@ def _by_length(lines: list[dict], remarks: list[str]) -> Table:
         "batch at the peak, divided by the batch size."
     )
     notes = [profile_notes.conditions(lines, memory)]
-    if any(line["published_speedup"] is not None for line in lines):
+    if theirs:
         notes.append(profile_notes.PUBLISHED)
     notes += profile_notes.bases(lines)
     if "transformer" in models:
         notes.append("transformer is fused attention, which has no counterpart in the paper.")
-    return Table(caption, columns, table, notes + remarks)
+    return Table(caption, columns, table, notes + letters.notes)
 
 
 def _costs(lines: list[dict]) -> Table:
@@ -192,14 +224,17 @@ def _measured(line: dict, status: str, column: str, size: float) -> str:
     return number(line[column], size) if known else line[status]
 
 
-def _speed(line: dict) -> Entry:
-    rate, factor = line["published_steps_per_s"], line["published_speedup"]
-    theirs = "" if factor is None else f"[{rate:.1f}, {factor:.1f}×]"
+def _speed(line: dict, letters: Letters) -> Entry:
     text = _measured(line, "speed_status", "train_steps_per_s", 1)
-    return Entry(text, f"{times(line['factor'])} {theirs}".strip())
+    return Entry(text + letters.at((*_place(line), "speed")), times(line["factor"]))
 
 
 def _memory(line: dict, size: float) -> Entry:
-    theirs = line["published_peak_memory_gb"]
-    text = _measured(line, "memory_status", "bytes_per_example", size)
-    return Entry(text, "" if theirs is None else f"[{theirs:.2f} GB/device]")
+    return Entry(_measured(line, "memory_status", "bytes_per_example", size))
+
+
+def _published(line: dict, letters: Letters) -> Entry:
+    rate, factor, memory = (line[f"published_{key}"] for key in PUBLISHED)
+    text = "-" if rate is None else f"{rate:.1f}"
+    below = [times(factor), "" if memory is None else f"{memory:.2f} GB/device"]
+    return Entry(text + letters.at((*_place(line), "published")), "\n".join(filter(None, below)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from lra.core.formats import listed, signed
@@ -9,7 +10,7 @@ from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value, status
 from lra.results.records import HistoryRow, ScoreRow, read_table
-from lra.stats.summary import summary
+from lra.stats.summary import outcomes, summary, unlearned
 
 COLUMNS = {
     "train": "train",
@@ -101,11 +102,16 @@ def _table(lines: list[dict], rows: list[dict]) -> Table:
     if lost:
         cells = listed(f"{x['model']} on {x['task']}" for x in lost)
         notes.append(f"No training up to the checkpoint in scores and history (-): {cells}.")
+    if grey := unlearned(outcomes(rows)):
+        names = listed(task for task in distinct(rows, "task") if task in grey)
+        caption += f" No model learned {names} (grey)."
     table = []
     for (task,), own in grouped(lines, "task").items():
         # sorted() keeps the order of the models where gaps are equal or missing
         largest = sorted(own, key=lambda x: (x["gap"] is None, -(x["gap"] or 0.0)))
-        table += [Row(line["model"], _entries(line), task) for line in largest]
+        for line in largest:
+            entries = [replace(entry, grey=task in grey) for entry in _entries(line)]
+            table.append(Row(line["model"], entries, task))
     return Table(caption, [*COLUMNS.values()], table, notes)
 
 

@@ -9,7 +9,7 @@ from lra.stats.published import MATERIALISED, PAPER
 
 # The paper: "per device memory usage across each TPU device", on "4x4 TPU V3 Chips".
 PUBLISHED = (
-    f"In brackets: steps/s, factor and GB per device published by {PAPER}, Table 2: byte-level "
+    f"published: steps/s, factor and GB per device by {PAPER}, Table 2: byte-level "
     "text, batch size 32 over all devices of a 4x4 TPU v3. These are 16 chips of 2 cores, so a "
     "device holds 2 of the 32 examples if it is a chip, and 1 if it is a core; the paper does not "
     "say which. Sizes and hardware differ: compare trends, not values."

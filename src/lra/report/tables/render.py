@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 from typing import Literal
 
@@ -37,6 +37,10 @@ SIGNS = {
     "®": r"\textregistered{}",
     "™": r"\texttrademark{}",
 }
+RAISED = "ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"  # letters of notes; there is no q
+SIGNS |= {
+    raised: f"$^{{{c}}}$" for raised, c in zip(RAISED, "abcdefghijklmnoprstuvwxyz", strict=True)
+}
 LATEX = SIGNS | {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}"}
 LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LETTERS = set(map(chr, range(0xC0, 0x100))) - set("×÷ÐðÞþ")  # LaTeX takes é as it is
@@ -51,6 +55,7 @@ class Entry:
     text: str
     under: str = ""  # smaller lines below
     mark: Mark = ""  # among the entries of its column
+    grey: bool = False  # of little meaning: no model learned the task
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Table:
     rows: list[Row]
     notes: list[str]
     stub: str = "model"  # what the rows are
+    folded: list[str] = field(default_factory=list)  # notes that few readers need, after the others
 
     @property
     def grouped(self) -> list[tuple[str, list[Row]]]:
@@ -87,8 +93,11 @@ def markdown(table: Table, item: Item) -> str:
         disable_numparse=True,
         colalign=["left"] + ["right"] * len(table.columns),
     )
-    notes = "".join(f"- {note}\n" for note in table.notes)
-    return f"**{item.title}.** {table.caption}\n\n{body}\n" + (f"\n{notes}" if notes else "")
+    text = f"**{item.title}.** {table.caption}\n\n{body}\n"
+    for head, notes in (("", table.notes), ("Further notes:\n\n", table.folded)):
+        lines = "".join(f"- {note}\n" for note in notes)
+        text += f"\n{head}{lines}" if notes else ""
+    return text
 
 
 def latex(table: Table, item: Item) -> str:
@@ -112,7 +121,8 @@ def latex(table: Table, item: Item) -> str:
                 lines[-1] += "[2pt]"
     headings = zip(*(["", *c.split("\n")][-2:] for c in [table.stub, *table.columns]), strict=True)
     head = "\n".join(" & ".join(map(_tex, line)) + r" \\" for line in headings if any(line))
-    notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in table.notes)
+    notes = table.notes + table.folded
+    notes = "".join(f"\n\\par\\smallskip\\raggedright {_tex(note)}" for note in notes)
     body = "\n".join(lines)
     return rf"""% \usepackage{{booktabs,graphicx}}
 \begin{{table}}
@@ -159,6 +169,12 @@ def page(table: Table, item: Item) -> str:
     )
     for note in table.notes:
         shown = shown.tab_source_note(raw(_wrapped(note)))
+    if table.folded:
+        items = "".join(f"<li>{html.escape(note)}</li>" for note in table.folded)
+        summary = "<summary>Further notes</summary>"
+        shown = shown.tab_source_note(
+            raw(f'<details class="wrap">{summary}<ul>{items}</ul></details>')
+        )
     content = shown.as_raw_html(make_page=True)
     head = f"<head>\n<title>{html.escape(item.title)}</title>\n{VIEW}\n"
     return content.replace("<head>", head + sortable_head(), 1)
@@ -173,7 +189,8 @@ def _html_entry(entry: Entry) -> str:
     text = HTML[entry.mark].format(html.escape(entry.text))
     small = '<br><span style="font-size: 80%; color: #595959">{}</span>'
     under = "".join(small.format(html.escape(line)) for line in entry.under.splitlines())
-    return f'<span style="white-space: nowrap">{text}{under}</span>'
+    grey = ' class="unlearned"' if entry.grey else ""
+    return f'<span{grey} style="white-space: nowrap">{text}{under}</span>'
 
 
 def _wrapped(text: str) -> str:

@@ -17,7 +17,7 @@ from lra.report.tables.write import NOTHING, one_value
 from lra.results.points import MemoryRow, SpeedRow, read_fast
 from lra.results.records import ScoreRow, read_table
 from lra.stats.published import MATERIALISED
-from lra.stats.summary import Outcome, fitted_exponent, outcomes
+from lra.stats.summary import Outcome, fitted_exponent, outcomes, unlearned
 
 COLUMNS = ["models", "the survey's\ncomplaint", "causal", "accuracy\npoints", "shortest\nspeed"]
 COLUMNS += ["longest\nspeed", "longest\nmemory", "time\nexponent", "memory\nexponent"]
@@ -76,12 +76,17 @@ def _curves(rows: list[dict], column: str) -> Curves:
 
 
 def _scored(cells: dict[tuple[str, str], Outcome], models: list[str]) -> dict:
-    """Mean difference to the transformer over the cells (model, task) that both finished."""
+    """Mean difference to the transformer over the cells (model, task) that both finished.
+
+    Without the tasks that no model learned.
+    """
     found = {cell: ours for cell, ours in cells.items() if cell[0] in models}
-    gaps = []
+    gaps, grey = [], unlearned(cells)
     for (_, task), ours in found.items():
         base = cells.get(("transformer", task))
-        if "transformer" not in models and base and base.finished and ours.finished:
+        if "transformer" in models or task in grey:
+            continue
+        if base and base.finished and ours.finished:
             gaps.append(ours.accuracy.mean - base.accuracy.mean)
     return {
         "difference": sum(gaps) / len(gaps) if gaps else None,
@@ -104,9 +109,10 @@ def _profiled(fast: Curves, large: Curves, models: list[str], base: str) -> dict
             factors = [each[m][n] / each[base][n] for n in length for m in measured]
             line |= _range(f"{end}_{name}", factors)
     for name, each, sign in (("time", fast, -1), ("memory", large, 1)):
-        fits = [each[m] for m in models if len(each.get(m, ())) >= 3]
-        exponents = [sign * fitted_exponent(list(c), list(c.values())) for c in fits]
-        line |= _range(f"{name}_exponent", exponents)
+        curves = [each[m] for m in models if m in each]
+        fits = [fit for c in curves if (fit := fitted_exponent(list(c), list(c.values())))]
+        line |= _range(f"{name}_exponent", [sign * fit.value for fit in fits])
+        line |= {f"{name}_exponent_error": max((fit.error for fit in fits), default=None)}
     return line
 
 
@@ -142,7 +148,8 @@ def _table(lines: list[dict], profiled: int) -> Table:
     if any(line["time_exponent_low"] is not None for line in lines):
         notes.append(
             "exponent: of length, in seconds a step and in bytes of tensors, by least squares over "
-            "all lengths; 1 is linear, 2 quadratic. Short sequences make it smaller."
+            "all lengths, ± the largest standard error in the family; 1 is linear, 2 quadratic. "
+            "Short sequences make it smaller."
         )
     if profiled < 3:
         notes.append(f"No exponents: {profiled} lengths were profiled, and a fit takes three.")
@@ -155,7 +162,8 @@ def _table(lines: list[dict], profiled: int) -> Table:
         notes.append("accuracy counts what is at chance (FAIL) as measured.")
     if any(0 < line["n_compared"] < line["n_cells"] for line in lines):
         notes.append(
-            "(n/m): accuracy over n of the family's m cells, those finished like the transformer's."
+            "(n/m): accuracy over n of the family's m cells, those finished like the transformer's "
+            "on a task that some model learned."
         )
     if any(line["difference"] is None for line in lines):
         notes.append(
@@ -178,8 +186,10 @@ def _entries(line: dict, ends: dict[str, int | None]) -> list[Entry]:
         other = line[end] not in (None, ends[end])
         text = _between(line, f"{end}_{what}", times)
         entries.append(Entry(text, f"at {line[end]:,}" if other else ""))
-    exponents = ("time_exponent", "memory_exponent")
-    entries += [Entry(_between(line, key, "{:.2f}".format)) for key in exponents]
+    for key in ("time_exponent", "memory_exponent"):
+        error = line[f"{key}_error"]
+        below = "" if error is None else f"± {error:.2f}"
+        entries.append(Entry(_between(line, key, "{:.2f}".format), below))
     lost = f" [{line['points_not_ok']}]" if line["points_not_ok"] else ""
     return [
         *entries,

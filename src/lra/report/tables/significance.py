@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from lra.core.errors import LRAError
-from lra.core.formats import p_value, signed
+from lra.core.formats import decimals, listed, p_value, signed
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results import layout
 from lra.results.records import PredictionRow, ScoreRow, read_table
 from lra.stats import paired
-from lra.stats.summary import Outcome, outcomes
-
-ALPHA = 0.05
+from lra.stats.paired import ALPHA, Paired
+from lra.stats.summary import Outcome, outcomes, unlearned
 
 
 def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
@@ -42,7 +41,18 @@ def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
         corrected = paired.holm([line[f"p_{test}"] for line in tested])
         for line, p in zip(tested, corrected, strict=True):
             line[f"holm_{test}"] = p
-    return _table(lines, models, base), lines
+    grey = unlearned(found)
+    for line in lines:
+        line["apart"] = (
+            None if line["holm_seeds"] is None else line["task"] not in grey and _apart(line)
+        )
+    return _table(lines, models, base, grey), lines
+
+
+def _apart(line: dict) -> bool:
+    seeds = Paired(line["difference"], line["seeds_low"], line["seeds_high"], line["p_seeds"])
+    examples = Paired(line["difference"], line["low"], line["high"], line["p_examples"])
+    return paired.told_apart(seeds, line["holm_seeds"], examples)
 
 
 def right(root: Path, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
@@ -103,34 +113,41 @@ def _against(ours: tuple, theirs: tuple, names: str) -> dict[str, float]:
     return difference | {"p_examples": found.p}
 
 
-def _table(lines: list[dict], models: list[str], base: str) -> Table:
+def _table(lines: list[dict], models: list[str], base: str, grey: set[str]) -> Table:
     table = [
         Row(
             row.name,
             row.entries,
             "accuracy in percent" if row.name == base else f"points above {base}",
         )
-        for row in models_by("task", lines, sorted(models, key=lambda m: m != base), _entry)
+        for row in models_by(
+            "task",
+            lines,
+            sorted(models, key=lambda m: m != base),
+            lambda line: _entry(line, line["task"] in grey),
+        )
     ]
-    counts = {
-        test: sum(line[f"p_{test}"] is not None for line in lines) for test in ("examples", "seeds")
-    }
+    over_seeds = [line for line in lines if line["p_seeds"] is not None]
     caption = (
         f"Experiment {lines[0]['experiment']}. Accuracy of {base}, and percentage points of each "
         "other model above it. In brackets: 95 % interval over test examples, for these trained "
         "models (exact for one seed, else bootstrap). "
-        f"p: over test examples{'; over seeds' if counts['seeds'] else ''}, uncorrected."
+        f"p: over test examples{'; over seeds' if over_seeds else ''}, uncorrected."
     )
+    if grey:
+        caption += (
+            f" No model learned {listed(t for t in distinct(lines, 'task') if t in grey)} (grey)."
+        )
     notes = [
-        f"† differs over test examples, p < {ALPHA} after Holm's correction for "
-        f"{counts['examples']} comparisons: the exact test that swaps the two at each "
-        "example (McNemar's for one seed). An example counts once, with its mean over seeds."
+        "p over test examples asks whether these trained models differ: the exact test that swaps "
+        "the two at each example (McNemar's for one seed), an example with its mean over seeds. It "
+        "says nothing of other trainings of the same models and gets no sign.",
     ]
-    if counts["seeds"]:
+    if over_seeds:
         notes.append(
-            f"‡ differs over seeds, p < {ALPHA} after Holm's correction for "
-            f"{counts['seeds']} comparisons: paired t test. With few seeds it rarely finds a "
-            "difference."
+            f"† the mechanisms differ: over seeds, p < {ALPHA} in the paired t test after Holm's "
+            f"correction for {len(over_seeds)} comparisons, and no interval holds 0. With few "
+            "seeds it rarely finds a difference."
         )
     else:
         notes.append("One seed: it does not show whether another training would differ.")
@@ -139,16 +156,17 @@ def _table(lines: list[dict], models: list[str], base: str) -> Table:
     return Table(caption, distinct(lines, "task"), table, notes)
 
 
-def _entry(line: dict) -> Entry:
+def _entry(line: dict, grey: bool) -> Entry:
     if line["accuracy"] is None:
-        return Entry(line["verdict"])
+        return Entry(line["verdict"], grey=grey)
+    digits = decimals(line["n_test"])
     if line["model"] == line["over"]:
         ends = f"[{line['test_low']:.1f}, {line['test_high']:.1f}]"
-        return Entry(f"{line['accuracy']:.2f}", ends)
+        return Entry(f"{line['accuracy']:.{digits}f}", ends, grey=grey)
     if line["difference"] is None:
-        return Entry("-")
-    marks = {"†": line["holm_examples"], "‡": line["holm_seeds"]}
-    found = "".join(mark for mark, p in marks.items() if p is not None and p < ALPHA)
+        return Entry("-", grey=grey)
     ps = [p_value(line[key]) for key in ("p_examples", "p_seeds") if line[key] is not None]
-    below = f"[{signed(line['low'], 1)}, {signed(line['high'], 1)}]\np {'; '.join(ps)}"
-    return Entry(f"{signed(line['difference'])} {found}".strip(), below)
+    ends = [signed(line[end], max(digits, 1)) for end in ("low", "high")]
+    below = f"[{listed(ends)}]\np {'; '.join(ps)}"
+    text = f"{signed(line['difference'], digits)} {'†' if line['apart'] else ''}".strip()
+    return Entry(text, below, grey=grey)
