@@ -78,7 +78,7 @@ def aan_info(options: AAN) -> Info:
 
 
 def kind_pairs_info(options: KindPairs) -> Info:
-    source = "Hutto and Gilbert 2014"
+    source = f"{', '.join(PAIRED)}: are both texts of one kind? Hutto and Gilbert 2014"
     return Info("retrieval", VOCAB_SIZE, 2, options.max_length, True, source=source)
 
 

@@ -117,7 +117,7 @@ def imdb_info(options: Imdb) -> Info:
 
 
 def kinds_info(options: Kinds) -> Info:
-    source = "Hutto and Gilbert 2014"
+    source = f"{', '.join(FILES)}: which is it? Hutto and Gilbert 2014"
     return Info("text", VOCAB_SIZE, len(FILES), options.max_length, True, source=source)
 
 
