@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lra.core.formats import BYTES, fitting_unit, listed, signed
+from lra.core.formats import BYTES, fitting_unit, listed, number, signed
 from lra.core.unique import distinct, grouped, unique
 from lra.report.figures import style
 from lra.results.points import BUSY, MemoryRow, SpeedRow, busy, read_fast, setting_text
@@ -37,12 +37,15 @@ def memory(memory: Path) -> Figure:
 def _draw_repeats(axes: Axes, rows: list[dict], colour: str) -> None:
     """The range of the repeats of each point, hollow where the machine was busy."""
     for row in rows:
+        at = f"{row['model']}: length {row['length']:,} tokens"  # on hover
         if row.get("low") is not None:
             ends = [row["low"], row["high"]]
-            axes.plot([row["length"]] * 2, ends, "_-", color=colour, lw=1, ms=4, zorder=2)
+            said = f"{at}, repeats {number(ends[0])} to {number(ends[1])}"
+            axes.plot([row["length"]] * 2, ends, "_-", gid=said, color=colour, lw=1, ms=4, zorder=2)
         if row.get("busy"):
-            hollow = {"markerfacecolor": "white", "markeredgecolor": colour, "zorder": 4}
-            axes.plot([row["length"]], [row["value"]], "o", ms=3, **hollow)
+            hollow = {"markerfacecolor": "white", "color": colour, "zorder": 4}
+            said = f"{at}, {BUSY}"
+            axes.plot([row["length"]], [row["value"]], "o", gid=said, ms=3, **hollow)
 
 
 def _signed(fit: Exponent) -> str:
