@@ -219,8 +219,9 @@ def wiki(rng, count=80, hubs=4):
             form = [f"[[{name}]]", f"[[{name}#x|the {anchor}s]] {anchor}",
                     f"[[{name[0].lower()}{name[1:]}|odd {anchor}]] and odd {anchor}"]  # fmt: skip
             links += [form[int(rng.integers(3))], sentence(rng, 3)]
+        plain = " ".join(name.partition(" (")[0] for name in rng.choice(titles, count // 2))
         articles[title] = (f"'''{title}''' & {number}. [[Image:x|[[{titles[0]}]] below]] "
-                           f"{sentence(rng, 20)} {' '.join(links)} {sentence(rng, 100)}")  # fmt: skip
+                           f"{sentence(rng, 20)} {plain} {' '.join(links)} {sentence(rng, 100)}")  # fmt: skip
     articles["Short"] = f"[[{titles[0]}]]"
     articles["Wikipedia:About"] = sentence(rng, 300)
     return articles, chosen

@@ -102,7 +102,7 @@ def read_articles(enwik8: bytes, options: Links) -> list[Article]:
         found = set(LINK.findall(text))
         targets = {_title(target) for target, _ in found}
         targets = {redirects.get(target, target) for target in targets}
-        mentions = {each for link in found for each in link if each}
+        mentions = {each for link in found for each in link if each} | targets
         text = LINK.sub(MASK, LINK.sub(MASK, text))  # the second are images with links below
         text = text[: 2 * options.max_length]
         begun = set(WORD_START.findall(text))  # most links are far below, and need no search
