@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import pickle
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 from PIL import Image
@@ -81,6 +84,57 @@ def digits(values: np.ndarray) -> dict[str, bytes]:
     return {"scikit_learn-1.8.0/README.rst": b"x", name: gzip.compress(text.getvalue().encode())}
 
 
+def deb(path: Path, files: dict[str, bytes]) -> Path:
+    """A Debian package, as ar packs it."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:xz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"./usr/share/datasets/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": b"odd", "data.tar.xz": data.getvalue()}
+    packed = b"!<arch>\n"
+    for name, content in parts.items():
+        packed += f"{name:16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
+        packed += content + b"\n" * (len(content) % 2)
+    path.write_bytes(packed)
+    return path
+
+
+def fashion(train: int, test: int, rng: np.random.Generator) -> tuple[dict[str, bytes], np.ndarray]:
+    """The four files of as many images, and the pixels (train + test, 28, 28); labels are i % 10."""
+    pixels = rng.integers(256, size=(train + test, 28, 28), dtype=np.uint8)
+    files, labels = {}, np.arange(train + test, dtype=np.uint8) % 10
+    for part, own in (("train", slice(train)), ("t10k", slice(train, None))):
+        count = len(pixels[own])
+        images = struct.pack(">4I", 0x803, count, 28, 28) + pixels[own].tobytes()
+        answers = struct.pack(">2I", 0x801, count) + labels[own].tobytes()
+        files[f"{part}-images-idx3-ubyte.gz"] = gzip.compress(images)
+        files[f"{part}-labels-idx1-ubyte.gz"] = gzip.compress(answers)
+    return {f"fashion-mnist-master/data/fashion/{name}": files[name] for name in files}, pixels
+
+
+def mails(texts: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    """(group, whole mail) -> files of the npm package, which has each as JSON, too."""
+    files = {"package/package.json": b"{}"}
+    for number, (group, content) in enumerate(texts):
+        name = f"package/data/{group}/{number:05}.{hashlib.md5(content).hexdigest()}"
+        files |= {f"{name}.txt": content, f"{name}.json": b"{}"}
+    return files
+
+
+def enwik8(articles: dict[str, str]) -> bytes:
+    """Title -> wiki text as the dump has it; its end is cut, as there."""
+    pages = (
+        f"  <page>\n    <title>{escape(title)}</title>\n    <id>1</id>\n    <revision>\n"
+        f'      <text xml:space="preserve">{escape(text, {chr(34): "&quot;"})}</text>\n'
+        "    </revision>\n  </page>\n"
+        for title, text in articles.items()
+    )
+    cut = '  <page>\n    <title>Cut</title>\n      <text xml:space="preserve">is cut ' + "x" * 9999
+    return f"<mediawiki>\n{''.join(pages)}{cut}".encode()
+
+
 def png(pixels: np.ndarray) -> bytes:
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, format="PNG")
@@ -100,3 +154,7 @@ def pathfinder(
     for batch, text in lines.items():
         files[f"{tree}/{variant}/metadata/{batch}.npy"] = "\n".join(text).encode()
     return files
+
+
+def gzipped(articles: dict[str, str]) -> bytes:
+    return gzip.compress(enwik8(articles))

@@ -46,7 +46,7 @@ def complaint(root: Path, **given) -> str:
 
 
 def test_every_experiment_of_the_repository_resolves():
-    for file in ("config.yaml", "paper.yaml", "survey.yaml"):
+    for file in ("config.yaml", "open.yaml", "paper.yaml", "survey.yaml"):
         arena = Arena.read(ROOT / "config" / file)
         for task in arena.experiment.tasks:
             for model in arena.experiment.models:
@@ -55,7 +55,7 @@ def test_every_experiment_of_the_repository_resolves():
 
 
 @pytest.mark.parametrize(
-    ("file", "least"), [("config.yaml", 2), ("paper.yaml", 3), ("survey.yaml", 3)]
+    ("file", "least"), [("config.yaml", 2), ("open.yaml", 3), ("paper.yaml", 3), ("survey.yaml", 3)]
 )
 def test_every_experiment_profiles_enough_lengths(file, least):
     """Three for exponents; the default one, which has ten minutes, shows none."""

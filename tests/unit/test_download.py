@@ -504,14 +504,15 @@ def test_a_package_comes_from_the_mirror_without_asking_pip(out, pip, tmp_path):
 def test_a_version_or_package_that_is_not_there_is_one_line(index, out, pip):
     pip(INDEX_URL=index[0])
     assert complaint(packed("1.1"), out) == (
-        "toy==1.1: pip finds no toy-1.1.tar.gz; did you mean 'toy-1.0.tar.gz'?"
+        f"{out}: cannot be downloaded: toy==1.1: pip finds no source distribution of toy==1.1; "
+        "did you mean '1.0'?"
     )
     message = complaint(packed(name="toi"), out)
-    assert message.startswith("toi==1.0: pip finds no toi-1.0.tar.gz: ")
+    assert "toi==1.0: pip finds no source distribution of toi==1.0: " in message
     assert "404" in message
     pip(NO_INDEX="1", FIND_LINKS=str(index[1]))
-    assert complaint(packed(name="toi"), out) == (
-        "toi==1.0: pip finds no toi-1.0.tar.gz: no source distribution of toi"
+    assert complaint(packed(name="toi"), out).endswith(
+        "toi==1.0: pip finds no source distribution of toi==1.0: it has none"
     )
 
 
@@ -537,6 +538,128 @@ def test_without_pip_the_mirror_is_named(out, pip, monkeypatch):
     assert complaint(packed(), out).endswith("put the file in a folder and set data_mirror")
 
 
+# npm and apt-get, and several origins
+
+
+@pytest.fixture
+def client(tmp_path, monkeypatch):
+    """Puts a program of a client's name before all others: it logs its arguments and does as told."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+
+    def install(name: str, script: str) -> Path:
+        (tmp_path / "content").write_bytes(CONTENT)
+        program = programs / name
+        log = f"echo {name} $@ >> {tmp_path}/asked"
+        script = script.format(content=tmp_path / "content")
+        program.write_text(f"#!/bin/sh\n{log}\n{script}\n")
+        program.chmod(0o755)
+        return tmp_path / "asked"
+
+    return install
+
+
+FETCHED = "cp {content} ./x-1.0.tgz"
+CLIENTS = {
+    "npm": ("npm:@toys/x@1.0", "npm pack --ignore-scripts @toys/x@1.0"),
+    "apt-get": ("deb:toys=1.0~a-1", "apt-get download toys=1.0~a-1"),
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_package_comes_from_the_client_of_its_kind(client, out, name):
+    asked = client(name, FETCHED)
+    package, command = CLIENTS[name]
+    download(archive(package=package), out)
+    assert out.read_bytes() == CONTENT
+    assert asked.read_text() == f"{command}\n"
+    assert beside(out) == {""}
+
+
+SAYS_404 = "echo 'npm error code E404' >&2; echo 'npm error 404 Not Found - GET x' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "said"),
+    [
+        ("npm", SAYS_404, "npm: 404 Not Found - GET x"),
+        ("npm", "exit 0", "npm: exit status 0, no file"),
+        ("npm", "touch a b", "npm: exit status 0, no file"),
+        ("apt-get", "echo 'W: x' >&2; echo 'E: Unable to locate package x' >&2; exit 100",
+         "apt-get: Unable to locate package x; 'apt-get update' may help"),
+    ],
+    ids=["404", "nothing", "two", "apt"],
+)  # fmt: skip
+def test_what_a_client_complains_of_is_one_line(client, out, name, script, said):
+    client(name, script)
+    package, _ = CLIENTS[name]
+    message = complaint(archive(package=package), out)
+    assert message == f"{out}: cannot be downloaded: {package}: {said}"
+    assert beside(out) == set()
+
+
+def test_a_client_that_is_not_installed_is_one_line(out, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert complaint(archive(package="npm:x@1.0"), out).endswith("npm:x@1.0: npm is not installed")
+
+
+def test_a_package_of_another_hash_from_a_client_is_set_aside(client, out):
+    client("npm", FETCHED)
+    wrong = archive(package="npm:x@1.0", sha256="0" * 64)
+    assert f"sha256 {SHA256} instead of {'0' * 64}" in complaint(wrong, out)
+    assert beside(out) == {".bad"}
+
+
+def test_urls_come_before_the_package_and_it_is_not_asked(site, client, out):
+    """Their file is another than the package's, so its checksum is not compared."""
+    asked = client("npm", FETCHED)
+    site.content = other = gzip.compress(b"the same content in another file")
+    download(archive(site.url, package="npm:x@1.0"), out)
+    assert out.read_bytes() == other
+    assert not asked.exists()
+    download(archive(site.url, package="npm:x@1.0"), out)
+    assert len(site.sent) == 1
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "html", "404"])
+def test_the_package_is_asked_where_no_url_answers(site, client, out, fault):
+    """At once: a URL that sends nothing is not waited for while there is another origin."""
+    client("npm", FETCHED)
+    if fault == "busy":
+        site.statuses.extend([(503, {})] * 9)
+    if fault == "404":
+        site.statuses.append((404, {}))
+    if fault == "cut":
+        site.cut = 0
+    if fault == "html":
+        site.content = HTML
+    download(archive(site.url, package="npm:x@1.0"), out)
+    assert out.read_bytes() == CONTENT
+    assert len(site.sent) == 1
+    assert beside(out) == ({"", ".bad"} if fault == "html" else {""})
+
+
+def test_every_origin_that_was_tried_is_in_the_one_line(site, client, out):
+    client("npm", SAYS_404)
+    site.statuses.append((404, {}))
+    with serving() as busy:
+        busy.statuses.extend([(500, {})] * 9)
+        message = complaint(archive(site.url, busy.url, package="npm:x@1.0"), out)
+    assert message == (
+        f"{out}: cannot be downloaded: {site.url}: 404 Not Found; {busy.url}: 500 Internal Server "
+        "Error; npm:x@1.0: npm: 404 Not Found - GET x"
+    )
+
+
+def test_a_url_that_broke_off_is_resumed_although_there_is_a_package(site, client, out):
+    asked = client("npm", FETCHED)
+    site.cuts.append(HALF)
+    download(archive(site.url, package="npm:x@1.0"), out)
+    assert site.sent == [(None, HALF), (f"bytes={HALF}-", SIZE - HALF)]
+    assert not asked.exists()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -549,7 +672,12 @@ def test_without_pip_the_mirror_is_named(out, pip, monkeypatch):
         {"bytes": 0},
         {"md5": "0" * 32},
         {"package": "a==1.0"},
-        {"package": "a==1.0", "urls": []},
+        {"package": "npm:a", "sha256": "a" * 64},
+        {"package": "npm:--registry=x@1.0", "sha256": "a" * 64},
+        {"package": "npm:a@file:/etc/passwd", "sha256": "a" * 64},
+        {"package": "deb:a", "sha256": "a" * 64},
+        {"package": "deb:-o=1", "sha256": "a" * 64},
+        {"package": "gem:a=1", "sha256": "a" * 64},
         {"package": "a", "urls": [], "sha256": "a" * 64},
         {"package": "a==1.0 --pre", "urls": [], "sha256": "a" * 64},
     ],

@@ -1,9 +1,10 @@
 """Reads the files of an archive as streams; nothing is unpacked to disk.
 
 An archive is told by its first bytes, not by its name: a zip, or a tar, plain or compressed with
-gzip, bzip2 or xz, also several times. Names in it are compared and never opened as paths; one that
-leads out of the archive (`../x`, `/etc/x`) ends the reading in one line. What file managers add
-(`._x`, `__MACOSX/`, `.DS_Store`, PaxHeader) and links are no files here.
+gzip, bzip2 or xz, also several times, or a Debian package with such a tar. Names in it are compared
+and never opened as paths; one that leads out of the archive (`../x`, `/etc/x`) ends the reading in
+one line. What file managers add (`._x`, `__MACOSX/`, `.DS_Store`, PaxHeader) and links are no files
+here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
+import hashlib
 import io
 import lzma
 import pickle
@@ -31,6 +33,8 @@ from lra.core.files import set_aside
 from lra.core.progress import say
 
 BUFFER = 2**18  # bytes
+DEB = b"!<arch>\n"
+DEB_HEADER = struct.Struct("16s32x10s2x")  # of a member: name, (date, owner, mode,) size
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # the second is of one without files
 COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 JUNK = re.compile(
@@ -74,6 +78,36 @@ def members(
                 yield name, member
     if missing:
         raise LRAError(f"{path}: holds no file '{min(missing)}'")
+
+
+def contents(path: Path, named: Callable[[str], str | None]) -> dict[str, bytes]:
+    """Name -> bytes of the files of an archive, those that end in .gz unpacked.
+
+    named: what to call a file, whatever folders the archive puts it into; None where it is not
+    wanted.
+    """
+    found = {}
+    for full, file in members(path, lambda full: named(full) is not None):
+        name, content = named(full), file.read()
+        if full.endswith(".gz"):
+            with wrong(f"{path}: {full}"):
+                content = gzip.decompress(content)
+        if name in found:
+            raise LRAError(f"{path}: holds '{name}' twice, also as '{full}'")
+        found[name] = content
+    return found
+
+
+def check_contents(path: Path, found: dict[str, bytes], expected: str | None) -> None:
+    """Raise LRAError unless names and bytes have this SHA-256, whatever archive they came in."""
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{name} {hashlib.sha256(found[name]).hexdigest()}\n".encode())
+    if expected and digest.hexdigest() != expected:
+        raise LRAError(
+            f"{path}: what it holds has sha256 {digest.hexdigest()} instead of {expected}; remove "
+            "it and run again to download it anew"
+        )
 
 
 def inner_members(
@@ -136,8 +170,12 @@ def _entries(
     file: BinaryIO, where: Path | str, keep: Callable[[str], bool]
 ) -> Iterator[tuple[str, BinaryIO]]:
     """The regular files by their normalised names; `where` is for messages."""
-    is_zip = file.read(4) in ZIP
-    file.seek(0)
+    start = file.read(len(DEB))
+    is_zip = start[:4] in ZIP
+    if start == DEB:
+        _to_data_tar(file)
+    else:
+        file.seek(0)
     seen = set()
     for written, is_link, opened in (_zipped if is_zip else _tarred)(file, where):
         name = _normalised(written, where)
@@ -158,6 +196,18 @@ def _normalised(written: str, where: Path | str) -> str:
     if written.startswith("/") or ".." in parts or re.match(r"[A-Za-z]:", written):
         raise LRAError(f"{where}: '{written}' leads out of the archive; nothing is read")
     return "/".join(parts)
+
+
+def _to_data_tar(file: BinaryIO) -> None:
+    """From the first header of a Debian package to its last member, the tar of what it installs."""
+    while len(header := file.read(DEB_HEADER.size)) == DEB_HEADER.size:
+        name, size = DEB_HEADER.unpack(header)
+        if name.startswith(b"data.tar"):
+            return
+        if not size.strip().isdigit():
+            break
+        file.seek(int(size) + int(size) % 2, io.SEEK_CUR)
+    raise tarfile.ReadError("a Debian package without data.tar")
 
 
 def _tarred(file: BinaryIO, where: Path | str) -> Iterator[tuple[str, bool, Callable]]:

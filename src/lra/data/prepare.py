@@ -80,7 +80,8 @@ def prepare_dataset(module: str, recipe: Recipe, archive: Path, out: Path) -> No
         raise LRAError(f"{archive}: no such file")
     info = replace(
         reader.info(settings),
-        checksums={archive.name: sha256(archive)},
+        # with several origins the file may be another: then options pin its content
+        checksums={archive.name: sha256(archive)} if recipe.archive.is_one_file else {},
         generator={"name": recipe.source, "config": settings.model_dump(), "seed": recipe.seed},
     )
     manifest = out / MANIFEST

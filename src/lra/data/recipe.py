@@ -8,28 +8,42 @@ from pydantic import Field, model_validator
 
 from lra.core.schema import Count, Name, Seed, Settings
 
+PACKAGE = (  # as pip, npm and apt-get write a name and a version
+    r"^([A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+"
+    r"|npm:(@[a-z0-9][a-z0-9_.-]*/)?[a-z0-9][a-z0-9_.-]*@[0-9][A-Za-z0-9.+-]*"
+    r"|deb:[a-z0-9][a-z0-9+.-]+=[A-Za-z0-9.+~:-]+)$"
+)
+# SHA-256 of the names and bytes read of an archive, whichever file holds them; None: not compared
+Content = Annotated[str | None, Field(pattern=r"^[0-9a-f]{64}$")]
 HttpAddress = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 
 
 class Archive(Settings):
-    """One file that data sets are read from, as its authors publish it"""
+    """One file that data sets are read from, as its authors or a package publish it"""
 
     # its name below results/data/downloads/ and in the data_mirror: no slash, no leading dot
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     urls: list[HttpAddress] = []  # tried in this order
-    # in place of urls: NAME==VERSION of the package whose source distribution the file is
-    package: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*==[A-Za-z0-9_.!+-]+$")
-    # None: the download prints what it finds and compares it with nothing
+    # after them, what the user's pip, npm or apt-get brings: the source distribution NAME==VERSION,
+    # npm:NAME@VERSION or deb:NAME=VERSION
+    package: str | None = Field(None, pattern=PACKAGE)
+    # of the package's file, or of the URLs' where there is no package. None: the download prints
+    # what it finds and compares it with nothing
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
-    bytes: int | None = Field(None, gt=0, lt=2**63)  # size of the file; None: what the server says
+    bytes: int | None = Field(None, gt=0, lt=2**63)  # likewise; None: what the server says
 
     @model_validator(mode="after")
-    def has_one_origin(self) -> Self:
-        if bool(self.urls) == bool(self.package):
-            raise ValueError("needs either urls or a package")
+    def has_an_origin(self) -> Self:
+        if not self.urls and not self.package:
+            raise ValueError("needs urls or a package")
         if self.package and not self.sha256:
             raise ValueError("sha256: is missing; a package's file needs one")
         return self
+
+    @property
+    def is_one_file(self) -> bool:
+        """Else URLs and package are different files with the same content."""
+        return not (self.urls and self.package)
 
 
 class Recipe(Settings):

@@ -13,9 +13,12 @@ IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",
     "kinds": "text",
+    "mail": "mail",
     "aan": "retrieval",
     "kind_pairs": "retrieval",
+    "enwik8_links": "enwik8",
     "cifar10": "image",
+    "fashion": "image",
     "digits": "image",
     "lra_release": "lra_release",
 }
