@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
-from scipy.stats import binomtest
 
 from lra.archive import consistency, manifest, zip_file
 from lra.archive.jobs import Job
@@ -24,6 +23,7 @@ from lra.core.errors import LRAError
 from lra.core.files import sha256
 from lra.results import layout
 from lra.results.records import ScoreRecord, TrainRecord, read_record
+from lra.stats.over_examples import share
 
 # Results that follow from the records, below the folder of the experiment.
 REMADE = ("*.parquet", "tables/*", "figures/*", layout.PAGE)
@@ -178,16 +178,10 @@ def _compared(
         if (score.accuracy, score.loss) != (scored.accuracy, scored.loss):
             found.append(f"{name}/score.json: trained again, it has another score")
         return found, f"the same bits on {device}"
-    (low, high), (new_low, new_high) = _interval(score), _interval(scored)
-    if max(low, new_low) > min(high, new_high):
+    was, now = (share(record.accuracy, record.n_test) for record in (score, scored))
+    if max(was.low, now.low) > min(was.high, now.high):
         found.append(
             f"{name}/score.json: {score.accuracy:.2f} %, trained again on {device} "
             f"{scored.accuracy:.2f} %: the 95 % intervals do not meet"
         )
     return found, f"{scored.accuracy:.2f} % on other hardware, within the 95 % interval"
-
-
-def _interval(score: ScoreRecord) -> tuple[float, float]:
-    """Wilson's 95 % interval of the accuracy, as fractions."""
-    right = round(score.accuracy * score.n_test / 100)
-    return tuple(binomtest(right, score.n_test).proportion_ci(0.95, method="wilson"))
