@@ -241,7 +241,7 @@ def test_record_and_row_say_the_setting(kernels, tmp_path):
     assert (record.model, record.setting, record.precision) == ("transformer", "half", "bfloat16")
     assert (record.deterministic, record.tf32, record.masks) == (True, False, True)
     assert (record.protocol, record.task, record.device[:4]) == ("quick", "text", "cpu:")
-    assert record.sizes == "1 layers, 2 heads, dim 32, MLP 32"
+    assert record.sizes == "1 layer, 2 heads, dim 32, MLP 32"
     collect("speed", tmp_path, tmp_path / "speed.parquet", [], ["transformer.half"], [], [64])
     (row,) = read_table(tmp_path / "speed.parquet", SpeedRow).to_pylist()
     assert (row["model"], row["setting"], row["deterministic"]) == ("transformer", "half", True)

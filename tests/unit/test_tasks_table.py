@@ -32,7 +32,7 @@ def test_each_task_has_its_sizes_beside_the_papers(tmp_path):
 
     (listops, mine), text = table("tasks", root)
     assert (listops["length"], listops["classes"], listops["steps"]) == ("64", "10", "40")
-    sizes = "1 layers, 2 heads, dim 32, MLP 32; 3 layers, 2 heads, dim 32, MLP 32"
+    sizes = "1 layer, 2 heads, dim 32, MLP 32; 3 layers, 2 heads, dim 32, MLP 32"
     assert listops["encoder"] == sizes
     assert (listops["least_params"], listops["most_params"]) == ("5000", "6000")
     assert listops["chance"] == "17.0" and listops["n_test"] == "2000"

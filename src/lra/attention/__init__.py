@@ -1,8 +1,8 @@
 """Registry of attention mechanisms, one per file, found by the file's name.
 
 A mechanism's file defines `INFO` (an `Info`) and a class `Attention` whose keyword-only arguments
-are its options. Options are read from the source code, so that a configuration is checked without
-importing torch. A mechanism is imported only when it is built.
+are its options. Both are read from the source code, so that a configuration is checked and a table
+written without importing torch. A mechanism is imported only when it is built.
 """
 
 from __future__ import annotations
@@ -44,9 +44,20 @@ def names() -> list[str]:
     return sorted(file.stem for file in files if file.stem not in NOT_MECHANISMS)
 
 
+@functools.cache
 def info(name: str) -> Info:
     """Raises LRAError naming the nearest mechanism where there is none of this name."""
-    return importlib.import_module(f"lra.attention.{one_of('attention', name, names())}").INFO
+    path, tree = _source(name)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "INFO":
+            named = {each.arg: ast.literal_eval(each.value) for each in node.value.keywords}
+            return Info(*map(ast.literal_eval, node.value.args), **named)
+    raise LRAError(f"{path.name}: defines no INFO")
+
+
+def _source(name: str) -> tuple[Path, ast.Module]:
+    path = Path(__file__).with_name(f"{one_of('attention', name, names())}.py")
+    return path, ast.parse(path.read_text(encoding="utf-8"))
 
 
 def build(
@@ -92,8 +103,7 @@ class Options(Settings):
 @functools.cache
 def option_model(name: str) -> type[Options]:
     """The keyword-only arguments of a mechanism's `Attention`, as a schema read from its source."""
-    path = Path(__file__).with_name(f"{one_of('attention', name, names())}.py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    path, tree = _source(name)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if "Attention" not in classes:
         raise LRAError(f"{path.name}: defines no class Attention")

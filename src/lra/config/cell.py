@@ -56,7 +56,8 @@ class Encoder(Settings):
 
     @property
     def sizes(self) -> str:
-        return f"{self.layers} layers, {self.heads} heads, dim {self.dim}, MLP {self.mlp_dim}"
+        layers = f"{self.layers} layer{'s' * (self.layers > 1)}"
+        return f"{layers}, {self.heads} heads, dim {self.dim}, MLP {self.mlp_dim}"
 
     @model_validator(mode="after")
     def heads_divide_the_width(self):
