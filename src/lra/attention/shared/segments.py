@@ -207,7 +207,7 @@ class Attend(torch.autograd.Function):
             to_weights = to_out[..., cut] @ v.mT
             dropped = weights
             if ctx.dropout:
-                keep = kept[h] / (1 - ctx.dropout)
+                keep = kept[h].to(weights.dtype) / (1 - ctx.dropout)
                 to_weights *= keep
                 dropped = weights * keep
             scatter(to_values, back, cut, dropped.mT @ to_out[..., cut])
