@@ -14,7 +14,6 @@ from torch.testing import assert_close
 from lra import attention
 from oracles import OPTIONS, gradients, holes, layer, tokens
 
-
 EVERY = pytest.mark.parametrize(
     ("name", "options"),
     OPTIONS,

@@ -89,6 +89,16 @@ class MultiHead(nn.Module):
         return self.out(rearrange(heads, "b h n d -> b n (h d)"))
 
 
+def exact(t: Tensor) -> Tensor:
+    """t in float32, or float64 where it is: for sums and exponents that bfloat16 would lose."""
+    return t.to(exact_dtype(t))
+
+
+def exact_dtype(t: Tensor) -> torch.dtype:
+    """Of `exact`."""
+    return torch.promote_types(t.dtype, torch.float32)
+
+
 def all_real(x: Tensor) -> Tensor:
     """The mask (B, N) of x (B, N, ...) without padding."""
     return x.new_ones(x.shape[:2], dtype=torch.bool)

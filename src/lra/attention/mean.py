@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real
+from lra.attention.base import MultiHead, all_real, exact
 
 INFO = Info("baseline", "a baseline of this project", "O(N)", causal=True)
 
@@ -33,7 +33,7 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         real = (all_real(x) if mask is None else mask)[:, :, None]
-        v = self.value(x) * real  # (B, N, H D)
+        v = exact(self.value(x)) * real  # (B, N, H D)
         if self.causal:
             return self.out(v.cumsum(1) / real.cumsum(1).clamp(min=1))
         mean = v.sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)  # (B, 1, H D)

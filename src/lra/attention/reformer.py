@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, pad_length
+from lra.attention.base import MultiHead, all_real, exact, exact_dtype, pad_length
 from lra.attention.shared import arena
 from lra.core.errors import LRAError
 
@@ -179,7 +179,7 @@ def attend(
         largest = torch.maximum(*(scores.detach().amax(-1, keepdim=True) for scores, _ in tiles))
         largest = largest.clamp(min=torch.finfo(largest.dtype).min)
         weights = [(scores - largest).exp() for scores, _ in tiles]
-        bottom = sum(one.sum(-1, keepdim=True) for one in weights)
+        bottom = sum(one.sum(-1, keepdim=True, dtype=exact_dtype(q)) for one in weights)
         top = sum(drop_out(one, dropout) @ v for one, (_, v) in zip(weights, tiles, strict=True))
         for results, result in ((tops, top), (bottoms, bottom), (maxima, largest)):
             result = Permute.apply(result.view(batch * heads * n, -1), back, here)
@@ -193,7 +193,8 @@ def attend(
 
 def unit_length(q: Tensor) -> Tensor:
     """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
-    return q * (q.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * q.shape[-1] ** -0.5
+    inverse = (exact(q).square().mean(-1, keepdim=True) + 1e-6).rsqrt().to(q.dtype)
+    return q * inverse * q.shape[-1] ** -0.5
 
 
 def _excluded(at: list[Tensor], shift: int) -> Tensor:
