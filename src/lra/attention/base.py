@@ -128,6 +128,17 @@ def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> 
     return lower & mask | torch.eye(n, dtype=torch.bool, device=device)
 
 
+def sum_before(t: Tensor, dim: int) -> Tensor:
+    """The sum over all earlier places along dim, exactly.
+
+    A product: cumsum of floats is refused on a GPU where algorithms must be deterministic.
+    """
+    n = t.shape[dim]
+    earlier = torch.ones(n, n, dtype=t.dtype, device=t.device).tril(-1)
+    with torch.autocast(t.device.type, enabled=False):
+        return torch.tensordot(earlier, t, ([1], [dim])).movedim(0, dim)
+
+
 def pad_length(x: Tensor, multiple: int, dim: int) -> Tensor:
     """x with zeros appended along `dim` up to a multiple of `multiple`."""
     short = -x.shape[dim] % multiple

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import elu, pad
+from torch.nn.functional import elu
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, exact, pad_length
+from lra.attention.base import MultiHead, exact, pad_length, sum_before
 
 INFO = Info("kernel", "Katharopoulos et al. 2020, arXiv:2006.16236", "O(N)", causal=True)
 EPS = 1e-6  # of the official code, against division by zero where no token is real
@@ -110,13 +110,8 @@ def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
     context = k.mT @ v  # (B, H, chunks, D, D)
     total = k.sum(dim=3, keepdim=True)  # (B, H, chunks, 1, D)
-    before, sum_before = (_shifted_sum(t) for t in (context, total))
+    before, total = (sum_before(t, dim=2) for t in (context, total))
     within = (q @ k.mT).tril()  # (B, H, chunks, chunk, chunk)
     top = within @ v + q @ before
-    bottom = within.sum(-1, keepdim=True) + (q * sum_before).sum(-1, keepdim=True)
+    bottom = within.sum(-1, keepdim=True) + (q * total).sum(-1, keepdim=True)
     return (top / (bottom + EPS)).flatten(2, 3)[:, :, :n]
-
-
-def _shifted_sum(t: Tensor) -> Tensor:
-    """The sum over all earlier chunks."""
-    return pad(t.cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, exact, pad_length
+from lra.attention.base import MultiHead, exact, pad_length, sum_before
 from lra.core.errors import LRAError
 
 INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
@@ -181,6 +181,5 @@ def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     n = q.shape[2]
     chunk = min(CHUNK, n)
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
-    before = (k.mT @ v).cumsum(2)[:, :, :-1]  # (B, H, chunks - 1, M, D + 1)
-    before = pad(before, (0, 0, 0, 0, 1, 0))
+    before = sum_before(k.mT @ v, dim=2)  # (B, H, chunks, M, D + 1)
     return ((q @ k.mT).tril() @ v + q @ before).flatten(2, 3)[:, :, :n]
