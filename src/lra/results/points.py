@@ -40,7 +40,9 @@ class SpeedRecord(PointRecord):
     infer_steps_per_s: float | None
     tokens_per_s: float | None  # trained on
     joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
+    # of forward and backward (lra.models.flops)
+    flops_per_step: int | None = None
+    kernels_per_step: int | None = None
     gpu: GpuUse | None = None
 
 
@@ -79,6 +81,7 @@ class SpeedRow(PointRow):
     tokens_per_s: float | None
     joules_per_step: float | None = None
     flops_per_step: int | None = None
+    kernels_per_step: int | None = None
     params: int | None = None
 
 
