@@ -160,8 +160,7 @@ def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Ten
         )
         logits = logits.masked_fill(~pairs, -torch.inf).masked_fill(alone, 0)
     for _ in range(iterations):
-        logits = logits - logits.logsumexp(-2, keepdim=True)
-        logits = logits - logits.logsumexp(-1, keepdim=True)
+        logits = logits.log_softmax(-2).log_softmax(-1)
     return logits.exp()
 
 
