@@ -197,11 +197,13 @@ def attend(
         top = sum(drop_out(one, dropout) @ v for one, (_, v) in zip(weights, tiles, strict=True))
         for results, result in ((tops, top), (bottoms, bottom), (maxima, largest)):
             result = Restore.apply(result.view(len(here), batch * heads * n, -1), back, here)
-            results += result.view(len(here), batch, n, heads, -1)
-    largest = torch.stack(maxima).amax(0)
+            results.append(result.view(len(here), batch, n, heads, -1))
+    largest = torch.cat(maxima).amax(0)
     shares = [(one - largest).exp() for one in maxima]
-    top = sum(share * one for share, one in zip(shares, tops, strict=True))
-    bottom = sum(share * one for share, one in zip(shares, bottoms, strict=True))
+    top, bottom = (
+        over_rounds(sum(share * one for share, one in zip(shares, each, strict=True)))
+        for each in (tops, bottoms)
+    )
     alone = bottom == 0
     return torch.where(alone, v, top / bottom.masked_fill(alone, 1))
 
@@ -210,6 +212,11 @@ def unit_length(q: Tensor) -> Tensor:
     """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
     inverse = (exact(q).square().mean(-1, keepdim=True) + 1e-6).rsqrt().to(q.dtype)
     return q * inverse * q.shape[-1] ** -0.5
+
+
+def over_rounds(t: Tensor) -> Tensor:
+    """The sum of t (P, ...)"""
+    return t.sum(0) if len(t) > 1 else t.squeeze(0)
 
 
 def _excluded(at: Tensor, shift: int) -> Tensor:
@@ -226,9 +233,9 @@ def _excluded(at: Tensor, shift: int) -> Tensor:
     excluded = own_q - shift != own_k  # (P, C, S, S)
     for one in range(rounds - 1):
         later = slice(max(0, one + 1 - first), together)  # those of P to which it is an earlier one
-        one_q, one_k = of_q[one, later], of_k[one, later]
-        excluded[later] |= one_q == one_k
-        excluded[later] |= one_q - 1 == one_k
+        one_q, one_k, of_later = of_q[one, later], of_k[one, later], excluded[later]
+        of_later |= one_q == one_k
+        of_later |= one_q - 1 == one_k
     return excluded
 
 
@@ -247,7 +254,7 @@ class Permute(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
         (inverse,) = ctx.saved_tensors
         found = grad.flatten(0, 1).index_select(0, _in_a_row(inverse, grad.shape[1]))
-        return found.view(*inverse.shape, -1).sum(0) if len(inverse) > 1 else found, None, None
+        return over_rounds(found.view(*inverse.shape, -1)), None, None
 
 
 class Restore(torch.autograd.Function):
