@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args, get_origin
+
 import torch
 from torch import Tensor, nn
 
@@ -45,3 +47,20 @@ def gradients(module, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, tu
     variables = [x, *(p for p in module.parameters() if p.requires_grad)]
     grads = torch.autograd.grad((out * weights).sum(), variables, materialize_grads=True)
     return out.detach(), grads
+
+
+def choices(annotation) -> list:
+    if annotation is bool:
+        return [False, True]
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [value for part in get_args(annotation) for value in choices(part)]
+
+
+OPTIONS = [  # each value of each option of every mechanism by itself, unless it is the default
+    (name, {option: value})
+    for name in attention.names()
+    for option, field in attention.option_model(name).model_fields.items()
+    for value in choices(field.annotation)
+    if value != field.default
+]

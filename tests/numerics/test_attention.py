@@ -163,6 +163,26 @@ def test_training_with_dropout_is_repeatable_and_evaluation_draws_nothing(name):
     assert_close(*runs, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("name", NAMES)
+def test_all_heads_at_once_agree_with_one_at_a_time(name, masked):
+    """A GPU takes the first way, a CPU the second."""
+    x, mask = tokens(2, 300, 16), holes(1, 300).expand(2, -1) if masked else None
+    found = []
+    for by_head in (True, False):
+        module = layer(name, 2, 8).train()
+        module.by_head = lambda x, by_head=by_head: by_head
+        torch.manual_seed(0)
+        x.requires_grad_()
+        out = module(x, mask)
+        loss = out.square().sum() if mask is None else out[mask].square().sum()
+        loss = loss + (module.auxiliary or 0)
+        found.append([out, *torch.autograd.grad(loss, [x, *module.parameters()])])
+    real = slice(None) if mask is None else mask
+    assert_close(found[0][0][real], found[1][0][real])
+    assert_close(found[0][1:], found[1][1:])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_state_continues_with_the_same_bits(name):
     """Through the bytes of a file, as a killed training does."""

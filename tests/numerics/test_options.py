@@ -6,35 +6,17 @@ tests' business.
 
 from __future__ import annotations
 
-from typing import Literal, get_args, get_origin
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from lra import attention
-from oracles import gradients, holes, layer, tokens
+from oracles import OPTIONS, gradients, holes, layer, tokens
 
-
-def choices(annotation) -> list:
-    if annotation is bool:
-        return [False, True]
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [value for part in get_args(annotation) for value in choices(part)]
-
-
-CASES = [
-    (name, {option: value})
-    for name in attention.names()
-    for option, field in attention.option_model(name).model_fields.items()
-    for value in choices(field.annotation)
-    if value != field.default
-]
 EVERY = pytest.mark.parametrize(
     ("name", "options"),
-    CASES,
+    OPTIONS,
     ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x.values())),
 )
 DRAWS_IN_EVALUATION = {"call"}
@@ -46,10 +28,10 @@ def outcome(module: nn.Module, x: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def test_names_and_switches_are_found():
-    assert ("local", {"variant": "official"}) in CASES
-    assert ("performer", {"redraw": "call"}) in CASES
-    assert ("reformer", {"reversible": True}) in CASES
-    assert ("bigbird", {"random_blocks": 0}) in CASES
+    assert ("local", {"variant": "official"}) in OPTIONS
+    assert ("performer", {"redraw": "call"}) in OPTIONS
+    assert ("reformer", {"reversible": True}) in OPTIONS
+    assert ("bigbird", {"random_blocks": 0}) in OPTIONS
 
 
 @EVERY

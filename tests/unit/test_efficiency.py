@@ -270,11 +270,13 @@ def test_a_published_speed_is_shown_where_a_note_is_of_it(efficiency):
 
 
 def test_costs_show_what_some_point_has_and_say_what_never_varies(tmp_path):
-    speeds = [speed_row(joules_per_step=12.5, flops_per_step=2 * 10**9), speed_row("local")]
+    counts = {"flops_per_step": 2 * 10**9, "kernels_per_step": 1248}
+    speeds = [speed_row(joules_per_step=12.5, **counts), speed_row("local")]
     write_rows(tmp_path / "speed.parquet", speeds, SpeedRow)
     write_rows(tmp_path / "memory.parquet", [memory_row(), memory_row("local")], MemoryRow)
     text = table("costs", tmp_path)[1]
-    assert entries(text, "linear") == ["12.5", "2.00"] and entries(text, "local") == ["-", "-"]
+    assert entries(text, "linear") == ["12.5", "2.00", "1,248"]
+    assert entries(text, "local") == ["-", "-", "-"]
     assert "inference steps/s: 12.0 everywhere." in text and "parameters" not in text
     assert "Energy not" not in text and "in the csv" not in text
     write_rows(tmp_path / "speed.parquet", [speed_row(), speed_row("local")], SpeedRow)

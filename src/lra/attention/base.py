@@ -89,6 +89,16 @@ class MultiHead(nn.Module):
         return self.out(rearrange(heads, "b h n d -> b n (h d)"))
 
 
+def exact(t: Tensor) -> Tensor:
+    """t in float32, or float64 where it is: for sums and exponents that bfloat16 would lose."""
+    return t.to(exact_dtype(t))
+
+
+def exact_dtype(t: Tensor) -> torch.dtype:
+    """Of `exact`."""
+    return torch.promote_types(t.dtype, torch.float32)
+
+
 def all_real(x: Tensor) -> Tensor:
     """The mask (B, N) of x (B, N, ...) without padding."""
     return x.new_ones(x.shape[:2], dtype=torch.bool)
@@ -116,6 +126,17 @@ def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> 
     if mask is None:
         return lower
     return lower & mask | torch.eye(n, dtype=torch.bool, device=device)
+
+
+def sum_before(t: Tensor, dim: int) -> Tensor:
+    """The sum over all earlier places along dim, exactly.
+
+    A product: cumsum of floats is refused on a GPU where algorithms must be deterministic.
+    """
+    n = t.shape[dim]
+    earlier = torch.ones(n, n, dtype=t.dtype, device=t.device).tril(-1)
+    with torch.autocast(t.device.type, enabled=False):
+        return torch.tensordot(earlier, t, ([1], [dim])).movedim(0, dim)
 
 
 def pad_length(x: Tensor, multiple: int, dim: int) -> Tensor:

@@ -14,8 +14,10 @@ from lra.attention.shared.segments import (
     RelativeAttention,
     Shared,
     earlier,
+    folded,
     in_segments,
     projected,
+    unfolded,
     visible,
 )
 from lra.core.errors import LRAError
@@ -96,15 +98,24 @@ class Attention(MultiHead):
             parts = [Part(k_slots, v_slots, tuple(range(count + 1, 1, -1)))]
             seen = [earlier(real, groups, count, skip=1)] if count else []
             if learning:
+                at_once = 1 if self.by_head(x) else self.heads
                 self.auxiliary = Reconstruction.apply(
-                    self.heads, q.detach(), k.detach(), v.detach(), mask, k_aux, v_aux, real
+                    self.heads,
+                    at_once,
+                    q.detach(),
+                    k.detach(),
+                    v.detach(),
+                    mask,
+                    k_aux,
+                    v_aux,
+                    real,
                 )
         if groups > 1:
             parts.append(Part(old_k, old_v, (1,)))
             seen.append(earlier(mask, groups, 1))
         parts.append(Part(k, v, (0,)))
         allowed = None if mask is None else visible(seen, mask, self.causal)
-        out = self.relative(q, parts, allowed, self.drop)
+        out = self.relative(q, parts, allowed, self.drop, self.by_head(x))
         return self.out(out[:, :n])
 
     def compress(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -119,18 +130,19 @@ class Attention(MultiHead):
 
 
 class Reconstruction(torch.autograd.Function):
-    """The auxiliary loss, one head after the other.
+    """The auxiliary loss, `at_once` heads after `at_once` heads.
 
     Only the slots have gradients. They are computed with the loss and saved for backward.
 
-    apply(heads, q, k, v (B, G, S, H D), mask (B, G, S), k_slots and v_slots (B, G, S / rate, H D),
-    real (B, G, S / rate)) -> ()
+    apply(heads, at_once, q, k, v (B, G, S, H D), mask (B, G, S), k_slots and v_slots
+    (B, G, S / rate, H D), real (B, G, S / rate)) -> ()
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         heads: int,
+        at_once: int,
         q: Tensor,
         k: Tensor,
         v: Tensor,
@@ -150,26 +162,34 @@ class Reconstruction(torch.autograd.Function):
         to_k, to_v = torch.zeros_like(k_slots), torch.zeros_like(v_slots)
         loss = q.new_zeros((), dtype=torch.promote_types(q.dtype, torch.float32))
         size = q.shape[-1] // heads
-        for cut in (slice(start, start + size) for start in range(0, q.shape[-1], size)):
-            q_h, v_h = q[..., cut] * size**-0.5, new[1][..., cut]
-            target = _weights(q_h, old[0][..., cut], old[2]) @ old[1][..., cut]
-            weights = _weights(q_h, new[0][..., cut], new[2])  # (B G - 1, S, S / rate)
-            error = (weights @ v_h).sub_(target).mul_(counts)
+        for start in range(0, heads, at_once):
+            cut = slice(start * size, (start + at_once) * size)
+            q_h, k_old, v_old, k_new, v_new = (
+                folded(t[..., cut], at_once) for t in (q, *old[:2], *new[:2])
+            )  # (h (B G - 1), ...)
+            q_h = q_h * size**-0.5
+            target = _weights(q_h, k_old, old[2]) @ v_old
+            weights = _weights(q_h, k_new, new[2])  # (h (B G - 1), S, S / rate)
+            error = (weights @ v_new).sub_(target)
+            error.unflatten(0, (at_once, -1)).mul_(counts)
             loss += error.flatten().to(loss.dtype).square().sum() / number
             error *= 2 / number
-            to_v.flatten(0, 1)[:-1, :, cut] = weights.mT @ error
-            to_weights = error @ v_h.mT
+            to_v.flatten(0, 1)[:-1, :, cut] = unfolded(weights.mT @ error, at_once)
+            to_weights = error @ v_new.mT
             total = (to_weights * weights).sum(-1, keepdim=True)
             to_scores = to_weights.sub_(total).mul_(weights)
-            to_k.flatten(0, 1)[:-1, :, cut] = to_scores.mT @ q_h
+            to_k.flatten(0, 1)[:-1, :, cut] = unfolded(to_scores.mT @ q_h, at_once)
         ctx.save_for_backward(to_k, to_v)
         return loss
 
     @staticmethod
     def backward(ctx: Any, to_loss: Tensor) -> tuple[Tensor | None, ...]:
         to_k, to_v = (t * to_loss.to(t.dtype) for t in ctx.saved_tensors)
-        return None, None, None, None, None, to_k, to_v, None
+        return None, None, None, None, None, None, to_k, to_v, None
 
 
 def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
-    return (q @ k.mT).masked_fill_(hidden, -torch.inf).softmax(-1)
+    """q (h M, S, D), k (h M, K, D), hidden (M, 1, K) -> (h M, S, K)"""
+    scores = q @ k.mT
+    scores.unflatten(0, (-1, len(hidden))).masked_fill_(hidden, -torch.inf)
+    return scores.softmax(-1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import elu, pad
+from torch.nn.functional import elu
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, pad_length
+from lra.attention.base import MultiHead, exact, pad_length, sum_before
 
 INFO = Info("kernel", "Katharopoulos et al. 2020, arXiv:2006.16236", "O(N)", causal=True)
 EPS = 1e-6  # of the official code, against division by zero where no token is real
@@ -18,6 +18,7 @@ CHUNK = 128  # tokens of a causal chunk
 class Attention(MultiHead):
     """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi = elu + 1
 
+    In float32 under autocast, too, but for the projections: a sum is over all tokens.
     `dropout` does nothing, as in the official code, for there are no attention weights to drop.
     """
 
@@ -35,16 +36,19 @@ class Attention(MultiHead):
         self.causal = causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if not self.causal and self.by_head(x):
-            projections = (self.query, self.key, self.value)
-            q, k, v = (rearrange(p(x), "b n (h d) -> b n h d", h=self.heads) for p in projections)
-            return self.out(ByHead.apply(q, k, v, mask).flatten(2))
-        q, k, v = self.project(x)  # (B, H, N, D)
-        q, k = elu(q) + 1, elu(k) + 1
-        if mask is not None:
-            k = k * mask[:, None, :, None]
-        attend = causal_linear if self.causal else linear
-        return self.merge(attend(q, k, v))
+        by_head = not self.causal and self.by_head(x)
+        order = "b n (h d) -> b n h d" if by_head else "b n (h d) -> b h n d"
+        projections = (self.query, self.key, self.value)
+        q, k, v = (rearrange(exact(p(x)), order, h=self.heads) for p in projections)
+        with torch.autocast(x.device.type, enabled=False):
+            if by_head:
+                out = ByHead.apply(q, k, v, mask)
+            else:
+                q, k = elu(q) + 1, elu(k) + 1
+                if mask is not None:
+                    k = k * mask[:, None, :, None]
+                out = (causal_linear if self.causal else linear)(q, k, v).transpose(1, 2)
+        return self.out(out.flatten(2))
 
 
 def linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -106,13 +110,8 @@ def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
     context = k.mT @ v  # (B, H, chunks, D, D)
     total = k.sum(dim=3, keepdim=True)  # (B, H, chunks, 1, D)
-    before, sum_before = (_shifted_sum(t) for t in (context, total))
+    before, total = (sum_before(t, dim=2) for t in (context, total))
     within = (q @ k.mT).tril()  # (B, H, chunks, chunk, chunk)
     top = within @ v + q @ before
-    bottom = within.sum(-1, keepdim=True) + (q * sum_before).sum(-1, keepdim=True)
+    bottom = within.sum(-1, keepdim=True) + (q * total).sum(-1, keepdim=True)
     return (top / (bottom + EPS)).flatten(2, 3)[:, :, :n]
-
-
-def _shifted_sum(t: Tensor) -> Tensor:
-    """The sum over all earlier chunks."""
-    return pad(t.cumsum(2)[:, :, :-1], (0, 0, 0, 0, 1, 0))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, pad_length
+from lra.attention.base import MultiHead, exact, pad_length, sum_before
 from lra.core.errors import LRAError
 
 INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
@@ -41,6 +41,7 @@ class Attention(MultiHead):
     forward, in evaluation, too. There the seeds are the layer and the number of calls since eval(),
     so an evaluation repeats, but results depend on the order of batches.
     `dropout` does nothing, as in the official code, for there are no attention weights to drop.
+    In float32 under autocast, too, but for the projections: features are exponentials.
     """
 
     def __init__(
@@ -84,10 +85,10 @@ class Attention(MultiHead):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         projection = self.current_projection()
         at_once = 1 if self.by_head(x) else self.heads  # features are the largest tensors
-        parts = zip(*(t.split(at_once, dim=1) for t in self.project(x)), strict=True)
-        return self.merge(
-            torch.cat([self.attend(*part, projection, mask) for part in parts], dim=1)
-        )
+        parts = zip(*(exact(t).split(at_once, dim=1) for t in self.project(x)), strict=True)
+        with torch.autocast(x.device.type, enabled=False):
+            out = torch.cat([self.attend(*part, projection, mask) for part in parts], dim=1)
+        return self.merge(out)
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, projection: Tensor | None, mask: Tensor | None
@@ -180,6 +181,5 @@ def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     n = q.shape[2]
     chunk = min(CHUNK, n)
     q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
-    before = (k.mT @ v).cumsum(2)[:, :, :-1]  # (B, H, chunks - 1, M, D + 1)
-    before = pad(before, (0, 0, 0, 0, 1, 0))
+    before = sum_before(k.mT @ v, dim=2)  # (B, H, chunks, M, D + 1)
     return ((q @ k.mT).tril() @ v + q @ before).flatten(2, 3)[:, :, :n]

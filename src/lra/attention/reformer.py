@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, pad_length
+from lra.attention.base import MultiHead, all_real, exact, exact_dtype, pad_length
 from lra.attention.shared import arena
 from lra.core.errors import LRAError
 
@@ -92,12 +92,16 @@ class Attention(MultiHead):
         )
         # all columns are drawn at every length, so that padding does not change the first ones
         rotations = torch.randn_like(self.rotations) if self.training else self.rotations
-        buckets = hash_into_buckets(q.detach(), mask, rotations.to(q.dtype), self.bucket_size)
-        out = attend(q, v, buckets, chunk, self.causal, self.drop)
+        at_once = 1 if self.by_head(x) else len(rotations)
+        rotations = rotations.to(q.dtype)
+        buckets = hash_into_buckets(q.detach(), mask, rotations, self.bucket_size, at_once)
+        out = attend(q, v, buckets, chunk, self.causal, self.drop, at_once)
         return self.out(out.flatten(2)[:, :n])
 
 
-def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: int) -> Tensor:
+def hash_into_buckets(
+    q: Tensor, mask: Tensor | None, rotations: Tensor, size: int, at_once: int = 1
+) -> Tensor:
     """The bucket of every token in every round, (R, B, H, N): argmax [x rotation; -x rotation].
 
     q (B, N, H, D), rotations (R, H, D, chunks or more). A row of c chunks uses the first c columns,
@@ -112,8 +116,8 @@ def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: i
     # unused columns give 0, which is never the maximum: x or -x is positive
     used = torch.arange(columns, device=q.device) < chunks[:, None]  # (B, columns)
     rounds = []
-    for rotation in rotations[..., :columns]:
-        rotated = q @ (rotation * used[:, None, None, :])  # (B, H, N, columns)
+    for rotation in rotations[..., :columns].split(at_once):
+        rotated = q @ (rotation[:, None] * used[:, None, None, :])  # (P, B, H, N, columns)
         high, first = rotated.max(-1)
         low, second = rotated.min(-1)
         bucket = torch.where(high >= -low, first, second + columns)
@@ -121,7 +125,7 @@ def hash_into_buckets(q: Tensor, mask: Tensor | None, rotations: Tensor, size: i
         if mask is not None:
             bucket = bucket.masked_fill(~mask[:, None, :], 2 * columns)
         rounds.append(bucket)
-    return torch.stack(rounds)
+    return torch.cat(rounds)
 
 
 def places(buckets: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,87 +141,144 @@ def places(buckets: Tensor, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def attend(
-    q: Tensor, v: Tensor, buckets: Tensor, chunk: int, causal: bool = False, dropout: float = 0.0
+    q: Tensor,
+    v: Tensor,
+    buckets: Tensor,
+    chunk: int,
+    causal: bool = False,
+    dropout: float = 0.0,
+    at_once: int = 1,
 ) -> Tensor:
     """q, v (B, N, H, D), buckets (R, B, H, N), N a multiple of chunk. Returns (B, N, H, D).
 
     Appendix A weighs a key by 1 / N_ij in each of the N_ij rounds in which i sees j. Counting it in
-    the first of these rounds only is the same.
+    the first of these rounds only is the same. at_once: rounds that are computed together.
+    Shape letters: P rounds at once, C chunks of one round (B H N / chunk), M = B H N.
     """
     batch, n, heads, size = q.shape
     order, rank, place = places(buckets, chunk)  # each (R, B, H, N)
+    rounds = len(order)
     row = torch.arange(batch * n * heads, device=q.device)
     of_token = row.view(batch, n, heads).transpose(1, 2)  # (B, H, N)
     of_sorted = row.view(batch, heads, n)
     k = unit_length(q)
-    q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (B N H, D)
+    q, k, values = (t.reshape(-1, size) for t in (q, k, v))  # (M, D)
     # places differ between sequences and heads, so chunks need no border
     place = (place + of_sorted[..., :1] * 8).int()
     own = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device)
     own = own.triu() if causal else own.tril().triu()  # a bucket is sorted by position
     tops, bottoms, maxima = [], [], []
-    for this, (here, back) in enumerate(zip(order, rank, strict=True)):
-        back = of_sorted.gather(-1, back).transpose(1, 2).flatten()
-        token = here
-        here = of_token.gather(-1, here).flatten()
+    for first in range(0, rounds, at_once):
+        token, back = order[first : first + at_once], rank[first : first + at_once]
+        here = of_token.expand_as(token).gather(-1, token).flatten(1)  # (P, M)
+        back = of_sorted.expand_as(back).gather(-1, back).transpose(2, 3).flatten(1)
         # the first chunk looks back at a copy of itself and sees nothing of it
-        before = torch.cat([here[:chunk], here])
-        sorted_q = Permute.apply(q, here, back).view(-1, chunk, size)  # (C, S, D), C = B H N / S
+        before = torch.cat([here[:, :chunk], here], dim=1)
+        sorted_q = Permute.apply(q, here, back).view(len(here), -1, chunk, size)  # (P, C, S, D)
         sorted_k, sorted_v = (
-            Permute.apply(t, before, back + chunk).view(-1, chunk, size) for t in (k, values)
-        )  # (1 + C, S, D)
-        at = [one.gather(-1, token).view(-1, chunk) for one in place[: this + 1]]  # each (C, S)
+            Permute.apply(t, before, back + chunk).view(len(here), -1, chunk, size)
+            for t in (k, values)
+        )  # (P, 1 + C, S, D)
+        seen_in = place[: first + at_once, None].expand(-1, len(here), -1, -1, -1)
+        at = seen_in.gather(-1, token.expand_as(seen_in)).view(len(seen_in), len(here), -1, chunk)
         tiles = []
         for shift in (0, 1):
-            keys = slice(1 - shift, len(sorted_k) - shift)
-            scores = sorted_q @ sorted_k[keys].mT  # (C, S, S)
+            keys = slice(1 - shift, sorted_k.shape[1] - shift)
+            scores = sorted_q @ sorted_k[:, keys].mT  # (P, C, S, S)
             excluded = _excluded(at, shift)
             if not shift:
                 excluded |= own
-            tiles.append((scores.masked_fill_(excluded, -torch.inf), sorted_v[keys]))
+            tiles.append((scores.masked_fill_(excluded, -torch.inf), sorted_v[:, keys]))
         # subtracting the largest score keeps exp in range; it is finite where nothing is seen
         largest = torch.maximum(*(scores.detach().amax(-1, keepdim=True) for scores, _ in tiles))
         largest = largest.clamp(min=torch.finfo(largest.dtype).min)
         weights = [(scores - largest).exp() for scores, _ in tiles]
-        bottom = sum(one.sum(-1, keepdim=True) for one in weights)
+        bottom = sum(one.sum(-1, keepdim=True, dtype=exact_dtype(q)) for one in weights)
         top = sum(drop_out(one, dropout) @ v for one, (_, v) in zip(weights, tiles, strict=True))
         for results, result in ((tops, top), (bottoms, bottom), (maxima, largest)):
-            result = Permute.apply(result.view(batch * heads * n, -1), back, here)
-            results.append(result.view(batch, n, heads, -1))
-    shares = [(one - torch.stack(maxima).amax(0)).exp() for one in maxima]
-    top = sum(share * one for share, one in zip(shares, tops, strict=True))
-    bottom = sum(share * one for share, one in zip(shares, bottoms, strict=True))
+            result = Restore.apply(result.view(len(here), batch * heads * n, -1), back, here)
+            results.append(result.view(len(here), batch, n, heads, -1))
+    largest = torch.cat(maxima).amax(0)
+    shares = [(one - largest).exp() for one in maxima]
+    top, bottom = (
+        over_rounds(sum(share * one for share, one in zip(shares, each, strict=True)))
+        for each in (tops, bottoms)
+    )
     alone = bottom == 0
     return torch.where(alone, v, top / bottom.masked_fill(alone, 1))
 
 
 def unit_length(q: Tensor) -> Tensor:
     """q (..., D) / |q|, with the authors' 1e-6 added to the mean square."""
-    return q * (q.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * q.shape[-1] ** -0.5
+    inverse = (exact(q).square().mean(-1, keepdim=True) + 1e-6).rsqrt().to(q.dtype)
+    return q * inverse * q.shape[-1] ** -0.5
 
 
-def _excluded(at: list[Tensor], shift: int) -> Tensor:
-    """Which keys of the chunk `shift` before are not seen in the last round, or in an earlier one.
+def over_rounds(t: Tensor) -> Tensor:
+    """The sum of t (P, ...)"""
+    return t.sum(0) if len(t) > 1 else t.squeeze(0)
 
-    at: places (C, S) in every round, with tokens sorted as in the last. Returns (C, S, S).
+
+def _excluded(at: Tensor, shift: int) -> Tensor:
+    """Which keys of the chunk `shift` before are not seen in a round, or in an earlier one.
+
+    at: places (R, P, C, S) in all rounds up to the last of P, with tokens sorted as in each of P.
+    Returns (P, C, S, S).
     """
-    of_q = torch.stack(at)[..., None]  # (R, C, S, 1)
-    of_k = of_q.roll(shift, dims=1).mT
-    excluded = of_q[-1] - shift != of_k[-1]
-    for one_q, one_k in zip(of_q[:-1], of_k[:-1], strict=True):
-        excluded |= one_q == one_k
-        excluded |= one_q - 1 == one_k
+    rounds, together = at.shape[:2]
+    first = rounds - together
+    of_q = at[..., None]  # (R, P, C, S, 1)
+    of_k = of_q.roll(shift, dims=2).mT
+    own_q, own_k = (t[first:].diagonal(dim1=0, dim2=1).movedim(-1, 0) for t in (of_q, of_k))
+    excluded = own_q - shift != own_k  # (P, C, S, S)
+    for one in range(rounds - 1):
+        later = slice(max(0, one + 1 - first), together)  # those of P to which it is an earlier one
+        one_q, one_k, of_later = of_q[one, later], of_k[one, later], excluded[later]
+        of_later |= one_q == one_k
+        of_later |= one_q - 1 == one_k
     return excluded
 
 
 class Permute(torch.autograd.Function):
-    """apply(rows (M, D), index (M,), its inverse) -> rows[index]; backward needs no scatter"""
+    """apply(rows (M, D), index (P, M or more), its inverses (P, M)) -> rows[index]
+
+    Backward needs no scatter.
+    """
 
     @staticmethod
     def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(inverse)
-        return rows.index_select(0, index)
+        return rows.index_select(0, index.flatten()).view(*index.shape, -1)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad.index_select(0, ctx.saved_tensors[0]), None, None
+        (inverse,) = ctx.saved_tensors
+        found = grad.flatten(0, 1).index_select(0, _in_a_row(inverse, grad.shape[1]))
+        return over_rounds(found.view(*inverse.shape, -1)), None, None
+
+
+class Restore(torch.autograd.Function):
+    """apply(rows (P, M, D), index (P, M), its inverses (P, M)) -> each of P in the index's order"""
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return _select(rows, index)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _select(grad, ctx.saved_tensors[0]), None, None
+
+
+def _select(rows: Tensor, index: Tensor) -> Tensor:
+    """rows (P, M, D) of index (P, M), each of P by itself"""
+    found = rows.flatten(0, 1).index_select(0, _in_a_row(index, rows.shape[1]))
+    return found.view_as(rows)
+
+
+def _in_a_row(index: Tensor, rows: int) -> Tensor:
+    """index (P, M) into P tables of so many rows, as one into all of them: (P M,)"""
+    if len(index) == 1:
+        return index[0]
+    start = torch.arange(0, len(index) * rows, rows, device=index.device)
+    return (index + start[:, None]).flatten()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, attendable, pad_length
+from lra.attention.base import MultiHead, all_real, attendable, exact, pad_length
 from lra.attention.shared import arena
 from lra.attention.shared.blocks import split
 from lra.core.errors import LRAError
@@ -102,9 +102,9 @@ class Attention(MultiHead):
 
     def order(self, k: Tensor, real: Tensor | None) -> Tensor:
         """The permutation S from keys (B, G, S, H D): share of block j in the sorted block i."""
-        sums = rearrange(k.sum(2), "b g (h d) -> b h g d", h=self.heads)
-        logits = self.sorter(sums)[..., : k.shape[1]]  # (B, H, G, G)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        with torch.autocast(k.device.type, enabled=False):  # the iterations sharpen what is lost
+            sums = rearrange(exact(k).sum(2), "b g (h d) -> b h g d", h=self.heads)
+            logits = self.sorter(sums)[..., : k.shape[1]]  # (B, H, G, G)
         if self.training and self.gumbel:
             logits = logits - torch.empty_like(logits).exponential_().log()
         used = None if real is None else real.any(-1)
@@ -160,8 +160,7 @@ def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Ten
         )
         logits = logits.masked_fill(~pairs, -torch.inf).masked_fill(alone, 0)
     for _ in range(iterations):
-        logits = logits - logits.logsumexp(-2, keepdim=True)
-        logits = logits - logits.logsumexp(-1, keepdim=True)
+        logits = logits.log_softmax(-2).log_softmax(-1)
     return logits.exp()
 
 
@@ -180,9 +179,10 @@ def mix(
     )
     if real is None:
         return k, v, None
-    share = torch.einsum("bhcg,bgs->bchs", order, real.to(order.dtype)).to(k.dtype)
+    with torch.autocast(k.device.type, enabled=False):
+        share = torch.einsum("bhcg,bgs->bchs", order, real.to(order.dtype))
     seen = share > LEAST
     share = share.where(seen, 1)  # no gradient at zeros, where it is infinite
     bias = share.log().masked_fill(~seen, -torch.inf)
-    scale = share.transpose(2, 3)[..., None]  # (B, C, S, H, 1)
+    scale = share.transpose(2, 3)[..., None].to(k.dtype)  # (B, C, S, H, 1)
     return k / scale, v / scale, bias

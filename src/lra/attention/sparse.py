@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead
+from lra.attention.base import MultiHead, exact_dtype
 from lra.attention.shared.blocks import attend, neighbours, split
 from lra.core.errors import LRAError
 
@@ -169,7 +169,8 @@ class Attention(MultiHead):
             top = torch.maximum(a.amax(-1), rearrange(b.amax(-1), "b s h g -> b g h s"))
         a = a.sub_(top[..., None]).exp_()
         b = b.sub_(rearrange(top, "b g h s -> b s h g 1")).exp_()
-        total = a.sum(-1) + rearrange(b.sum(-1), "b s h g -> b g h s")
+        total, far_total = (t.sum(-1, dtype=exact_dtype(t)) for t in (a, b))
+        total = total + rearrange(far_total, "b s h g -> b g h s")
         out = drop_out(a, self.drop) @ v_near  # (B, G, H, l, D)
         far_out = drop_out(b, self.drop) @ rearrange(v, _COLUMNS)
         out = (out + rearrange(far_out, "b s h g d -> b g h s d")) / total[..., None]

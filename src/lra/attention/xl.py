@@ -59,5 +59,5 @@ class Attention(MultiHead):
         if mask is not None:
             memories = [earlier(mask, groups, count)] if count else []
             allowed = visible(memories, mask, self.causal)
-        out = self.relative(self.query(x), parts, allowed, self.drop)
+        out = self.relative(self.query(x), parts, allowed, self.drop, self.by_head(x))
         return self.out(out[:, :n])

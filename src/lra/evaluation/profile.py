@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from lra.config.cell import ProfilePoint
 from lra.hardware.device import (
@@ -31,7 +32,7 @@ from lra.hardware.device import (
     unknown_energy,
 )
 from lra.models.classifier import Classifier, parameter_count
-from lra.models.flops import flops
+from lra.models.flops import flops, is_kernel
 from lra.training.optimizer import AdamW
 
 WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
@@ -55,6 +56,7 @@ class Measured:
     cpu_share: float | None = None
     joules_per_step: float | None = None
     flops_per_step: int | None = None
+    kernels_per_step: int | None = None
     peak_bytes: int | None = None
     process_bytes: int | None = None
 
@@ -116,7 +118,7 @@ def speed(point: ProfilePoint, joules: Callable[[], float | None] = unknown_ener
             "cpu_share": training.cpu_share if load.device.type == "cpu" else None,
             "tokens_per_s": load.tokens.numel() * training.median,
             "joules_per_step": (after - before) / load.trained if known else None,
-            "flops_per_step": step_flops(load),
+            **step_work(load),
         }
 
     return _guarded(point, measure)
@@ -193,10 +195,10 @@ def repeated(
     return Repeated(rates, (time.process_time() - cpu) / (now - began))
 
 
-class FlopCounter(TorchDispatchMode):
-    """Adds up the FLOPs of all operators. torch's FlopCounterMode imports dynamo: seconds a job."""
+class WorkCounter(TorchDispatchMode):
+    """FLOPs and kernels of all operators. torch's FlopCounterMode imports dynamo: seconds a job."""
 
-    total = 0
+    flops = kernels = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -205,20 +207,26 @@ class FlopCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        self.total += flops(func, args, kwargs, out)
+        self.flops += flops(func, args, kwargs, out)
+        given, made = tensors((args, kwargs)), tensors(out)
+        self.kernels += is_kernel(func, given, made)
         return out
 
 
-def step_flops(load: Workload) -> int:
-    """Floating-point operations of one forward and backward pass, see `lra.models.flops`.
+def tensors(tree) -> list[Tensor]:
+    return [t for t in tree_leaves(tree) if isinstance(t, Tensor)]
+
+
+def step_work(load: Workload) -> dict[str, int]:
+    """Floating-point operations and kernels of one forward and backward pass (lra.models.flops).
 
     What the backward pass computes again counts again; the optimiser's update does not count.
     """
-    with FlopCounter() as counter:
+    with WorkCounter() as counter:
         load.model.train()
         load.backward()
     load.optimizer.zero_grad()
-    return counter.total
+    return {"flops_per_step": counter.flops, "kernels_per_step": counter.kernels}
 
 
 def high_water_mark(profiler: torch.autograd.profiler.profile) -> int:

@@ -1,4 +1,4 @@
-"""Floating-point operations of what torch runs: matrix products, convolutions, fused attention."""
+"""What torch runs: floating-point operations of matrix products and attention, and kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
 FORMULAS = flop_registry | {  # torch knows the fused attention of GPUs only
@@ -24,3 +25,18 @@ def flops(
     """
     formula = FORMULAS.get(operator._overloadpacket)
     return formula(*args, **kwargs, out_val=out) if formula else 0
+
+
+def is_kernel(
+    operator: torch._ops.OpOverload, given: Sequence[Tensor], made: Sequence[Tensor]
+) -> bool:
+    """Whether an operator wrote something: it is no view and no empty memory.
+
+    given, made: the tensors that it took and returned. A GPU starts a kernel for it, or a few.
+    """
+    taken = {t.untyped_storage()._cdata for t in given}
+    fresh = any(t.untyped_storage()._cdata not in taken for t in made)
+    return (fresh or operator._schema.is_mutable) and operator not in EMPTY
+
+
+EMPTY = (torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default)

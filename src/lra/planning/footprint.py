@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lra.models.classifier import Classifier
-from lra.models.flops import flops
+from lra.models.flops import flops, is_kernel
 from lra.planning.estimate import Footprint, Load, Work
 
 
@@ -49,11 +49,9 @@ class Ledger(TorchDispatchMode):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         given, made = tensors((args, kwargs)), tensors(out)
-        views = {t.untyped_storage()._cdata for t in given}
-        fresh = any(t.untyped_storage()._cdata not in views for t in made)
         for tensor in (*given, *made):
             self.meet(tensor)
-        if (fresh or func._schema.is_mutable) and func not in (EMPTY, EMPTY_STRIDED):
+        if is_kernel(func, given, made):
             self.kernels += 1
             self.traffic += sum(map(touched, (*given, *made)))
         self.flops += flops(func, args, kwargs, out)
@@ -73,9 +71,6 @@ class Ledger(TorchDispatchMode):
         self.storages[key] = weakref.ref(storage, end)
         self.live += size
         self.peak = max(self.peak, self.live)
-
-
-EMPTY, EMPTY_STRIDED = torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default
 
 
 def tensors(tree) -> list[Tensor]:

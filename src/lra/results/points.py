@@ -54,7 +54,9 @@ class SpeedRecord(PointRecord):
     repeats: int | None = None  # of training
     cpu_share: float | None = None  # CPU seconds per second of training; null on a GPU
     joules_per_step: float | None = None  # of training, of the whole GPU
-    flops_per_step: int | None = None  # of forward and backward (lra.models.flops)
+    # of forward and backward (lra.models.flops)
+    flops_per_step: int | None = None
+    kernels_per_step: int | None = None
     gpu: GpuUse | None = None
 
 
@@ -99,6 +101,7 @@ class SpeedRow(PointRow):
     cpu_share: float | None = None
     joules_per_step: float | None = None
     flops_per_step: int | None = None
+    kernels_per_step: int | None = None
     params: int | None = None
 
 

@@ -44,6 +44,8 @@ class Batches:
         if encoder.pooling == "MEAN" and encoder.mean_over == "all":
             self.pad_to = self.max_len  # the mean includes padding
         self.towers = [_Tower(sequences, device) for sequences in split.towers]
+        # kept on the host, so that no batch has to ask the device how wide it is
+        self.lengths = np.stack([np.diff(sequences.offsets) for sequences in split.towers])
         self.labels = torch.from_numpy(np.array(split.labels)).to(device)
 
     def __len__(self) -> int:
@@ -55,8 +57,8 @@ class Batches:
         An empty document is read as its first token of padding, so that it has the same scores in
         every batch. An encoder that hides this one, too, is given all padding of the full length.
         """
-        where = torch.from_numpy(index).to(self.device)
-        lengths = torch.stack([tower.lengths[where] for tower in self.towers])
+        where = sent(index, self.device)
+        lengths = self.lengths[:, index]
         longest = max(1, int(lengths.max()))
         if self.hides_padding and not lengths.all():
             longest = self.max_len
@@ -67,8 +69,7 @@ class Batches:
 
     def by_length(self) -> np.ndarray:
         """Every index, shortest example first: evaluation batches then hold little padding."""
-        lengths = sum(tower.lengths for tower in self.towers)
-        return np.argsort(lengths.cpu().numpy(), kind="stable")
+        return np.argsort(self.lengths.sum(0), kind="stable")
 
 
 class _Tower:
@@ -87,6 +88,12 @@ class _Tower:
         places = (self.starts[where][:, None] + position).clamp(max=len(self.values) - 1)
         tokens = self.values[places].int() * (position < lengths)  # (B, width)
         return tokens, position < lengths.clamp(min=1)
+
+
+def sent(index: np.ndarray, device: torch.device) -> Tensor:
+    """The index on the device; the copy from pinned memory waits for no work of the device."""
+    index = torch.from_numpy(index)
+    return index if device.type == "cpu" else index.pin_memory().to(device, non_blocking=True)
 
 
 def training_order(examples: int, batch_size: int, seed: int, step: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lra.config.cell import Cell
-from lra.training.batches import Batches
+from lra.training.batches import Batches, sent
 from lra.training.signals import Stop
 
 
@@ -32,7 +32,7 @@ def predict(
         batch = batches.at(index)
         scores = forward(model, batch, cell)
         loss += cross_entropy(scores, batch.labels, reduction="sum")
-        predictions[torch.from_numpy(index).to(batches.device)] = scores.argmax(-1)
+        predictions[sent(index, batches.device)] = scores.argmax(-1)
     model.train()
     return predictions, loss.item() / len(order)
 

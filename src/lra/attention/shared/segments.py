@@ -126,7 +126,7 @@ class RelativeAttention(nn.Module):
         self.place = nn.Parameter(torch.randn(heads, width // heads) * 0.02)
 
     def forward(
-        self, q: Tensor, parts: list[Part], allowed: Tensor | None, dropout: float
+        self, q: Tensor, parts: list[Part], allowed: Tensor | None, dropout: float, by_head: bool
     ) -> Tensor:
         """Every segment's queries q (B, G, S, H D) to the keys of `parts`, oldest first.
 
@@ -144,7 +144,10 @@ class RelativeAttention(nn.Module):
         r = self.positions(length, total).to(q.dtype)
         biases = self.content.to(q.dtype), self.place.to(q.dtype)
         hidden = None if allowed is None else ~attendable(allowed).flatten(0, 1)
-        out = Attend.apply(back, hidden, dropout, q.flatten(0, 1), r, *biases, *keys, *values)
+        at_once = 1 if by_head else len(r)
+        out = Attend.apply(
+            back, hidden, dropout, at_once, q.flatten(0, 1), r, *biases, *keys, *values
+        )
         return rearrange(out, "(b g) s w -> b (g s) w", b=batch)
 
     def positions(self, length: int, keys: int) -> Tensor:
@@ -158,13 +161,14 @@ class RelativeAttention(nn.Module):
 
 
 class Attend(torch.autograd.Function):
-    """RelativeAttention's scores, softmax and sum, one head after the other.
+    """RelativeAttention's scores, softmax and sum, `at_once` heads after `at_once` heads.
 
-    One head's tensors of N K values fit into caches, and none is saved: the backward pass computes
-    the weights again. M is B G.
+    One head's tensors of N K values fit into a CPU's caches. None is saved: the backward pass
+    computes the weights again. M is B G, h the heads at once.
 
-    apply(back, hidden (M, 1 or S, K) or None, dropout, q (M, S, H D), r (H, S + K, D), content and
-    place (H, D), *keys, *values, one (M, s, H D) each for every entry of back) -> (M, S, H D)
+    apply(back, hidden (M, 1 or S, K) or None, dropout, at_once, q (M, S, H D), r (H, S + K, D),
+    content and place (H, D), *keys, *values, one (M, s, H D) each for every entry of back) ->
+    (M, S, H D)
     """
 
     @staticmethod
@@ -173,6 +177,7 @@ class Attend(torch.autograd.Function):
         back: list[tuple[int, ...]],
         hidden: Tensor | None,
         dropout: float,
+        at_once: int,
         q: Tensor,
         r: Tensor,
         content: Tensor,
@@ -181,67 +186,102 @@ class Attend(torch.autograd.Function):
     ) -> Tensor:
         keys, values = memories[: len(back)], memories[len(back) :]
         out, kept = torch.empty_like(q), []
-        for h, cut in enumerate(cuts(content)):
-            k, v = gather(keys, back, cut), gather(values, back, cut)
-            weights = relative_weights(q[..., cut], k, r[h], content[h], place[h], hidden)
+        for heads, cut in cuts(content, at_once):
+            biases = content[heads], place[heads]
+            q_h, k, v = (
+                folded(t, at_once)
+                for t in (q[..., cut], gather(keys, back, cut), gather(values, back, cut))
+            )
+            weights = relative_weights(q_h, k, r[heads], *biases, hidden)
             if dropout:
                 kept.append(torch.empty_like(weights, dtype=torch.bool).bernoulli_(1 - dropout))
-                weights *= kept[h] / (1 - dropout)
-            out[..., cut] = weights @ v
+                weights *= kept[-1] / (1 - dropout)
+            out[..., cut] = unfolded(weights @ v, at_once)
         ctx.save_for_backward(hidden, q, r, content, place, out, *memories, *kept)
-        ctx.back, ctx.dropout = back, dropout
+        ctx.back, ctx.dropout, ctx.at_once = back, dropout, at_once
         return out
 
     @staticmethod
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor | None, ...]:
-        back, count = ctx.back, len(ctx.back)
+        back, count, at_once = ctx.back, len(ctx.back), ctx.at_once
         hidden, q, r, content, place, out, *rest = ctx.saved_tensors
         keys, values, kept = rest[:count], rest[count : 2 * count], rest[2 * count :]
         to_q, to_r, to_content, to_place = (torch.empty_like(t) for t in (q, r, content, place))
         to_keys, to_values = ([torch.empty_like(t) for t in each] for each in (keys, values))
-        by_place = q.new_zeros(*q.shape[:2], r.shape[1])  # stays zero where no pair is
-        to_scores = shifted(by_place)  # (M, S, K)
-        for h, cut in enumerate(cuts(content)):
-            k, v = gather(keys, back, cut), gather(values, back, cut)
-            weights = relative_weights(q[..., cut], k, r[h], content[h], place[h], hidden)
-            to_weights = to_out[..., cut] @ v.mT
+        by_place = q.new_zeros(at_once * len(q), q.shape[1], r.shape[1])
+        to_scores = shifted(by_place)  # (h M, S, K); what is around it stays zero: no pair is there
+        for i, (heads, cut) in enumerate(cuts(content, at_once)):
+            q_h, k, v, to_out_h, out_h = (
+                folded(t, at_once)
+                for t in (
+                    q[..., cut], gather(keys, back, cut), gather(values, back, cut),
+                    to_out[..., cut], out[..., cut],
+                )
+            )  # fmt: skip
+            weights = relative_weights(q_h, k, r[heads], content[heads], place[heads], hidden)
+            to_weights = to_out_h @ v.mT
             dropped = weights
             if ctx.dropout:
-                keep = kept[h] / (1 - ctx.dropout)
+                keep = kept[i].to(weights.dtype) / (1 - ctx.dropout)
                 to_weights *= keep
                 dropped = weights * keep
-            scatter(to_values, back, cut, dropped.mT @ to_out[..., cut])
-            total = (to_out[..., cut] * out[..., cut]).sum(-1, keepdim=True)
+            scatter(to_values, back, cut, unfolded(dropped.mT @ to_out_h, at_once))
+            total = (to_out_h * out_h).sum(-1, keepdim=True)
             to_scores.copy_(to_weights.sub_(total).mul_(weights))
-            to_r[h] = by_place.flatten(0, 1).mT @ (q[..., cut] + place[h]).flatten(0, 1)
-            from_place = by_place @ r[h]
+            rows = by_place.view(at_once, -1, r.shape[1])  # (h, M S, S + K)
+            to_r[heads] = rows.mT @ by_rows(q_h, place[heads])
+            from_place = (rows @ r[heads]).view_as(q_h)
             scale = k.shape[-1] ** -0.5
-            scatter(to_keys, back, cut, to_scores.mT @ ((q[..., cut] + content[h]) * scale))
+            q_content = biased(q_h, content[heads]) * scale
+            scatter(to_keys, back, cut, unfolded(to_scores.mT @ q_content, at_once))
             from_content = (to_scores @ k).mul_(scale)
-            to_place[h], to_content[h] = from_place.sum((0, 1)), from_content.sum((0, 1))
-            to_q[..., cut] = from_place.add_(from_content)
-        return None, None, None, to_q, to_r, to_content, to_place, *to_keys, *to_values
+            for to_bias, t in ((to_place, from_place), (to_content, from_content)):
+                to_bias[heads] = t.unflatten(0, (at_once, -1)).sum((1, 2))
+            to_q[..., cut] = unfolded(from_place.add_(from_content), at_once)
+        return None, None, None, None, to_q, to_r, to_content, to_place, *to_keys, *to_values
 
 
 def relative_weights(
     q: Tensor, k: Tensor, r: Tensor, content: Tensor, place: Tensor, hidden: Tensor | None
 ) -> Tensor:
-    """One head's q (M, S, D), k (M, K, D), r (S + K, D), biases (D,) -> weights (M, S, K)"""
-    by_place = shifted((q + place) @ r.mT)
-    scores = torch.baddbmm(by_place, q + content, k.mT, alpha=q.shape[-1] ** -0.5)
+    """q (h M, S, D), k (h M, K, D), r (h, S + K, D), biases (h, D) -> weights (h M, S, K)"""
+    by_place = by_rows(q, place) @ r.mT  # (h, M S, S + K)
+    by_place = shifted(by_place.view(*q.shape[:2], -1))
+    scores = torch.baddbmm(by_place, biased(q, content), k.mT, alpha=q.shape[-1] ** -0.5)
     if hidden is not None:
-        scores.masked_fill_(hidden, -torch.inf)
+        scores.unflatten(0, (len(r), -1)).masked_fill_(hidden, -torch.inf)
     return scores.softmax(-1)
 
 
-def cuts(content: Tensor) -> list[slice]:
-    """The columns of each head in (..., H D), from a tensor (H, D)"""
-    heads, size = content.shape
-    return [slice(h * size, h * size + size) for h in range(heads)]
+def biased(q: Tensor, bias: Tensor) -> Tensor:
+    """q (h M, S, D) and each head's bias (h, D) -> (h M, S, D)"""
+    return (q.unflatten(0, (len(bias), -1)) + bias[:, None, None]).flatten(0, 1)
+
+
+def by_rows(q: Tensor, bias: Tensor) -> Tensor:
+    """The same as (h, M S, D)"""
+    return biased(q, bias).view(len(bias), -1, q.shape[-1])
+
+
+def cuts(content: Tensor, at_once: int) -> list[tuple[slice, slice]]:
+    """Every `at_once` heads, and their columns in (..., H D), from a tensor (H, D)"""
+    count, size = content.shape
+    heads = [slice(h, h + at_once) for h in range(0, count, at_once)]
+    return [(each, slice(each.start * size, each.stop * size)) for each in heads]
+
+
+def folded(t: Tensor, heads: int) -> Tensor:
+    """(M, s, h D) -> (h M, s, D)"""
+    return t if heads == 1 else rearrange(t, "m s (h d) -> (h m) s d", h=heads)
+
+
+def unfolded(t: Tensor, heads: int) -> Tensor:
+    """The inverse of `folded`"""
+    return t if heads == 1 else rearrange(t, "(h m) s d -> m s (h d)", h=heads)
 
 
 def gather(parts: Sequence[Tensor], back: list[tuple[int, ...]], cut: slice) -> Tensor:
-    """One head's keys or values (M, K, D), each part moved to the segments that see it."""
+    """Some heads' keys or values (M, K, h D), each part moved to the segments that see it."""
     moved = []
     for part, each in zip(parts, back, strict=True):
         for steps in each:

@@ -29,6 +29,7 @@ COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
     "process\n{unit}": ("memory_status", "process_bytes", None),
     "training\nJ/step": ("speed_status", "joules_per_step", 1),
     "training\nGFLOP/step": ("speed_status", "flops_per_step", 1e9),
+    "training\nkernels/step": ("speed_status", "kernels_per_step", 1),
     "parameters\nthousands": ("speed_status", "params", 1e3),
 }
 
@@ -100,6 +101,7 @@ def _lines(speed: Path, memory: Path, reference: Path) -> list[dict]:
         line |= {"factor_over": base, "factor": own / rate if own and rate else None}
         line |= {key: s.get(key) for key in ("infer_steps_per_s", "tokens_per_s")}
         line |= {key: s.get(key) for key in ("joules_per_step", "flops_per_step", "params")}
+        line |= {"kernels_per_step": s.get("kernels_per_step")}
         line |= {"memory_status": m.get("status", "-")}
         line |= {key: m.get(key) for key in ("peak_bytes", "process_bytes")}
         size = line["peak_bytes"]
@@ -203,6 +205,11 @@ def _costs(lines: list[dict]) -> Table:
             "torch's flop_counter. It counts matrix products, convolutions and fused attention, as "
             "if no key were hidden; not Fourier transforms, sorting, gathering and elementwise "
             "operators."
+        )
+    if any("kernels/step" in heading for heading in shown):
+        notes.append(
+            "Kernels: operators of the same pass that write a tensor; a GPU starts one kernel or "
+            "more for each. On a CPU some mechanisms take one head at a time, with more of them."
         )
     if any("J/step" in heading for heading in shown):
         notes.append("J/step: energy of the whole GPU, by its driver, over the steps of training.")
