@@ -18,12 +18,16 @@ MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer
 MODELS += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 TASKS = {"listops": 17.0, "text": 50.0, "retrieval": 50.2, "image": 10.0, "pathfinder": 50.1}
 TASKS["pathx"] = 50.0
+REACH = {"identity": 0, "conv": 2}  # tokens on either side that a layer mixes
 QUADRATIC = {"transformer", "synthesizer", "transformer-materialised"}
 
 
 def score_row(task="text", model="linear", seed=0, **changes) -> dict:
     row = {"experiment": "demo", "protocol": "official", "task": task, "model": model, "seed": seed}
     row |= {"mechanism": model, "dataset": task}
+    row |= {"reach": REACH.get(model)}
+    if model.startswith("near-"):  # as in config/reach.yaml
+        row |= {"mechanism": "longformer", "reach": int(model.removeprefix("near-"))}
     row |= {"status": "ok", "accuracy": 60.0, "val_accuracy": 61.0, "loss": 0.7, "n_test": 2000}
     row |= {"chance": TASKS.get(task, 50.0), "params": 100_000, "steps": 500, "train_seconds": 60.0}
     row |= {

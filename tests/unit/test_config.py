@@ -46,7 +46,8 @@ def complaint(root: Path, **given) -> str:
 
 
 def test_every_experiment_of_the_repository_resolves():
-    for file in ("config.yaml", "open.yaml", "paper.yaml", "survey.yaml"):
+    files = ("config", "open", "paper", "survey", "reach", "reach-full")
+    for file in (f"{name}.yaml" for name in files):
         arena = Arena.read(ROOT / "config" / file)
         for task in arena.experiment.tasks:
             for model in arena.experiment.models:
@@ -97,6 +98,19 @@ def test_the_default_experiment_has_five_families_and_the_baseline_that_mixes_no
          "config/config.yaml: span.models: 'liner' is unknown; did you mean 'linear'?"),
         ({"span": {"models": ["linear"] * 2}}, "config/config.yaml: span.models: 'linear' is listed twice"),
         ({"span": {"samples": 0}}, "config/config.yaml: span.samples: Input should be greater than 0, not 0"),
+        ({"variants": {"near": {"options": {}}}}, "variants.near.model: is missing"),
+        ({"variants": {"near": {"model": "longfomer"}}},
+         "config/config.yaml: variants.near.model: 'longfomer' is unknown; did you mean 'longformer'?"),
+        ({"variants": {"local": {"model": "longformer"}}},
+         "config/config.yaml: variants.local: config/models/ has a model of this name"),
+        ({"variants": {"near": {"model": "local", "option": {}}}},
+         "--config: variants.near.option: unknown key; did you mean 'options'?"),
+        ({"variants": {"near-4": {"model": "local"}}, "models": ["naer-4"]},
+         "config/config.yaml: models: 'naer-4' is unknown; did you mean 'near-4'?"),
+        ({"variants": {"near": {"model": "longformer", "options": {"windw": 8}}}, "models": ["near"]},
+         "config/config.yaml: variants.near: options.windw: unknown key; did you mean 'window'?"),
+        ({"variants": {"near": {"model": "longformer", "training": {"stesp": 8}}}, "models": ["near"]},
+         "config/config.yaml: variants.near.training.stesp: unknown key; did you mean 'steps'?"),
         ({"overrides": {"encoder": {"towers": 2}}}, "overrides: encoder.towers: the task's data set it; remove it"),
         ({"overrides": {"encoder": {"heads": 5}}}, "overrides.encoder: heads: 5 heads do not divide qkv_dim 64"),
         ({"models": ["local"], "overrides": {"encoder": {"options": {"blocksize": 5}}}}, "did you mean 'block_size'?"),
@@ -209,6 +223,33 @@ def test_later_layers_win_and_are_named():
     assert where["encoder.vocab_size"] == "config/tasks/listops.yaml"
     assert where["training.steps"].endswith("quick.yaml: tasks.listops")
     assert where["training.eval_batch_size"] == "default"
+
+
+def test_a_variant_is_its_model_with_other_values():
+    """Over the protocol's rules for the model, under the experiment's overrides."""
+    file = ROOT / "config/config.yaml"
+    variants = {
+        "near": {"model": "longformer", "options": {"window": 8}, "training": {"steps": 7}},
+        "exact": {"model": "transformer"},
+    }
+    given = yaml.safe_load(file.read_text()) | {
+        "models": ["longformer", "near", "transformer", "exact"], "variants": variants,
+        "overrides": {"training": {"eval_every": 5}},
+    }  # fmt: skip
+    arena = Arena.open(given, [file], ROOT)
+    plain, near = (arena.resolve("listops", m, 0)[0] for m in ("longformer", "near"))
+    assert (plain.encoder.options["window"], near.encoder.options["window"]) == (16, 8)
+    assert (near.training.steps, near.training.eval_every) == (7, 5)
+    assert (near.model, near.encoder.attention) == ("near", "longformer")
+    changed = near.model_copy(update={"model": "longformer", "encoder": plain.encoder,
+                                      "training": plain.training})  # fmt: skip
+    assert changed == plain
+    _, sources = arena.resolve("listops", "near", 0)
+    assert sources["encoder.options.window"] == "config/config.yaml: variants.near"
+    # the profile follows, and a variant has no second row of its model's
+    assert arena.profile_point("near", 256).encoder.options["window"] == 8
+    also = {"longformer", "near", "transformer", "transformer-materialised", "exact"}
+    assert set(arena.profile_rows()) == also
 
 
 def test_schemas_in_the_repository_are_the_generated_ones():

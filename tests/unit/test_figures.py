@@ -17,6 +17,7 @@ from drawn import files as draw
 from drawn import words as words_of
 from fabricated import (
     MODELS,
+    REACH,
     TASKS,
     experiment,
     memory_row,
@@ -61,7 +62,11 @@ def crowded(tmp_path_factory):
     """Figures of all models and five tasks, each made once."""
     folder = tmp_path_factory.mktemp("crowded")
     experiment(folder, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST, joules=2e5)
-    return functools.cache(lambda name: figure_of(name, folder))
+    near = [*REACH, "mean", *(f"near-{2**i}" for i in range(12)), "transformer"]
+    experiment(folder / "reach", models=near, tasks=list(TASKS)[:5], seeds=(0, 1), bad=LOST)
+    return functools.cache(
+        lambda name: figure_of(name, folder / "reach" if name == "reach" else folder)
+    )
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -69,6 +74,8 @@ def test_every_form_is_valid_and_names_the_models(drawn, name):
     text = words(drawn / f"{name}.svg")
     if name == "ranks":
         assert "1 of the models have every task" in text
+    elif name == "reach":
+        assert "No mechanism was trained with several windows" in text
     else:
         assert all(model in text for model in THREE)
     assert (drawn / f"{name}.pdf").read_bytes().startswith(b"%PDF-")

@@ -27,6 +27,7 @@ class MultiHead(nn.Module):
 
     reversible = False  # whether the encoder's layers run in reverse for their backward pass
     padding_exempt = False  # whether padding may change real tokens' outputs; if so, say why
+    reach: int | None = None  # tokens on either side that it mixes; None: all, or by another rule
     selects = False  # whether later tokens influence which earlier ones a causal query sees
     stops_gradients = True  # at memories, as in training; False lets them through, to be measured
     auxiliary: Tensor | None = None  # loss of the last forward, added to the task's in training

@@ -34,6 +34,7 @@ class Attention(MultiHead):
         super().__init__(dim, heads, qkv_dim, dropout)
         del self.query, self.key
         self.before = width - 1 if causal else width // 2
+        self.reach = max(self.before, width - 1 - self.before)
         self.kernel = nn.Parameter(torch.empty(width, qkv_dim or dim))
         nn.init.uniform_(self.kernel, -(width**-0.5), width**-0.5)
 

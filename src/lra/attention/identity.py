@@ -16,6 +16,8 @@ class Attention(MultiHead):
     There are no queries and keys. `dropout` does nothing, for there are no weights to drop.
     """
 
+    reach = 0
+
     def __init__(
         self,
         dim: int,

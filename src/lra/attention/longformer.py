@@ -57,6 +57,7 @@ class Attention(MultiHead):
         if variant == "official":
             self.before = (window - 1) // 2
         self.global_tokens = 0 if causal or variant == "official" else global_tokens
+        self.reach = None if self.global_tokens else max(self.before, self.after)
         if self.global_tokens or variant == "official":
             width = qkv_dim or dim
             self.global_query = nn.Linear(dim, width, bias=False)

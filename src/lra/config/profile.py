@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from lra.config.cell import FAST, PADDED, ProfilePoint, profile_row
 from lra.config.layers import Layer, complete_options, join, validated
-from lra.config.schema import Experiment, Model, Variant
+from lra.config.schema import Experiment, Variant
 from lra.core.errors import LRAError, one_of
 
 
@@ -25,7 +25,11 @@ class Rules(Protocol):
 
     def place(self, key: str) -> str: ...
 
-    def model(self, name: str) -> Model: ...
+    def base(self, model: str) -> str: ...
+
+    def mechanism(self, model: str) -> str: ...
+
+    def profile_also(self, model: str) -> dict[str, dict[str, Any]]: ...
 
     def layers(self, task: str, model: str) -> list[Layer]: ...
 
@@ -43,8 +47,7 @@ def rows(arena: Rules) -> dict[str, ProfileRow]:
     """By their names in paths; all of one setting, then all of the next."""
     named: dict[str, tuple[str, dict[str, Any]]] = {}
     for model in arena.experiment.models:
-        also = arena.model(model).profile_also
-        for name, options in {model: {}, **also}.items():
+        for name, options in {model: {}, **arena.profile_also(model)}.items():
             _free(name, named, model)
             named[name] = (model, options)
     found: dict[str, ProfileRow] = {}
@@ -86,8 +89,8 @@ def point(arena: Rules, name: str, length: int) -> ProfilePoint:
         (where, {"encoder": profile.encoder}),
     ]
     values, sources = join(layers)
-    encoder, mechanism = values["encoder"], arena.model(row.model).attention or row.model
-    encoder["options"] = complete_options(row.model, mechanism, encoder["options"], sources)
+    encoder, base, mechanism = values["encoder"], arena.base(row.model), arena.mechanism(row.model)
+    encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
     encoder |= {"attention": mechanism, "max_len": length}
     fixed = {
         "experiment": experiment.experiment,

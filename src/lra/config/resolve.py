@@ -1,7 +1,8 @@
 """From the files in config/ to cells: layers are joined and checked, values keep their source.
 
 A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
-model's file, the protocol (its defaults, its task, its task's model), the experiment's overrides.
+model's file, the protocol (its defaults, its task, its task's model), the experiment's variant of
+the model, the experiment's overrides.
 """
 
 from __future__ import annotations
@@ -83,11 +84,16 @@ class Arena:
 
     def check(self, sources: bool) -> None:
         """Resolve everything once, so that a mistake stops the plan, not a job."""
-        experiment = self.experiment
+        experiment, models = self.experiment, _stems(self.root, "models")
+        for name, variant in experiment.variants.items():
+            key = f"variants.{name}"
+            if name in models:
+                raise LRAError(f"{self.place(key)}: {key}: config/models/ has a model of this name")
+            one_of(f"{self.place(key)}: {key}.model", variant.model, models)
         for key, values, choices in (
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
-            ("models", experiment.models, _stems(self.root, "models")),
-            ("span.models", experiment.span.models or [], _stems(self.root, "models")),
+            ("models", experiment.models, [*models, *experiment.variants]),
+            ("span.models", experiment.span.models or [], [*models, *experiment.variants]),
             ("tasks", experiment.tasks, {*_stems(self.root, "tasks"), *self.tasks}),
             *(
                 (f"profile.variants.{name}.models", variant.models or [], self._profiled())
@@ -136,9 +142,9 @@ class Arena:
         return found
 
     def _profiled(self) -> list[str]:
-        """The profile rows that any model of config/models/ has."""
-        models = _stems(self.root, "models")
-        return [row for name in models for row in (name, *self.model(name).profile_also)]
+        """The profile rows that any model of config/models/ or of the variants has."""
+        models = [*_stems(self.root, "models"), *self.experiment.variants]
+        return [row for name in models for row in (name, *self.profile_also(name))]
 
     def _rules(self, protocol: str, task: str) -> list[tuple[str, ProtocolTask]]:
         """What a protocol says of a task, by its key; first of the one that it is a variant of."""
@@ -199,6 +205,8 @@ class Arena:
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
         dataset = self.dataset(self.dataset_name(task))
+        variant, own = self.experiment.variants.get(model), f"variants.{model}"
+        model = self.base(model)
         file = _model(self.root, model)
         of_data = {"max_len": dataset.max_len}
         if dataset.classes:
@@ -220,6 +228,8 @@ class Arena:
             ]:
                 if model in models:
                     layers.append((f"{place}.{model}", sections(models[model])))
+        if variant:
+            layers.append((f"{self.place(own)}: {own}", sections(variant)))
         training = {"training": {"precision": self.experiment.precision}}
         return [
             *layers,
@@ -238,9 +248,9 @@ class Arena:
         for key in ("vocab_size", "classes", "towers", "max_len"):
             if (where := sources.get(f"encoder.{key}")) and where not in of_the_data:
                 raise LRAError(f"{where}: encoder.{key}: the task's data set it; remove it")
-        mechanism = _model(self.root, model).attention or model
+        base, mechanism = self.base(model), self.mechanism(model)
         encoder = values["encoder"]
-        encoder["options"] = complete_options(model, mechanism, encoder["options"], sources)
+        encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
         encoder["attention"] = mechanism
         fixed = self.task_name(task) | {
             "model": model,
@@ -256,9 +266,19 @@ class Arena:
         listed = self.experiment.span.models
         return [m for m in self.experiment.models if listed is None or m in listed]
 
-    def model(self, name: str) -> Model:
-        """config/models/<name>.yaml"""
-        return _model(self.root, name)
+    def base(self, model: str) -> str:
+        """Which of config/models/ a model of the experiment is, or is a variant of."""
+        variants = self.experiment.variants
+        return variants[model].model if model in variants else model
+
+    def mechanism(self, model: str) -> str:
+        """The attention of a model of the experiment."""
+        base = self.base(model)
+        return _model(self.root, base).attention or base
+
+    def profile_also(self, model: str) -> dict[str, dict[str, Any]]:
+        """The further profile rows that a model's file lists; a variant has none."""
+        return {} if model in self.experiment.variants else _model(self.root, model).profile_also
 
     def profile_rows(self) -> dict[str, profile.ProfileRow]:
         """By their names in paths, see `lra.config.profile`."""

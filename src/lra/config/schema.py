@@ -70,6 +70,12 @@ class ProtocolTask(Part):
     models: dict[Name, ProtocolModel] = {}
 
 
+class ModelVariant(ProtocolModel):
+    """An entry of the experiment's `variants`: a model with other values, under another name."""
+
+    model: Name  # of config/models/; its file and the protocol's rules hold, these are over them
+
+
 class Protocol(Settings):
     """config/protocols/<protocol>.yaml"""
 
@@ -159,7 +165,8 @@ class Experiment(Settings):
     experiment: Name  # folder below results/
     protocol: Name
     tasks: Names
-    models: Names
+    models: Names  # of config/models/, or of `variants`
+    variants: dict[Name, ModelVariant] = {}  # models that are another with other values
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(no_twins)]
     device: Device = "auto"
     threads: Threads = 1  # CPU threads of one training

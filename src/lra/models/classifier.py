@@ -193,3 +193,9 @@ def parameter_count(config: Encoder) -> int:
     """Of the whole classifier; nothing is allocated, so it may be larger than this machine."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Classifier(config).parameters())
+
+
+def reach(config: Encoder) -> int | None:
+    """How many tokens on either side one layer mixes; None: all, or those by another rule."""
+    with torch.device("meta"):
+        return Block(config, config.max_len).attention.reach

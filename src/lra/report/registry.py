@@ -18,6 +18,7 @@ TABLES = [
     Item("costs", "What a step costs", "tables.efficiency", ("speed", "memory", "efficiency")),
     Item("training", "Cost of training", "tables.training", ("scores",)),
     Item("span", "Required attention span", "tables.span", ("span",)),
+    Item("reach", "Required span by intervention", "tables.reach", ("scores", "span", "cells")),
     Item("shortcomings", "Shortcomings by family", "tables.shortcomings",
          ("scores", "speed", "memory")),
 ]  # fmt: skip
@@ -29,6 +30,7 @@ FIGURES = [
     Item("memory", "Training memory by length", "figures.efficiency", ("memory",)),
     Item("learning_curves", "Learning curves", "figures.learning_curves", ("history", "scores")),
     Item("span", "Attention span by task", "figures.span", ("span",)),
+    Item("reach", "Accuracy by how far a token sees", "figures.reach", ("scores",)),
     Item("difference", "Difference to the published", "figures.difference",
          ("scores", "reference")),
     Item("ranks", "Critical difference (ranks)", "figures.ranks", ("scores",)),

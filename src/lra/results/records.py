@@ -62,6 +62,7 @@ class TrainRecord(CellName, Provenance):
     status: Status
     reason: str | None  # one line, where status is not ok
     params: int
+    reach: int | None = None  # tokens on either side that one layer mixes; null: all, or otherwise
     steps: int  # optimiser steps done
     chosen_step: int | None  # step of the checkpoint that is scored
     train_seconds: float  # wall clock over all resumptions, evaluation included
@@ -95,6 +96,7 @@ class ScoreRow(CellName):
     n_test: int
     chance: float
     params: int
+    reach: int | None = None  # tokens on either side that one layer mixes; null: all, or otherwise
     steps: int
     chosen_step: int | None = None  # step of the checkpoint that is scored
     train_seconds: float

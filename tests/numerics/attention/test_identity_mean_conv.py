@@ -85,3 +85,16 @@ def test_conv_starts_as_torchs_own_convolutions():
     torch.manual_seed(0)
     kernel = attention.build("conv", 512, 4, 64, width=9).kernel
     assert 0.98 / 3 < kernel.abs().max() <= 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reach"),
+    [("identity", {}, 0), ("mean", {}, None), ("conv", {}, 2), ("conv", {"width": 6}, 3)],
+)
+def test_how_far_a_layer_mixes(name, options, reach):
+    module = layer(name, 1, 4, **options)
+    assert module.reach == reach
+    x = tokens(1, 20, 4)
+    sees = torch.autograd.functional.jacobian(lambda x: module(x).sum((0, 2)), x)[:, 0].any(-1)
+    place = torch.arange(20)
+    assert (place[:, None] - place).abs()[sees].max() == (19 if reach is None else reach)

@@ -127,3 +127,20 @@ def test_gradients_of_a_global_token_are_not_summed_in_bfloat16():
     with mock.patch.object(longformer, "BLOCK", 8), torch.autocast("cpu", torch.bfloat16):
         rounded = gradients(module, x)[1][0][:, 0]
     assert (rounded - exact).norm() < 0.03 * exact.norm()
+
+
+@given(half=st.integers(1, 12), length=st.integers(1, 40))
+@examples(20)
+def test_a_band_sees_exactly_its_reach_on_either_side(half, length):
+    module = layer("longformer", 1, 4, window=2 * half, global_tokens=0)
+    assert module.reach == half
+    x = tokens(1, length, 4)
+    sees = torch.autograd.functional.jacobian(lambda x: module(x).sum((0, 2)), x)[:, 0].any(-1)
+    place = torch.arange(length)
+    assert torch.equal(sees, (place[:, None] - place).abs() <= half)
+
+
+def test_global_tokens_reach_all():
+    assert layer("longformer", 1, 4, window=6).reach is None
+    assert layer("longformer", 1, 4, window=6, variant="official").reach == 3
+    assert layer("longformer", 1, 4, window=6, causal=True).reach == 6
