@@ -9,12 +9,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from fabricated import MODELS, REFERENCE, experiment, predictions, table
+from fabricated import MODELS, PAPER, REACH, REFERENCE, experiment, predictions, table
 
 from lra.report import registry
 from lra.report.item import Item
 from lra.report.tables import render
 from lra.report.tables.render import Entry, Row, Table
+from lra.report.tables.write import write
 from lra.results.records import ScoreRow, read_table, write_rows
 from tiny import ROOT
 
@@ -40,6 +41,8 @@ def written(tmp_path_factory):
     answers = {m: [random.random(300) < 0.7 for _ in range(2)] for m in MODELS[:3]}
     predictions(root, answers, random.integers(0, 2, 300))
     table("significance", root)
+    near = experiment(root / "near", [*REACH, "near-1", "near-4", "transformer"], seeds=(0, 1, 2))
+    write(registry.table("reach"), near, root / "reach", PAPER)
     return root
 
 
