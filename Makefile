@@ -29,8 +29,9 @@ setup: .venv/.ready
 test: setup
 	$(BIN)/python -m pytest -n 2
 
-test-all: .venv/.peers
-	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m "" -o norecursedirs=".* benchmarks"
+test-all: setup
+	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m ""
+	$(MAKE) peers
 
 peers: .venv/.peers
 	$(BIN)/python -m pytest tests/peers

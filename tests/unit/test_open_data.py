@@ -280,13 +280,14 @@ def test_both_labels_have_each_article_as_often(rng):
 
 def test_negatives_come_from_the_neighbourhood_of_the_first_article(rng):
     """Two circles of articles that link among themselves alone: so do their negatives."""
-    titles = [f"t{number}".encode() for number in range(200)]
+    n = 1000  # so that some of their 20 neighbourhoods lie in each circle
+    titles = [f"t{number}".encode() for number in range(n)]
     given_ = []
-    for a in range(200):
-        own = [b for b in rng.permutation(100)[:20] + 100 * (a >= 100) if b != a]
+    for a in range(n):
+        own = [b for b in rng.permutation(n // 2)[:20] + n // 2 * (a >= n // 2) if b != a]
         given_.append(enwik8.Article(titles[a], b"", {titles[b] for b in own}))
     a, b, labels = enwik8.pairs(given_, 2000, rng, "here")
-    assert ((a >= 100) == (b >= 100))[labels == 0].mean() > 0.95
+    assert ((a >= n // 2) == (b >= n // 2))[labels == 0].mean() > 0.95
 
 
 def test_near_duplicate_articles_are_in_one_split(rng):
