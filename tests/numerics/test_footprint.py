@@ -42,8 +42,8 @@ def bytes_beside(name: str, **encoder) -> tuple[float, float]:
     load = point(name, **encoder)
     figures = footprint(Load.of_point(load))
     measured = profile.memory(load)
-    assert (measured.status, measured.params) == ("ok", figures.params)
-    return figures.train.bytes - 4 * figures.params, measured.peak_bytes
+    assert (measured["status"], measured["params"]) == ("ok", figures.params)
+    return figures.train.bytes - 4 * figures.params, measured["peak_bytes"]
 
 
 @pytest.mark.parametrize("name", attention.names())
@@ -147,6 +147,6 @@ def test_the_base_of_the_factors_fits_in_the_papers_profile():
 def test_a_mask_of_the_task_is_in_the_estimate_as_in_the_profile():
     load = point("local").model_copy(update={"masks": True})
     figures = footprint(Load.of_point(load))
-    measured = profile.memory(load).peak_bytes
+    measured = profile.memory(load)["peak_bytes"]
     estimated = figures.train.bytes - 4 * figures.params
     assert measured / 1.03 < estimated < measured * 1.03

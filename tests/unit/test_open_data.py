@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archives
+import prepared
 from lra.core.errors import LRAError
 from lra.data import enwik8, mail
-from lra.data.manifest import verify
 from lra.data.near_duplicates import groups
-from lra.data.prepare import prepare_dataset
-from lra.data.recipe import Archive, Recipe
-from lra.data.sources import READERS
-from lra.data.split import read_split
+from lra.data.recipe import Archive
+from prepared import texts
 from tiny import examples
 
-ORIGINS = {"urls": ["http://localhost/x"], "package": "npm:xx@1.0", "sha256": "0" * 64}
+PINNED = Archive(file="x", urls=["http://localhost/x"], package="npm:xx@1.0", sha256="0" * 64)
 WORDS = [f"word{number}" for number in range(3000)]
 
 
@@ -33,27 +31,11 @@ def rng():
 
 
 def prepare(archive, out, source, sizes, **options):
-    recipe = Recipe(
-        source=source, archive=Archive(file="x", **ORIGINS), options=options, train=sizes[0],
-        val=sizes[1], test=sizes[2],
-    )  # fmt: skip
-    prepare_dataset(READERS[source], recipe, archive, out)
-    for split in ("train", "val", "test"):
-        verify(out / f"{split}.arrow")
-    return [read_split(out / f"{split}.arrow") for split in ("train", "val", "test")]
+    return prepared.prepare(archive, out, source, sizes, pinned=PINNED, options=options)
 
 
 def refused(archive, out, source, sizes, **options) -> str:
-    with pytest.raises(LRAError) as raised:
-        prepare(archive, out, source, sizes, **options)
-    assert "\n" not in str(raised.value)
-    assert not [path for path in out.rglob("*") if path.is_file()]
-    return str(raised.value)
-
-
-def texts(split, tower=0):
-    values, offsets = split.towers[tower].values, split.towers[tower].offsets
-    return [(values[a:b] - 1).tobytes() for a, b in zip(offsets, offsets[1:], strict=False)]
+    return prepared.refused(archive, out, source, sizes, pinned=PINNED, options=options)
 
 
 def sentence(rng, words=30) -> str:
@@ -351,8 +333,7 @@ def test_the_seed_alone_decides_and_the_order_of_the_archive_does_not(tmp_path, 
     found = []
     for order, seed in ((1, 0), (-1, 0), (1, 1)):
         archive = archives.tar(tmp_path / "x.tgz", dict(list(files.items())[::order]))
-        recipe = Recipe(source=source, archive=Archive(file="x", **ORIGINS), options=options,
-                        seed=seed, train=sizes[0], val=sizes[1], test=sizes[2])  # fmt: skip
-        prepare_dataset(READERS[source], recipe, archive, tmp_path / "out")
+        fields = {"pinned": PINNED, "options": options, "seed": seed}
+        prepared.prepare(archive, tmp_path / "out", source, sizes, **fields)
         found.append((tmp_path / "out/train.arrow").read_bytes())
     assert found[0] == found[1] != found[2]

@@ -17,44 +17,10 @@ import archives
 from lra.core.errors import LRAError
 from lra.core.files import sha256
 from lra.data import image, listops, lra_release
-from lra.data.manifest import verify
-from lra.data.prepare import prepare_dataset
-from lra.data.recipe import Archive, Recipe
-from lra.data.sources import READERS
+from lra.data.recipe import Archive
 from lra.data.split import read_split
+from prepared import prepare, refused, texts
 from tiny import examples
-
-
-def recipe(source, sizes, pinned=None, **fields):
-    archive = pinned or Archive(file="x.tar.gz", urls=["http://localhost/x.tar.gz"])
-    return Recipe(
-        **{"source": source, "archive": archive, "train": sizes[0], "val": sizes[1],
-           "test": sizes[2], **fields}
-    )  # fmt: skip
-
-
-def prepare(archive, out, source, sizes, **fields):
-    """The three splits, each checked against dataset.json."""
-    prepare_dataset(READERS[source], recipe(source, sizes, **fields), archive, out)
-    for split in ("train", "val", "test"):
-        verify(out / f"{split}.arrow")
-    return [read_split(out / f"{split}.arrow") for split in ("train", "val", "test")]
-
-
-def texts(split, tower=0):
-    """Documents as bytes: a token is a byte + 1."""
-    values, offsets = split.towers[tower].values, split.towers[tower].offsets
-    return [(values[a:b] - 1).tobytes() for a, b in zip(offsets, offsets[1:], strict=False)]
-
-
-def refused(archive, out, source, sizes, **fields) -> str:
-    """The one line; nothing is left."""
-    with pytest.raises(LRAError) as raised:
-        prepare(archive, out, source, sizes, **fields)
-    assert "\n" not in str(raised.value)
-    assert not [path for path in out.rglob("*") if path.is_file()]
-    return str(raised.value)
-
 
 # Text
 

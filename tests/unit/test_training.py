@@ -197,16 +197,16 @@ def point(length, **options) -> ProfilePoint:
 def test_too_little_memory_is_a_status():
     length = 2**20  # the scores alone are 8 TiB
     measured = profile.speed(point(length, kernel="materialised"))
-    assert measured.status == "oom"
-    assert measured.train_steps_per_s is None
-    assert measured.reason
+    assert measured["status"] == "oom"
+    assert "train_steps_per_s" not in measured
+    assert measured["reason"]
 
 
 def test_memory_of_the_materialised_kernel_holds_the_scores():
     length, heads = 1024, 2
     scores = heads * length * length * 4  # bytes of one layer's N x N weights
     fused, materialised = (
-        profile.memory(point(length, kernel=kernel)).peak_bytes
+        profile.memory(point(length, kernel=kernel))["peak_bytes"]
         for kernel in ("fused", "materialised")
     )
     assert materialised - fused > 2 * scores
@@ -216,7 +216,7 @@ def test_memory_of_the_materialised_kernel_holds_the_scores():
 def test_memory_grows_with_the_batch_by_the_activations():
     small = point(512)
     large = small.model_copy(update={"batch_size": 4})
-    assert 2 < profile.memory(large).peak_bytes / profile.memory(small).peak_bytes < 4.2
+    assert 2 < profile.memory(large)["peak_bytes"] / profile.memory(small)["peak_bytes"] < 4.2
 
 
 def test_a_gpu_that_is_not_there_is_said_so():

@@ -73,6 +73,18 @@ def test_the_same_cell_twice_gives_the_same_bits_and_another_seed_others(tiny_li
     assert results(tmp_path / "one")[0] != results(tmp_path / "other")[0]
 
 
+def suspended_with(state: Path, jobs: list[psutil.Process]) -> None:
+    """Between two saves: a save renames the newest state before it writes the next."""
+    while True:
+        for job in jobs:
+            job.suspend()
+        if state.exists():
+            return
+        for job in jobs:
+            job.resume()
+        time.sleep(0.003)
+
+
 def test_a_killed_job_leaves_the_rest_and_is_resumed_by_the_next_snakemake(checkout):
     """The training is killed as a cluster would: without warning, snakemake left alive."""
     checkout.forget_tables()
@@ -87,7 +99,9 @@ def test_a_killed_job_leaves_the_rest_and_is_resumed_by_the_next_snakemake(check
         )
         state = checkout.folder / "results/tiny/work/listops/linear/seed1/state.pt"
         wait_for(state, run)
-        for job in psutil.Process(run.pid).children(recursive=True):
+        jobs = psutil.Process(run.pid).children(recursive=True)
+        suspended_with(state, jobs)
+        for job in jobs:
             job.kill()
         assert run.wait() != 0
     cell = checkout.folder / "results/tiny/cells/listops/linear/seed1"

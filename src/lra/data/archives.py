@@ -80,15 +80,14 @@ def members(
         raise LRAError(f"{path}: holds no file '{min(missing)}'")
 
 
-def contents(path: Path, named: Callable[[str], str | None]) -> dict[str, bytes]:
-    """Name -> bytes of the files of an archive, those that end in .gz unpacked.
+def contents(path: Path, wanted: re.Pattern) -> dict[str, bytes]:
+    """Name -> bytes of the files that `wanted` matches whole, those that end in .gz unpacked.
 
-    named: what to call a file, whatever folders the archive puts it into; None where it is not
-    wanted.
+    Its first group is the name, whatever folders the archive puts the file into.
     """
     found = {}
-    for full, file in members(path, lambda full: named(full) is not None):
-        name, content = named(full), file.read()
+    for full, file in members(path, lambda full: wanted.fullmatch(full) is not None):
+        name, content = wanted.fullmatch(full)[1], file.read()
         if full.endswith(".gz"):
             with wrong(f"{path}: {full}"):
                 content = gzip.decompress(content)

@@ -60,7 +60,7 @@ class Article:
 
 def links(archive: Path, options: Links, sizes: Sizes, seed: int) -> Portions:
     """Splits share no article: a pair has both of its articles in its split."""
-    found = contents(archive, _name)
+    found = contents(archive, FILE)
     if not found:
         raise LRAError(f"{archive}: has no enwik8")
     check_contents(archive, found, options.content)
@@ -76,11 +76,6 @@ def links(archive: Path, options: Links, sizes: Sizes, seed: int) -> Portions:
             texts = [_masked(chosen[i], chosen[j]) for i, j in zip(a[part], b[part], strict=True)]
             one, other = zip(*texts, strict=True)
             yield split, documents(archive, options.max_length, labels[part], one, other)
-
-
-def _name(name: str) -> str | None:
-    found = FILE.fullmatch(name)
-    return found and found[1]
 
 
 def read_articles(enwik8: bytes, options: Links) -> list[Article]:

@@ -88,7 +88,7 @@ class _Arrays(pickle.Unpickler):
 
 def fashion(archive: Path, options: Fashion, sizes: Sizes, seed: int) -> Portions:
     """Validation images are drawn from the 60,000 for training, as these have no order."""
-    found = contents(archive, _idx_name)
+    found = contents(archive, IDX)
     check_contents(archive, found, options.content)
     for part in ("train", "t10k"):
         where = f"{archive}: {part}"
@@ -107,11 +107,6 @@ def fashion(archive: Path, options: Fashion, sizes: Sizes, seed: int) -> Portion
         for split, places in by_lot(len(labels), sizes | {"test": 0}, seed):
             if len(places):
                 yield split, grid_table(pixels[places], labels[places])
-
-
-def _idx_name(name: str) -> str | None:
-    found = IDX.fullmatch(name)
-    return found and found[1]
 
 
 def _idx(content: bytes | None, where: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -41,7 +41,7 @@ def mail(archive: Path, options: Mail, sizes: Sizes, seed: int) -> Portions:
     A text that several mails have is one example, or none where they are of both kinds. Near
     duplicates, judged by what is kept of a mail, are in one split.
     """
-    found = contents(archive, _name)
+    found = contents(archive, MAIL)
     check_contents(archive, found, options.content)
     kinds: dict[bytes, set[bool]] = {}
     for name in sorted(found):
@@ -56,11 +56,6 @@ def mail(archive: Path, options: Mail, sizes: Sizes, seed: int) -> Portions:
         if len(places):
             chosen = [texts[place] for place in places]
             yield split, documents(archive, options.max_length, labels[places], chosen)
-
-
-def _name(name: str) -> str | None:
-    found = MAIL.fullmatch(name)
-    return found and found[1]
 
 
 def _balanced(

@@ -196,11 +196,11 @@ def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None
     with held(point.device, say) as gpu, Meter(gpu) as meter:
         made_with = provenance(found, point.device)
         energy = {"joules": meter.joules} if what == "speed" else {}
-        measured = asdict(run(point, **energy))
+        measured = run(point, **energy)
         use = meter.use()
     measured |= {"gpu": use and GpuUse(**use), "mechanism": point.encoder.attention}
     measured |= {"sizes": point.encoder.sizes, "point": point.checksum}
-    known = {**point.model_dump(), **measured, **made_with}
+    known = dict.fromkeys(kind.model_fields) | point.model_dump() | measured | made_with
     record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)
     if record.status == "ok":

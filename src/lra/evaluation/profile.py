@@ -12,14 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from lra.config.cell import ProfilePoint
 from lra.hardware.device import (
@@ -32,7 +30,7 @@ from lra.hardware.device import (
     unknown_energy,
 )
 from lra.models.classifier import Classifier, parameter_count
-from lra.models.flops import flops, is_kernel
+from lra.models.flops import flops, is_kernel, tensors
 from lra.training.optimizer import AdamW
 
 WARM_UP = 2  # steps: the first ones allocate, choose kernels and fill caches
@@ -40,25 +38,7 @@ REPEATS = 5  # at most, in which the seconds of a profile are split
 FEWEST = 3  # repeats, however long a step takes
 
 
-@dataclass
-class Measured:
-    status: str
-    reason: str | None
-    params: int
-    train_steps_per_s: float | None = None
-    infer_steps_per_s: float | None = None
-    tokens_per_s: float | None = None
-    train_steps_per_s_low: float | None = None
-    train_steps_per_s_high: float | None = None
-    infer_steps_per_s_low: float | None = None
-    infer_steps_per_s_high: float | None = None
-    repeats: int | None = None
-    cpu_share: float | None = None
-    joules_per_step: float | None = None
-    flops_per_step: int | None = None
-    kernels_per_step: int | None = None
-    peak_bytes: int | None = None
-    process_bytes: int | None = None
+Measured = dict[str, Any]  # status, reason, params and, where ok, fields of results/points.py
 
 
 class Workload:
@@ -144,10 +124,10 @@ def memory(point: ProfilePoint) -> Measured:
     else:
         with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
             measured = _guarded(point, measure)
-        if measured.status == "ok":
-            measured.peak_bytes = high_water_mark(profiler)
-    if measured.status == "ok":
-        measured.process_bytes = peak_resident_bytes()
+        if measured["status"] == "ok":
+            measured["peak_bytes"] = high_water_mark(profiler)
+    if measured["status"] == "ok":
+        measured["process_bytes"] = peak_resident_bytes()
     return measured
 
 
@@ -156,14 +136,15 @@ def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measur
     choose_kernels(point.threads, point.deterministic, point.tf32)
     device = choose_device(point.device)
     params = parameter_count(point.encoder)
+    found: Measured = {"status": "ok", "reason": None, "params": params}
     if point.tf32 and not has_tf32(device):
-        return Measured("unsupported", f"{device_name(device)} has no TF32", params)
+        return found | {"status": "unsupported", "reason": f"{device_name(device)} has no TF32"}
     try:
-        return Measured("ok", None, params, **measure(Workload(point, device)))
+        return found | measure(Workload(point, device))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return Measured("oom", str(error).splitlines()[0], params)
+        return found | {"status": "oom", "reason": str(error).splitlines()[0]}
 
 
 class Repeated(NamedTuple):
@@ -211,10 +192,6 @@ class WorkCounter(TorchDispatchMode):
         given, made = tensors((args, kwargs)), tensors(out)
         self.kernels += is_kernel(func, given, made)
         return out
-
-
-def tensors(tree) -> list[Tensor]:
-    return [t for t in tree_leaves(tree) if isinstance(t, Tensor)]
 
 
 def step_work(load: Workload) -> dict[str, int]:

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop, sdpa_flop
 
+EMPTY = (torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default)
 FORMULAS = flop_registry | {  # torch knows the fused attention of GPUs only
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: sdpa_flop,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: sdpa_backward_flop,
@@ -39,4 +41,6 @@ def is_kernel(
     return (fresh or operator._schema.is_mutable) and operator not in EMPTY
 
 
-EMPTY = (torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default)
+def tensors(tree: Any, kind: type[Tensor] = Tensor) -> list[Tensor]:
+    """Those of this kind among an operator's arguments or results, however nested."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, kind)]

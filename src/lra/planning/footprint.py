@@ -16,10 +16,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from lra.models.classifier import Classifier
-from lra.models.flops import flops, is_kernel
+from lra.models.flops import flops, is_kernel, tensors
 from lra.planning.estimate import Footprint, Load, Work
 
 
@@ -48,7 +47,7 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        given, made = tensors((args, kwargs)), tensors(out)
+        given, made = (tensors(tree, FakeTensor) for tree in ((args, kwargs), out))
         for tensor in (*given, *made):
             self.meet(tensor)
         if is_kernel(func, given, made):
@@ -71,10 +70,6 @@ class Ledger(TorchDispatchMode):
         self.storages[key] = weakref.ref(storage, end)
         self.live += size
         self.peak = max(self.peak, self.live)
-
-
-def tensors(tree) -> list[Tensor]:
-    return [t for t in tree_leaves(tree) if isinstance(t, FakeTensor)]
 
 
 def touched(tensor: Tensor) -> int:

@@ -17,6 +17,32 @@ BUSY = (
 )
 
 
+class Speeds(Strict):
+    """What a profile of speed measures; older tables lack what may be null"""
+
+    train_steps_per_s: float | None
+    infer_steps_per_s: float | None
+    tokens_per_s: float | None  # trained on
+    # Lowest and highest of the repeats, whose median is above.
+    train_steps_per_s_low: float | None = None
+    train_steps_per_s_high: float | None = None
+    infer_steps_per_s_low: float | None = None
+    infer_steps_per_s_high: float | None = None
+    repeats: int | None = None  # of training
+    cpu_share: float | None = None  # CPU seconds per second of training; null on a GPU
+    joules_per_step: float | None = None  # of training, of the whole GPU
+    # of forward and backward (lra.models.flops)
+    flops_per_step: int | None = None
+    kernels_per_step: int | None = None
+
+
+class Peaks(Strict):
+    """What a profile of memory measures"""
+
+    peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
+    process_bytes: int | None  # resident set of the whole process at its peak
+
+
 class PointRecord(Provenance):
     """What the records of speed and of memory share"""
 
@@ -40,31 +66,14 @@ class PointRecord(Provenance):
     reason: str | None
 
 
-class SpeedRecord(PointRecord):
+class SpeedRecord(Speeds, PointRecord):
     """profile/speed/<row>/<length>.json"""
 
-    train_steps_per_s: float | None
-    infer_steps_per_s: float | None
-    tokens_per_s: float | None  # trained on
-    # Lowest and highest of the repeats, whose median is above.
-    train_steps_per_s_low: float | None = None
-    train_steps_per_s_high: float | None = None
-    infer_steps_per_s_low: float | None = None
-    infer_steps_per_s_high: float | None = None
-    repeats: int | None = None  # of training
-    cpu_share: float | None = None  # CPU seconds per second of training; null on a GPU
-    joules_per_step: float | None = None  # of training, of the whole GPU
-    # of forward and backward (lra.models.flops)
-    flops_per_step: int | None = None
-    kernels_per_step: int | None = None
     gpu: GpuUse | None = None
 
 
-class MemoryRecord(PointRecord):
+class MemoryRecord(Peaks, PointRecord):
     """profile/memory/<row>/<length>.json"""
-
-    peak_bytes: int | None  # tensors: parameters, gradients, optimiser state, activations
-    process_bytes: int | None  # resident set of the whole process at its peak
 
 
 class PointRow(Strict):
@@ -87,29 +96,14 @@ class PointRow(Strict):
     status: Status
 
 
-class SpeedRow(PointRow):
+class SpeedRow(Speeds, PointRow):
     """speed.parquet"""
 
-    train_steps_per_s: float | None
-    infer_steps_per_s: float | None
-    tokens_per_s: float | None
-    train_steps_per_s_low: float | None = None
-    train_steps_per_s_high: float | None = None
-    infer_steps_per_s_low: float | None = None
-    infer_steps_per_s_high: float | None = None
-    repeats: int | None = None
-    cpu_share: float | None = None
-    joules_per_step: float | None = None
-    flops_per_step: int | None = None
-    kernels_per_step: int | None = None
     params: int | None = None
 
 
-class MemoryRow(PointRow):
+class MemoryRow(Peaks, PointRow):
     """memory.parquet"""
-
-    peak_bytes: int | None
-    process_bytes: int | None
 
 
 class PointKind(NamedTuple):
