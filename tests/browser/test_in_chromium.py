@@ -17,6 +17,7 @@ from lra.report import registry
 from lra.report.item import Item
 from lra.report.tables import render
 from lra.results.records import ScoreRow, read_table, write_rows
+from lra.stats.reach import NO_WINDOWS
 from tiny import ROOT
 
 pytestmark = chromium.wanted
@@ -158,7 +159,8 @@ def test_every_figure_and_table_shows_and_nothing_is_fetched(browser, written):
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(a => a.hash)"
     )
-    assert len(links) == len(registry.TABLES) + len(DRAWN)
+    assert len(links) == len(TABLES) + len(DRAWN)
+    assert f"Required span by intervention: {NO_WINDOWS}" in visible(browser, "#empty")[0]
     assert all(browser.find_elements("css selector", link) for link in links)
     assert browser.execute_script(FETCHED) == [] and browser.get_log("browser") == []
 

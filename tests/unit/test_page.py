@@ -66,6 +66,16 @@ def test_a_figure_without_anything_to_show_is_left_out_with_its_reason(made, tmp
     assert (made / "figures/energy.png").exists() and text.count("Energy not measured") == 1
 
 
+def test_a_table_without_rows_is_left_out_with_its_reason(made, tmp_path):
+    root = tmp_path / "demo"
+    shutil.copytree(made, root)
+    none = render.Table("Nothing & nobody.", [], [], [])
+    (root / "tables/sums.html").write_text(render.page(none, SUMS))
+    text = written(root, tmp_path)
+    assert 'id="table-sums"' not in text and "#table-sums" not in text
+    assert "<i>Sums &amp; more</i>: Nothing &amp; nobody." in " ".join(text.split())
+
+
 def test_ids_are_unique_and_each_colour_is_known_in_both_schemes(made, tmp_path):
     text = written(made, tmp_path)
     ids = re.findall(r' id="([^"]*)"', text)

@@ -41,8 +41,8 @@ def write(
 ) -> None:
     """Write the page of the experiment in `root`, with tables and figures in the order given.
 
-    captions: folder with workflow.rst, table.rst and figure.rst. A figure that has nothing to show
-    is left out, with its reason. Contact sheets are shown where the data folder beside `root` has
+    captions: folder with workflow.rst, table.rst and figure.rst. What has nothing to show is left
+    out, with its reason. Contact sheets are shown where the data folder beside `root` has
     them. Raises LRAError naming the file that is missing or not a table's page.
     """
     rows = read_table(root / layout.PARQUET.format(what="scores"), ScoreRow).to_pylist()
@@ -52,6 +52,9 @@ def write(
         for item in figures
     }
     shown = [item for item in figures if not drawings[item.name].nothing]
+    bodies = {item: _body(root, item) for item in tables}
+    empty = {item: why for item, body in bodies.items() if (why := _without_rows(body))}
+    empty |= {item: drawings[item.name].nothing for item in figures if item not in shown}
     templates = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = templates.from_string(asset("page.html"))
     content = page.render(
@@ -59,9 +62,13 @@ def write(
         models=_models(root, rows),
         result=_result(root),
         overview=caption(captions / "workflow.rst", configuration, {}),
-        tables=[_table(root, item, captions, configuration) for item in tables],
+        tables=[
+            _table(item, body, captions, configuration)
+            for item, body in bodies.items()
+            if item not in empty
+        ],
         figures=[_figure(i, drawings[i.name], captions, configuration) for i in shown],
-        empty={i.title: drawings[i.name].nothing for i in figures if i not in shown},
+        empty={item.title: why for item, why in empty.items()},
         samples=_samples(root, rows),
         made={
             key: distinct((r for r in rows if r[key]), key)
@@ -108,13 +115,26 @@ def _result(root: Path) -> dict[str, object]:
     return known | {"why": "; ".join(unique(odd)), "findings": findings(every, root)}
 
 
-def _table(root: Path, item: Item, captions: Path, configuration: dict) -> dict[str, str]:
-    stem = layout.TABLE.format(table=item.name)
-    body = re.search(r"<body>(.*)</body>", _read(root / f"{stem}.html"), re.DOTALL)
+def _body(root: Path, item: Item) -> str:
+    """Of a table's own page."""
+    path = root / f"{layout.TABLE.format(table=item.name)}.html"
+    body = re.search(r"<body>(.*)</body>", _read(path), re.DOTALL)
     if not body:
-        raise LRAError(f"{root / stem}.html: not the page of a table; delete it to make it again")
+        raise LRAError(f"{path}: not the page of a table; delete it to make it again")
+    return body[1]
+
+
+def _without_rows(body: str) -> str:
+    """The sentence that stands in place of a table's rows; empty where it has some."""
+    if not re.search(r"<tbody[^>]*>\s*</tbody>", body):
+        return ""
+    return html.unescape(re.search(r'<span class="wrap">(.*?)</span>', body, re.DOTALL)[1])
+
+
+def _table(item: Item, body: str, captions: Path, configuration: dict) -> dict[str, object]:
+    stem = layout.TABLE.format(table=item.name)
     see = caption(captions / "table.rst", configuration, {"table": item.name})
-    table = re.sub(r"<style>.*?</style>", "", body[1], flags=re.DOTALL)  # page.css has one for all
+    table = re.sub(r"<style>.*?</style>", "", body, flags=re.DOTALL)  # page.css has one for all
     links = {form: f"{stem}.{form}" for form in ("csv", "md", "tex")}
     return {"name": item.name, "title": item.title, "body": table, "see": see, "links": links}
 
