@@ -45,7 +45,7 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import LoadScopeScheduling
 
     together = (
-        "tests/browser/", "tests/cluster/", "tests/unit/test_figures.py", "tests/unit/test_page.py",
+        "tests/browser/", "tests/cluster/", "tests/unit/test_figures", "tests/unit/test_page.py",
         "tests/workflow/test_archived.py", "tests/workflow/test_environments.py",
         "tests/workflow/test_pathx.py", "tests/workflow/test_stop.py",
     )  # fmt: skip

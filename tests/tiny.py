@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +30,12 @@ SMALL_LISTOPS = {"min_length": 4, "max_length": 64, "max_depth": 3, "max_args": 
 def examples(count: int) -> settings:
     """Of a hypothesis test: `count` examples in `make test-all`, a fifth of them in `make test`."""
     return settings(max_examples=count if os.environ.get("LRA_THOROUGH") else max(4, count // 5))
+
+
+def slow(values: Iterable) -> list:
+    """Parameters of a test that are left to `make test-all`; a tuple is of several."""
+    rows = (value if isinstance(value, tuple) else (value,) for value in values)
+    return [pytest.param(*row, marks=pytest.mark.slow) for row in rows]
 
 
 def make_cell(*, encoder: dict | None = None, training: dict | None = None, **fields) -> Cell:

@@ -15,13 +15,13 @@ from lra.config.cell import Encoder
 from lra.models.classifier import Classifier
 from lra.training.optimizer import AdamW
 from oracles import OPTIONS
-from tiny import ENCODER
+from tiny import ENCODER, slow
 
 LENGTH = 300
 CAUSAL = [(n, {"causal": True}) for n in attention.names() if attention.info(n).causal]
 EVERY = pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in attention.names()), *CAUSAL, *OPTIONS],
+    [*((name, {}) for name in attention.names()), *slow([*CAUSAL, *OPTIONS])],
     ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x.values())),
 )
 # Relative errors of outputs and of gradients, in the Frobenius norm. bfloat16 rounds by up to 0.4 %.
@@ -66,7 +66,7 @@ def apart(a: Tensor, b: Tensor) -> float:
     return ((a - b).norm() / b.norm()).item()
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["whole", "masked"])
+@pytest.mark.parametrize("masked", [True, *slow([False])], ids=["masked", "whole"])
 @EVERY
 def test_outputs_and_gradients_are_near_float32(name, options, masked):
     torch.manual_seed(0)
@@ -97,6 +97,7 @@ def test_nothing_overflows(name, scale):
     assert out.isfinite().all() and grads.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", attention.names())
 def test_the_loss_falls(name):
     """On one batch, with dropout everywhere."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import pytest
@@ -12,7 +13,7 @@ from lra import attention
 from lra.config.cell import Encoder, ProfilePoint
 from lra.config.resolve import Arena
 from lra.evaluation import profile
-from lra.planning.estimate import Load
+from lra.planning.estimate import Footprint, Load
 from lra.planning.footprint import footprint
 from lra.stats import published
 from tiny import ROOT
@@ -37,10 +38,15 @@ def point(name: str, **encoder) -> ProfilePoint:
     )  # fmt: skip
 
 
+@functools.cache
+def costs(name: str) -> Footprint:
+    return footprint(Load.of_point(point(name)))
+
+
 def bytes_beside(name: str, **encoder) -> tuple[float, float]:
     """The estimate without the copy of the best weights, and the measurement."""
     load = point(name, **encoder)
-    figures = footprint(Load.of_point(load))
+    figures = footprint(Load.of_point(load)) if encoder else costs(name)
     measured = profile.memory(load)
     assert (measured["status"], measured["params"]) == ("ok", figures.params)
     return figures.train.bytes - 4 * figures.params, measured["peak_bytes"]
@@ -80,9 +86,8 @@ def test_flops_of_the_transformer_are_the_closed_form():
 
 @pytest.mark.parametrize("name", attention.names())
 def test_flops_of_a_step_that_runs_are_the_estimates(name):
-    load = point(name)
-    counted = profile.step_work(profile.Workload(load, torch.device("cpu")))
-    assert counted["flops_per_step"] == footprint(Load.of_point(load)).train.flops
+    counted = profile.step_work(profile.Workload(point(name), torch.device("cpu")))
+    assert counted["flops_per_step"] == costs(name).train.flops
     assert counted["kernels_per_step"] > 50
 
 

@@ -23,14 +23,14 @@ from lra.training import loop
 from lra.training.predict import predict
 from oracles import OPTIONS
 from second_device import Waits, on_second_device, second_device
-from tiny import make_cell
+from tiny import make_cell, slow
 
 # by some operators besides, which have no result without a value
 RAISED = (DataDependentOutputException, DynamicOutputShapeException, NotImplementedError)
 LENGTH = 700  # longer than a block, window or segment of every mechanism
 EVERY = pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {}) for name in attention.names()), *OPTIONS],
+    [*((name, {}) for name in attention.names()), *slow(OPTIONS)],
     ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x.values())),
 )
 
@@ -104,6 +104,7 @@ def test_an_evaluation_waits_once_for_its_loss(data):
     assert sum(waits.found.values()) == 1 and "predict.py" in min(waits.found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", attention.names())
 def test_a_profiles_steps_wait_for_nothing(name):
     encoder = cell_of(name).encoder

@@ -18,6 +18,9 @@ MODELS = ["transformer", "local", "sparse", "longformer", "linformer", "reformer
 MODELS += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 TASKS = {"listops": 17.0, "text": 50.0, "retrieval": 50.2, "image": 10.0, "pathfinder": 50.1}
 TASKS["pathx"] = 50.0
+THREE = ["transformer", "linear", "local"]
+LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
+LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
 REACH = {"identity": 0, "conv": 2}  # tokens on either side that a layer mixes
 QUADRATIC = {"transformer", "synthesizer", "transformer-materialised"}
 

@@ -172,6 +172,7 @@ def test_odd_metadata_is_a_finding(archive, tmp_path, metadata):
     assert found and all(METADATA in line and "\n" not in line for line in found)
 
 
+@pytest.mark.slow
 def test_the_metadata_is_of_its_profile(archive):
     metadata = json.loads(read(archive, METADATA))
     assert crate_profile.problems(metadata) == []

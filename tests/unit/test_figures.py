@@ -16,9 +16,11 @@ from drawn import figure as figure_of
 from drawn import files as draw
 from drawn import words as words_of
 from fabricated import (
+    LOST,
     MODELS,
     REACH,
     TASKS,
+    THREE,
     experiment,
     memory_row,
     score_row,
@@ -37,24 +39,11 @@ from lra.results.points import MemoryRow, SpeedRow
 from lra.results.records import HistoryRow, ScoreRow, SpanRow, read_table, write_rows
 
 FIGURES = [item.name for item in registry.FIGURES]
-THREE = ["transformer", "linear", "local"]
-LOST = {("transformer", 4096): "oom", ("text", "local", 1): "diverged"}
-LOST |= {("image", "linear", seed): "timeout" for seed in (0, 1)}
 
 
 def words(path) -> str:
     """All text of an SVG; raises where it is no XML."""
     return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """An experiment of three models with losses, and its figures."""
-    folder = tmp_path_factory.mktemp("three")
-    experiment(folder, models=THREE, tasks=["text", "image"], seeds=(0, 1), bad=LOST, joules=2e5)
-    for name in FIGURES:
-        draw(name, folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

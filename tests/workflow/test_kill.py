@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from processes import finish, start, wait_for
-from tiny import make_cell
+from tiny import make_cell, slow
 
 SEED = random.SystemRandom().randrange(10**6)
 
@@ -36,7 +36,7 @@ def same(one: Path, two: Path) -> None:
 # without state, and with what must be saved: redrawn features, centroids, hashes, an auxiliary loss;
 # tests/numerics/test_attention.py resumes every mechanism's layer
 @pytest.mark.parametrize(
-    "model", ["transformer", "performer", "routing", "reformer", "compressive"]
+    "model", ["transformer", *slow(["performer", "routing", "reformer", "compressive"])]
 )
 def test_killed_at_random_steps_and_resumed_the_bits_are_the_same(tiny_listops, tmp_path, model):
     cell = make_cell(

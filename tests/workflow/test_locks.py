@@ -56,6 +56,7 @@ def test_a_second_generator_waits_and_takes_the_same_data_only(tmp_path, seed):
     assert manifest["info"]["generator"]["seed"] == seed
 
 
+@pytest.mark.slow
 def test_two_folders_that_share_their_data_make_it_once_and_do_not_tear_it(tmp_path):
     """Both plan to make it; the second's job comes while the first's runs, then when all is there."""
     data = "results/data/listops-tiny/dataset.json"

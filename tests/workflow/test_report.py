@@ -32,6 +32,7 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
+@pytest.mark.slow
 def test_both_pages_are_of_the_configuration_of_the_run_that_makes_them(checkout):
     checkout.forget_tables()
     checkout.run("report", *CONFIGURATION)

@@ -25,7 +25,7 @@ from lra.training.checkpoint import Work
 from lra.training.loop import train
 from lra.training.signals import Stop
 from processes import environment, finish, lra, start, train_arguments, wait_for
-from tiny import make_cell
+from tiny import make_cell, slow
 
 SEED = random.SystemRandom().randrange(10**6)
 LONGER = {"steps": 600, "eval_every": 100}
@@ -48,7 +48,7 @@ def stopped(process: subprocess.Popen, work: Path, by: signal.Signals) -> str:
     return said
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("by", [signal.SIGTERM, *slow([signal.SIGINT, signal.SIGUSR1])])
 def test_a_stopped_training_says_so_in_one_line_and_is_resumed_with_the_same_bits(
     undisturbed, tiny_listops, tmp_path, by
 ):
@@ -196,7 +196,7 @@ def memory_limit(megabytes: int):
         group.rmdir()
 
 
-@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("last", [True, *slow([False])])
 def test_a_kill_of_the_kernel_for_lack_of_memory(tiny_listops, tmp_path, last):
     """In the last attempt it is a status; before, it is said and the attempt has failed."""
     sizes = {"dim": 1024, "qkv_dim": 1024, "mlp_dim": 8192, "layers": 4}
