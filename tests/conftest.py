@@ -31,7 +31,10 @@ def tiny_listops(tmp_path_factory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs Slurm or a browser is slow by nature."""
+    """What needs Slurm or a browser is slow by nature, and begins first with the workflow's tests: the
+    longest at the end would leave the other processes without work."""
+    first = ("cluster", "browser", "workflow")
+    items.sort(key=lambda item: item.path.parent.name not in first)
     for item in items:
         if item.path.parent.name in ("cluster", "browser"):
             item.add_marker(pytest.mark.slow)
@@ -41,8 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_make_scheduler(config, log):
     """Tests run in several processes, which share no fixture. All that needs the one Slurm of a
     host, which is idle most of the time, goes to one of them. So does each file whose fixtures take
-    long. These come first, as they are many."""
+    long. Tests are begun in the order of `pytest_collection_modifyitems`."""
     from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
 
     together = (
         "tests/browser/", "tests/cluster/", "tests/unit/test_figures", "tests/unit/test_page.py",
