@@ -90,7 +90,7 @@ def describe(
     `root` has data sets and their configuration; `files` are those of the archive; `known` has the
     SHA-256 of outputs of which no file and no record tells it; `origin` has the fields that do not
     follow from them: commit, changed, redacted and versions.
-    Raises LRAError naming an output that an archive must have.
+    Raises LRAError naming an output that an archive must have, or data that was changed.
     """
     # Snakemake wants every output of the job that makes a target: a data set whose splits are not
     # in the archive would be made again. So a target that some job reads is left to that job.
@@ -101,9 +101,14 @@ def describe(
         if not why_omitted(path):
             raise LRAError(f"{path}: no such file; run snakemake again")
     data = _data_sets(jobs, root)
+    sums = {f"{layout.DATA}/{name}/{split}.arrow": made.sha256
+            for name, of in data.items() for split, made in of.splits.items()}  # fmt: skip
+    for path in sorted(sums.keys() & files.keys()):
+        if files[path].sha256() != sums[path]:
+            raise LRAError(f"{path}: its SHA-256 is not that of dataset.json")
     read = {path: checksum.removeprefix(CHECKSUM) for job in jobs
             for path, checksum in job.input_checksums.items()}  # fmt: skip
-    known = {**known, **read, **split_sums(data)}
+    known = {**known, **read, **sums}
     omitted = {path: sha256(root / path) if (root / path).is_file() else known.get(path)
                for path in left_out}  # fmt: skip
     return About(
@@ -139,12 +144,6 @@ def versions() -> dict[str, str]:
 def why_omitted(path: str) -> str | None:
     """Why an archive need not have an output; None where it must."""
     return next((why for pattern, why in OPTIONAL.items() if fnmatchcase(path, pattern)), None)
-
-
-def split_sums(data: Mapping[str, Made]) -> dict[str, str]:
-    """SHA-256 of every split by its path."""
-    return {f"{layout.DATA}/{name}/{split}.arrow": made.sha256
-            for name, of in data.items() for split, made in of.splits.items()}  # fmt: skip
 
 
 def _data_sets(jobs: Iterable[Job], root: Path) -> dict[str, Made]:

@@ -113,9 +113,8 @@ def _other_versions(about: About) -> str:
 
 def _same(old: Path, new: Path) -> bool:
     """Whether bytes are equal, or the rows of Parquet: pyarrow writes its version into the file."""
-    if old.read_bytes() == new.read_bytes():
-        return True
-    return old.suffix == ".parquet" and pq.read_table(old).equals(pq.read_table(new))
+    same = old.read_bytes() == new.read_bytes()
+    return same or (old.suffix == ".parquet" and pq.read_table(old).equals(pq.read_table(new)))
 
 
 def _smallest(unpacked: Path, count: int) -> list[str]:
