@@ -48,7 +48,7 @@ def write(path: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def unpack(path: Path, folder: Path) -> list[str]:
-    """`extract` within a temporary folder; one line for each difference from SHA256SUMS."""
+    """`extract`, with its errors; then one line for each difference from SHA256SUMS."""
     extract(path, folder)
     files = files_in(folder)
     if SUMS not in files:
@@ -64,7 +64,7 @@ def unpack(path: Path, folder: Path) -> list[str]:
             found.append(f"{name}: its bytes are not those of {SUMS}")
     if found:
         return found
-    again = folder.with_name("again.zip")
+    again = folder.with_name("again.zip")  # callers unpack within a temporary folder
     write(again, {**files, SUMS: Entry(sums(files))})
     same = filecmp.cmp(path, again, shallow=False)
     again.unlink()
