@@ -125,6 +125,16 @@ def test_a_log_that_is_left_out_of_all_lists_is_found(archive, tmp_path):
     assert verify(bad, 0, 1, print) == [line]
 
 
+def test_a_record_cannot_be_left_out(archive, tmp_path):
+    name = "results/demo/tables/accuracy.json"
+    about, jobs = (json.loads(read(archive, each)) for each in ("archive.json", "jobs.json"))
+    about["omitted"][name] = None
+    next(job for job in jobs if TABLE in job["output"])["output"].insert(0, name)
+    edits = {"archive.json": json.dumps(about).encode(), "jobs.json": json.dumps(jobs).encode()}
+    found = verify(forged(tmp_path / "t.zip", archive, **edits), 0, 1, print)
+    assert found == [f"{name}: no such file; run snakemake again"]
+
+
 @pytest.mark.parametrize("name", ["archive.json", "jobs.json", "experiment.yaml"])
 def test_a_part_that_is_missing_is_found(archive, tmp_path, name):
     bad = forged(tmp_path / "t.zip", archive, **{name: None})

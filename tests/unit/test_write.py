@@ -66,6 +66,12 @@ def test_other_data_is_found_though_all_that_follows_from_it_was_made_to_match(
     assert verify.verify(bad, 0, 1, print) == [line]
 
 
+def test_data_that_was_changed_is_not_archived(handmade, out):
+    handmade.write(ARROWS[0], "other")
+    with pytest.raises(LRAError, match=f"{ARROWS[0]}: its SHA-256 is not that of dataset.json"):
+        handmade.archive(out, with_data=True)
+
+
 def test_what_is_not_there_has_the_checksum_that_was_recorded(handmade, out):
     """As in a restored folder, of which an archive is written again."""
     handmade.archive(out)

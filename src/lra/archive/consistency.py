@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from lra.core.files import sha256
 from lra.results import layout, records
 from lra.results.records import read_record, read_table
 
-EXPERIMENT = "experiment.yaml"
-
 
 def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> list[str]:
     """Findings. `unpacked` has the files of the archive, `folder` is what they restore to.
@@ -37,9 +34,8 @@ def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> lis
     found = _names(files, about, jobs)
     if found:
         return found
-    for path in (path for job in jobs for path in job.output):
-        if path.endswith("/score.json"):
-            found += _cell(unpacked, Path(path).parent, about)
+    for score in sorted((unpacked / "results").rglob(layout.SCORE_FILE)):
+        found += _cell(unpacked, score.parent.relative_to(unpacked), about)
     found += _fingerprints(files, about, jobs) + _about(unpacked, folder, files, about, jobs)
     found += _inputs(folder, jobs)
     return found or _descriptions(files, about, jobs)
@@ -47,10 +43,10 @@ def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> lis
 
 def _names(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[str]:
     """Every file is an output or log of a job, or one of the few others."""
-    outputs = {path for job in jobs for path in job.output}
-    logs = {path for job in jobs for path in job.log + job.benchmarks}
+    made = {path for job in jobs for path in job.output + job.log + job.benchmarks}
     names = {name for name in files if not name.startswith("source/")}
-    wanted = {*outputs, *logs} - {*about.omitted, *about.absent} | {EXPERIMENT, *descriptions.NAMES}
+    wanted = made - {*about.omitted, *about.absent}
+    wanted |= {manifest.EXPERIMENT, *descriptions.NAMES}
     found = [f"{name}: is missing, and archive.json does not say why" for name in wanted - names]
     found += [f"{name}: is there, and no job of jobs.json made it" for name in names - wanted]
     return sorted(found)
@@ -62,17 +58,12 @@ def _about(
     """archive.json and jobs.json against the other files."""
     if behind(about.targets, folder) != jobs:
         return ["jobs.json: its jobs are not those that the targets of archive.json come from"]
+    experiment = load(unpacked / manifest.EXPERIMENT, Experiment, unpacked)
     again = manifest.describe(
-        load(unpacked / EXPERIMENT, Experiment, unpacked), about.targets, jobs, folder, files,
-        about.omitted,
+        experiment, about.targets, jobs, folder, files, about.omitted,
         **about.model_dump(include={"commit", "changed", "redacted", "versions"}),
     )  # fmt: skip
-    found = _differences(manifest.NAME, about.model_dump(), again.model_dump())
-    return found + [
-        f"{path}: its SHA-256 is not that of dataset.json"
-        for path, checksum in manifest.split_sums(again.data).items()
-        if path in files and files[path].sha256() != checksum
-    ]
+    return _differences(manifest.NAME, about.model_dump(), again.model_dump())
 
 
 def _differences(where: str, recorded: Any, again: Any) -> list[str]:
@@ -93,6 +84,7 @@ def _fingerprints(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> 
         f"{path}: its fingerprint is not that of its job in jobs.json"
         for job in jobs
         for path in job.output
+        if path in files
         if path.startswith(f"results/{about.experiment}/") and path.endswith(".json")
         if repr(manifest.parsed(path, files[path]).get("fingerprint")) not in job.params
     ]
@@ -114,8 +106,6 @@ def _descriptions(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> 
     made = descriptions.describe(about, jobs, rest)
     same = {name: files[name].read() == made[name].read() for name in (README, METADATA)}
     found = [f"{name}: is not what the other files give" for name in same if not same[name]]
-    if same[METADATA]:
-        return found
     try:
         old, new = (
             {each["@id"]: each for each in json.loads(entry.read())["@graph"]}
@@ -150,7 +140,7 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
     if len(predictions):
         labels = predictions["label"]
         right = pc.sum(pc.equal(labels, predictions["prediction"])).as_py() / len(labels)
-        majority = max(Counter(labels.to_pylist()).values()) / len(labels)
+        majority = pc.max(labels.value_counts().field("counts")).as_py() / len(labels)
         found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, "predictions")
         found += _compare(f"{name}: chance", score.chance, 100 * majority, "predictions")
     name = f"{cell}/train.json"

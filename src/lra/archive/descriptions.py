@@ -21,7 +21,6 @@ from lra.archive.source import Entry
 
 README, METADATA = "README.md", "ro-crate-metadata.json"
 NAMES = (manifest.NAME, manifest.JOBS, README, METADATA)
-DONE = "http://schema.org/CompletedActionStatus"
 
 
 def describe(about: About, jobs: list[Job], files: Mapping[str, Entry]) -> dict[str, Entry]:
@@ -92,9 +91,9 @@ def _metadata(about: About, jobs: list[Job], files: Mapping[str, Entry]) -> dict
                               workExample=tools[rule])  # fmt: skip
         action = add(
             f"#job/{first}", "CreateAction", name=job.name, instrument=tools[rule],
-            description=job.shellcmd, actionStatus=DONE, startTime=_utc(job.starttime),
-            endTime=_utc(job.endtime), object=[*map(part, job.input)],
-            result=[*map(part, job.output)],
+            description=job.shellcmd, actionStatus="http://schema.org/CompletedActionStatus",
+            startTime=_utc(job.starttime), endTime=_utc(job.endtime),
+            object=[*map(part, job.input)], result=[*map(part, job.output)],
         )  # fmt: skip
         controls.append(add(f"#control/{first}", "ControlAction", name=f"orchestrate {job.name}",
                             instrument=steps[rule], object=action))  # fmt: skip
@@ -103,7 +102,7 @@ def _metadata(about: About, jobs: list[Job], files: Mapping[str, Entry]) -> dict
     times = {"startTime": _utc(jobs[0].starttime),
              "endTime": _utc(max(job.endtime for job in jobs))}  # fmt: skip
     graph["#run"] |= times | {
-        "object": [*map(part, ["experiment.yaml", *sorted(inputs - outputs)])],
+        "object": [*map(part, [manifest.EXPERIMENT, *sorted(inputs - outputs)])],
         "result": [*map(part, sorted(outputs - inputs))],
     }
     graph["#organize"] |= times | {"object": controls}

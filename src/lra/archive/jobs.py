@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
@@ -51,8 +50,8 @@ class Job(BaseModel):
     @property
     def benchmarks(self) -> list[str]:
         """Beside the logs, as `lra.results.layout.benchmark` has them."""
-        names = [log.replace("/logs/", "/benchmarks/") for log in self.log]
-        return [name.removesuffix(".log") + ".tsv" for name in names]
+        stems = [log.removesuffix(".log") for log in self.log]
+        return [stem.replace("/logs/", "/benchmarks/") + ".tsv" for stem in stems]
 
 
 def behind(targets: Iterable[str], folder: Path) -> list[Job]:
@@ -76,11 +75,10 @@ def behind(targets: Iterable[str], folder: Path) -> list[Job]:
 
 def write_records(jobs: Iterable[Job], folder: Path) -> None:
     """Write the records of Snakemake in `folder`."""
-    for job in jobs:
-        number = int(hashlib.sha256(job.output[0].encode()).hexdigest()[:12], 16)
+    for number, job in enumerate(jobs):  # Snakemake's report tells them apart by job_hash
         record = job.model_dump(exclude={"output"}) | {
-            "record_format_version": FORMAT, "conda_env": None, "container_img_url": None,
-            "job_hash": number, "incomplete": False, "external_jobid": None,
+            "record_format_version": FORMAT, "job_hash": number, "conda_env": None,
+            "container_img_url": None,
         }  # fmt: skip
         for path in job.output:
             name = urlsafe_b64encode(path.encode()).decode()

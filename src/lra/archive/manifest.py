@@ -17,7 +17,7 @@ from lra.archive.jobs import CHECKSUM, Job
 from lra.archive.source import Entry
 from lra.config.resolve import datasets
 from lra.config.schema import Experiment
-from lra.core.errors import LRAError
+from lra.core.errors import LRAError, one_of
 from lra.core.files import sha256
 from lra.core.schema import Strict, checked
 from lra.data.manifest import MANIFEST
@@ -26,6 +26,7 @@ from lra.results import layout
 
 NAME = "archive.json"
 JOBS = "jobs.json"
+EXPERIMENT = "experiment.yaml"
 # Outputs that an archive need not have, and why.
 OPTIONAL = {
     f"{layout.DOWNLOADS}/*": "a download, from the publisher of the data set",
@@ -89,22 +90,27 @@ def describe(
     `root` has data sets and their configuration; `files` are those of the archive; `known` has the
     SHA-256 of outputs of which no file and no record tells it; `origin` has the fields that do not
     follow from them: commit, changed, redacted and versions.
-    Raises LRAError naming an output that an archive must have.
+    Raises LRAError naming an output that an archive must have, or data that was changed.
     """
     # Snakemake wants every output of the job that makes a target: a data set whose splits are not
     # in the archive would be made again. So a target that some job reads is left to that job.
     inputs = {path for job in jobs for path in job.input}
     logs = {path for job in jobs for path in job.log + job.benchmarks}
-    data = _data_sets(jobs, root)
-    read = {path: checksum.removeprefix(CHECKSUM) for job in jobs
-            for path, checksum in job.input_checksums.items()}  # fmt: skip
-    known = {**known, **read, **split_sums(data)}
-    omitted = {}
-    for path in sorted({path for job in jobs for path in job.output} - {*files}):
+    left_out = sorted({path for job in jobs for path in job.output} - {*files})
+    for path in left_out:
         if not why_omitted(path):
             raise LRAError(f"{path}: no such file; run snakemake again")
-        there = (root / path).is_file()
-        omitted[path] = sha256(root / path) if there else known.get(path)
+    data = _data_sets(jobs, root)
+    sums = {f"{layout.DATA}/{name}/{split}.arrow": made.sha256
+            for name, of in data.items() for split, made in of.splits.items()}  # fmt: skip
+    for path in sorted(sums.keys() & files.keys()):
+        if files[path].sha256() != sums[path]:
+            raise LRAError(f"{path}: its SHA-256 is not that of dataset.json")
+    read = {path: checksum.removeprefix(CHECKSUM) for job in jobs
+            for path, checksum in job.input_checksums.items()}  # fmt: skip
+    known = {**known, **read, **sums}
+    omitted = {path: sha256(root / path) if (root / path).is_file() else known.get(path)
+               for path in left_out}  # fmt: skip
     return About(
         format=2, experiment=experiment.experiment, protocol=experiment.protocol, data=data,
         targets=sorted({*targets} - inputs), hardware=_hardware(files), omitted=omitted,
@@ -113,7 +119,7 @@ def describe(
 
 
 def read(unpacked: Path) -> tuple[About, list[Job]]:
-    """archive.json and jobs.json. Raises LRAError naming the one that is missing or damaged."""
+    """archive.json and jobs.json. Raises LRAError naming the one that is damaged."""
     about = parsed(NAME, Entry(unpacked / NAME))
     jobs = parsed(JOBS, Entry(unpacked / JOBS), list)
     return checked(About, about, NAME), [checked(Job, job, JOBS) for job in jobs]
@@ -123,8 +129,6 @@ def parsed(name: str, entry: Entry, kind: type = dict) -> Any:
     """A JSON file. Raises LRAError naming it where it is none, or not of this kind."""
     try:
         found = json.loads(entry.read())
-    except FileNotFoundError:
-        raise LRAError(f"{name}: is missing") from None
     except (ValueError, RecursionError) as error:
         raise LRAError(f"{name}: is not JSON ({error})") from None
     if not isinstance(found, kind) or found == []:
@@ -142,22 +146,15 @@ def why_omitted(path: str) -> str | None:
     return next((why for pattern, why in OPTIONAL.items() if fnmatchcase(path, pattern)), None)
 
 
-def split_sums(data: Mapping[str, Made]) -> dict[str, str]:
-    """SHA-256 of every split by its path."""
-    return {f"{layout.DATA}/{name}/{split}.arrow": made.sha256
-            for name, of in data.items() for split, made in of.splits.items()}  # fmt: skip
-
-
 def _data_sets(jobs: Iterable[Job], root: Path) -> dict[str, Made]:
     """Of every dataset.json that a job wrote."""
     known, found = datasets(root), {}
     for path in (path for job in jobs for path in job.output):
         name = PurePosixPath(path).parent.name
         if path == f"{layout.DATA}/{name}/{MANIFEST}":
-            if name not in known:
-                raise LRAError(f"config/datasets.yaml: has no {name}, which {path} is of")
+            recipe = known[one_of("config/datasets.yaml", name, known)]
             splits = parsed(path, Entry(root / path)).get("splits")
-            found[name] = checked(Made, known[name].model_dump() | {"splits": splits}, path)
+            found[name] = checked(Made, recipe.model_dump() | {"splits": splits}, path)
     return found
 
 

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 COMMON = {"root", "user", "users", "admin", "runner", "ubuntu", "debian", "docker", "nobody",
           "home", "vagrant", "localhost", "slurm", "build", "work", "test"}  # fmt: skip
 SHORTEST = 3  # letters: fewer are a word of any text
-LOG = ".log"
 AUTHORS = {"source/CITATION.cff", "source/LICENSE"}  # which name people on purpose
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}"
@@ -93,7 +92,7 @@ class Private:
     def _patterns(self, name: str) -> Iterator[tuple[re.Pattern, str]]:
         """Those that count in a file of this name."""
         by_people = name.startswith("source/")  # they may write /home/you in an example
-        for pattern, sign in self.anywhere + self.in_logs * name.endswith(LOG):
+        for pattern, sign in self.anywhere + self.in_logs * name.endswith(".log"):
             named = name in AUTHORS and sign.endswith("<user>")
             if not named and not (by_people and pattern is HOMES):
                 yield pattern, sign

@@ -34,8 +34,6 @@ def restore(archive: Path, folder: Path) -> About:
                 more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
                 raise LRAError(f"{archive}: {wrong[0]}{more}; nothing was restored")
             about, _ = install(unpacked, restored)
-            if folder.exists():
-                folder.rmdir()
             restored.rename(folder)
     return about
 
@@ -43,16 +41,15 @@ def restore(archive: Path, folder: Path) -> About:
 def install(unpacked: Path, folder: Path) -> tuple[About, list[Job]]:
     """Make `folder` of an unpacked archive: source, results, and Snakemake's records of the jobs.
 
-    Returns the content of archive.json and jobs.json.
-    Raises LRAError where a part is missing.
+    Returns the content of archive.json and jobs.json. Raises LRAError where a part is missing.
     """
-    about, done = manifest.read(unpacked)
-    for name in ("source", "results", "experiment.yaml"):
+    for name in ("source", "results", manifest.NAME, manifest.JOBS, manifest.EXPERIMENT):
         if not (unpacked / name).exists():
             raise LRAError(f"{name}: is missing")
+    about, done = manifest.read(unpacked)
     for name, place in (("source", folder), ("results", folder / "results")):
         shutil.copytree(unpacked / name, place, symlinks=True, dirs_exist_ok=True)
-    shutil.copy(unpacked / "experiment.yaml", folder / CONFIG)
+    shutil.copy(unpacked / manifest.EXPERIMENT, folder / CONFIG)
     _set_records(folder, done)
     return about, done
 
@@ -67,8 +64,7 @@ def make_data(folder: Path, about: About, cores: int) -> None:
     if not paths:
         return
     done = jobs.behind(about.targets, folder)
-    logs = [folder / log for job in done if {*job.output} & {*paths}
-            for log in job.log + job.benchmarks]  # fmt: skip
+    logs = [folder / log for job in done for log in job.log + job.benchmarks]
     kept = {log: log.read_bytes() for log in logs if log.is_file()}
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     for path in paths:

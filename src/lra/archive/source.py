@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lra.core import files
 from lra.core.errors import LRAError
 from lra.core.git import git
 
@@ -39,9 +38,8 @@ class Entry:
         return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
     def sha256(self) -> str:
-        if isinstance(self.content, Path):
-            return files.sha256(self.content)
-        return hashlib.sha256(self.content).hexdigest()
+        with self.open() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,7 @@ class Source:
 
 
 def state(root: Path) -> str:
-    """The commit, with a hash of the files where some changed: the archive depends on both.
-
-    Raises LRAError as `read` does.
-    """
+    """The commit, with a hash of the files where some changed. Raises LRAError as `read` does."""
     found = read(root)
     changes = f"+{tree_hash(found.files)[:16]}" if found.changed else ""
     return found.commit + changes
@@ -67,34 +62,34 @@ def read(root: Path) -> Source:
 
     Raises LRAError where `root` is not the folder of a git checkout, or has submodules.
     """
-    commit = _git(root, "rev-parse", "--verify", "HEAD").strip()
-    inside = _git(root, "rev-parse", "--show-prefix").strip()
+    try:
+        commit = git(root, "rev-parse", "--verify", "HEAD").strip()
+    except LRAError as error:
+        raise LRAError(f"{error}; an archive records the commit") from None
+    inside = git(root, "rev-parse", "--show-prefix").strip()
     if inside:
-        raise LRAError(
-            f"{root}: is the folder {inside} of a git checkout; an archive wants a whole one"
-        )
+        raise LRAError(f"{root}: is the folder {inside} of a git checkout, and not all of it")
     found = {}
-    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in sorted({*listed.split("\0")[:-1]}):
         path = root / name
         if path.is_dir() and not path.is_symlink():
             raise LRAError(f"{path}: is a git repository of its own; no archive can hold it")
         if os.path.lexists(path):
             found[name] = _entry(path)
-    status = _git(root, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    status = git(root, "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     changes = {line[3:]: line[:2] for line in status.split("\0")[:-1]}
     added = sorted(name for name, kind in changes.items() if kind == "??")
     return Source(commit, found, sorted(changes), added)
 
 
 def files_in(folder: Path) -> dict[str, Entry]:
-    """Every file and link of a folder, sorted by name."""
-    found = {
+    """Every file and link of a folder."""
+    return {
         path.relative_to(folder).as_posix(): _entry(path)
-        for path in folder.rglob("*")
+        for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
-    return dict(sorted(found.items()))
 
 
 def tree_hash(entries: Mapping[str, Entry]) -> str:
@@ -104,10 +99,7 @@ def tree_hash(entries: Mapping[str, Entry]) -> str:
 
 
 def check_links(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Refuse links through which something outside of the source could be read or written.
-
-    Raises LRAError where a link leads out of `folder`, or lies where results are written.
-    """
+    """Raise LRAError on a link that leads out of `folder`, or lies where results are written."""
     inside = os.path.realpath(folder)
     for name in (name for name, entry in entries.items() if entry.mode == LINK):
         leads_out = not os.path.realpath(folder / name).startswith(inside + os.sep)
@@ -119,10 +111,3 @@ def _entry(path: Path) -> Entry:
     if path.is_symlink():
         return Entry(path.readlink().as_posix().encode(), LINK)
     return Entry(path, PROGRAM if path.stat().st_mode & 0o100 else FILE)
-
-
-def _git(root: Path, *arguments: str) -> str:
-    try:
-        return git(root, *arguments)
-    except LRAError as error:
-        raise LRAError(f"{error}; an archive records the commit") from None

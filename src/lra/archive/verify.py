@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow.parquet as pq
@@ -46,86 +45,25 @@ def verify(archive: Path, rerun: int, cores: int, say: Callable[[str], None]) ->
             if found:
                 return found
             say("crate, records: agree with one another")
-            return _Restored(unpacked, folder, about, jobs, cores, say).problems(rerun)
-        except LRAError as error:
-            return [str(error).replace(f"{unpacked}/", "").replace(f"{folder}/", "")]
-
-
-@dataclass(frozen=True)
-class _Restored:
-    """An archive of which the files agree. From here on its code runs."""
-
-    unpacked: Path  # its files
-    folder: Path  # what they restore to
-    about: About
-    jobs: list[Job]
-    cores: int
-    say: Callable[[str], None]
-
-    def problems(self, rerun: int) -> list[str]:
-        planned = _plan(self.folder, self.about.targets)
-        if not planned:
-            self.say("source, jobs: snakemake has nothing to do in the restored folder")
-        # an edited table is one reason to run a job again, and can be named
-        found = self._rebuilt() or planned
-        if planned:
+            planned = _plan(folder, about.targets)
+            if not planned:
+                say("source, jobs: snakemake has nothing to do in the restored folder")
+            # an edited table is one reason to run a job again, and can be named
+            found = _rebuilt(unpacked, folder, about, jobs, cores) or planned
+            if planned:
+                return found
+            if not found:
+                say("tables, figures: made again from the records, the same")
+            if rerun:
+                make_data(folder, about, cores)
+                for cell in _smallest(unpacked, rerun):
+                    wrong, how = _trained(unpacked, folder, cell, about, cores)
+                    found += wrong
+                    if not wrong:
+                        say(f"{cell}: trained again, {how}")
             return found
-        if not found:
-            self.say("tables, figures: made again from the records, the same")
-        if rerun:
-            try:
-                make_data(self.folder, self.about, self.cores)
-            except LRAError as error:
-                return [*found, str(error)]
-        return found + [line for name in self._smallest(rerun) for line in self._trained(name)]
-
-    def _rebuilt(self) -> list[str]:
-        """Tables and figures, made again from the archive's records by the archive's code.
-
-        The contact sheets of data that is in the archive, too.
-        """
-        patterns = [f"results/{self.about.experiment}/{name}" for name in REMADE]
-        if not self.about.left_out_splits:
-            patterns.append(f"{layout.DATA}/*/contact_sheet.png")
-        outputs = [path for job in self.jobs for path in job.output]
-        paths = [path for path in outputs if any(map(PurePosixPath(path).match, patterns))]
-        for path in paths:
-            (self.folder / path).unlink()
-        ran = snakemake(
-            self.folder, "--cores", str(self.cores), "--rerun-triggers", "mtime", "--", *paths
-        )
-        versions, found = _other_versions(self.about), []
-        for path in paths:
-            if not (self.folder / path).is_file():
-                found.append(f"{path}: cannot be made again from the records{versions}")
-            elif not _same(self.unpacked / path, self.folder / path):
-                found.append(f"{path}: is not what the records give{versions}")
-        if ran.returncode and not found:
-            found.append("tables: snakemake failed to make them again")
-        return found
-
-    def _smallest(self, count: int) -> list[str]:
-        """Folders of the cells that were trained in the shortest time."""
-        paths = [path for job in self.jobs for path in job.output
-                 if path.endswith(f"/{layout.TRAIN_FILE}")]  # fmt: skip
-        records = {path: read_record(self.unpacked / path, TrainRecord) for path in paths}
-        trained = [path for path in paths if records[path].status == "ok"]
-        trained.sort(key=lambda path: records[path].train_seconds)
-        return [path.rpartition("/")[0] for path in trained[:count]]
-
-    def _trained(self, name: str) -> list[str]:
-        """Train a cell again, on data that was made again."""
-        for file in (self.folder / name).iterdir():
-            file.unlink()
-        ran = snakemake(
-            self.folder, "--cores", str(self.cores), "--", f"{name}/{layout.SCORE_FILE}"
-        )
-        if ran.returncode:
-            return [f"{name}: cannot be trained again ({failure(ran)})"]
-        found, how = _compared(self.unpacked / name, self.folder / name, name, self.about.omitted)
-        if not found:
-            self.say(f"{name}: trained again, {how}")
-        return found
+        except LRAError as error:
+            return [*found, str(error).replace(f"{unpacked}/", "").replace(f"{folder}/", "")]
 
 
 def _plan(folder: Path, targets: list[str]) -> list[str]:
@@ -141,6 +79,30 @@ def _plan(folder: Path, targets: list[str]) -> list[str]:
     return [f"jobs.json: source, experiment and jobs do not agree; snakemake would run: {shown}"]
 
 
+def _rebuilt(unpacked: Path, folder: Path, about: About, jobs: list[Job], cores: int) -> list[str]:
+    """Findings in tables and figures that the archive's code makes again from its records.
+
+    The contact sheets of data that is in the archive, too.
+    """
+    patterns = [f"results/{about.experiment}/{name}" for name in REMADE]
+    if not about.left_out_splits:
+        patterns.append(f"{layout.DATA}/*/contact_sheet.png")
+    outputs = [path for job in jobs for path in job.output]
+    paths = [path for path in outputs if any(map(PurePosixPath(path).match, patterns))]
+    for path in paths:
+        (folder / path).unlink()
+    ran = snakemake(folder, "--cores", str(cores), "--rerun-triggers", "mtime", "--", *paths)
+    versions, found = _other_versions(about), []
+    for path in paths:
+        if not (folder / path).is_file():
+            found.append(f"{path}: cannot be made again from the records{versions}")
+        elif not _same(unpacked / path, folder / path):
+            found.append(f"{path}: is not what the records give{versions}")
+    if ran.returncode and not found:
+        found.append("tables: snakemake failed to make them again")
+    return found
+
+
 def _other_versions(about: About) -> str:
     """Libraries that are not here as they were: a reason for other bytes. Empty where all are."""
     then, here = about.versions, manifest.versions()
@@ -151,9 +113,28 @@ def _other_versions(about: About) -> str:
 
 def _same(old: Path, new: Path) -> bool:
     """Whether bytes are equal, or the rows of Parquet: pyarrow writes its version into the file."""
-    if old.read_bytes() == new.read_bytes():
-        return True
-    return old.suffix == ".parquet" and pq.read_table(old).equals(pq.read_table(new))
+    same = old.read_bytes() == new.read_bytes()
+    return same or (old.suffix == ".parquet" and pq.read_table(old).equals(pq.read_table(new)))
+
+
+def _smallest(unpacked: Path, count: int) -> list[str]:
+    """Folders of the cells that were trained in the shortest time."""
+    cells = {path.parent.relative_to(unpacked).as_posix(): read_record(path, TrainRecord)
+             for path in sorted((unpacked / "results").rglob(layout.TRAIN_FILE))}  # fmt: skip
+    trained = [name for name, train in cells.items() if train.status == "ok"]
+    return sorted(trained, key=lambda name: cells[name].train_seconds)[:count]
+
+
+def _trained(
+    unpacked: Path, folder: Path, cell: str, about: About, cores: int
+) -> tuple[list[str], str]:
+    """Findings in a cell that is trained again, and how it agrees."""
+    for file in (folder / cell).iterdir():
+        file.unlink()
+    ran = snakemake(folder, "--cores", str(cores), "--", f"{cell}/{layout.SCORE_FILE}")
+    if ran.returncode:
+        return [f"{cell}: cannot be trained again ({failure(ran)})"], ""
+    return _compared(unpacked / cell, folder / cell, cell, about.omitted)
 
 
 def _compared(
@@ -163,10 +144,8 @@ def _compared(
     95 % intervals of the accuracy meet."""
     train, again = (read_record(folder / layout.TRAIN_FILE, TrainRecord) for folder in (old, new))
     score, scored = (read_record(folder / layout.SCORE_FILE, ScoreRecord) for folder in (old, new))
-    for record in (again, scored):
-        if record.status != "ok":
-            line = f"{name}: trained again, it ended as {record.status} ({record.reason})"
-            return [line], ""
+    if scored.status != "ok":
+        return [f"{name}: trained again, it ended as {scored.status} ({scored.reason})"], ""
     device, found = again.device, []
     if (train.device, train.torch_version) == (device, again.torch_version):
         weights = f"{name}/{layout.CHECKPOINT_FILE}"

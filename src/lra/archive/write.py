@@ -6,19 +6,17 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import yaml
-
 from lra.archive import descriptions, jobs, manifest, source, zip_file
 from lra.archive.jobs import CHECKSUM, Job
 from lra.archive.manifest import About
 from lra.archive.redact import Private
 from lra.archive.source import LINK, Entry
+from lra.config.cell import to_yaml
 from lra.config.schema import Experiment
 from lra.core.errors import LRAError
 from lra.results import layout
 
 NUMBERS = (".arrow", layout.CHECKPOINT_FILE)  # a name that they happen to spell is nobody's secret
-SHOWN = 10  # names in one line
 
 
 def archive(
@@ -51,9 +49,8 @@ def archive(
     clean = {name: _redacted(name, entries[name], private) for name in results.keys() | uncommitted}
     replaced = {name: entries[name] for name in clean if clean[name] is not entries[name]}
     entries |= clean
-    whole = experiment.model_copy(update={"data_mirror": None}).model_dump(mode="json")
-    text = private.redacted(yaml.safe_dump(whole, sort_keys=False))
-    entries["experiment.yaml"] = Entry(text.encode())
+    text = private.redacted(to_yaml(experiment.model_copy(update={"data_mirror": None})))
+    entries[manifest.EXPERIMENT] = Entry(text.encode())
     about = manifest.describe(
         experiment, targets, done, root, entries, {},
         commit=origin.commit, changed=origin.changed, redacted=not uncommitted.isdisjoint(replaced),
@@ -79,12 +76,9 @@ def _redacted(name: str, entry: Entry, private: Private) -> Entry:
     """The same entry where it is no text, or nothing in it is private."""
     if entry.mode == LINK or name.endswith(NUMBERS):
         return entry
-    old = entry.read()
-    if b"\0" in old:
-        return entry
-    text = private.redacted(old.decode("utf-8", "surrogateescape"), name)
-    new = text.encode("utf-8", "surrogateescape")
-    return entry if new == old else Entry(new, entry.mode)
+    old = entry.read().decode("utf-8", "surrogateescape")
+    new = old if "\0" in old else private.redacted(old, name)
+    return entry if new == old else Entry(new.encode("utf-8", "surrogateescape"), entry.mode)
 
 
 def _notes(about: About, added: list[str]) -> list[str]:
@@ -92,8 +86,7 @@ def _notes(about: About, added: list[str]) -> list[str]:
     if about.changed:
         lines.append("the checkout has uncommitted changes: archive.json names the files")
     if added:
-        more = f" and {len(added) - SHOWN} more" if len(added) > SHOWN else ""
-        lines.append(f"added, though git does not track them: {', '.join(added[:SHOWN])}{more}")
+        lines.append(f"added, though git does not track them: {', '.join(added)}")
     if about.redacted:
         lines.append("private text in changed source was replaced: it is not exactly what ran")
     return lines + [f"left out {count} of: {why}" for why, count in about.reasons.items()]

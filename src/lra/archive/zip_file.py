@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-import struct
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -21,7 +19,6 @@ from lra.data.archives import DAMAGE
 
 SUMS = "SHA256SUMS"
 TIME = (1980, 1, 1, 0, 0, 0)  # the earliest of a zip
-DAMAGED = (*DAMAGE, RuntimeError, ValueError, struct.error)  # names and times may be damaged, too
 
 
 def sums(entries: Mapping[str, Entry]) -> bytes:
@@ -51,10 +48,7 @@ def write(path: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def unpack(path: Path, folder: Path) -> list[str]:
-    """Extract to a new folder and compare with SHA256SUMS: one line for each difference.
-
-    Raises LRAError as `extract` does.
-    """
+    """`extract`, with its errors; then one line for each difference from SHA256SUMS."""
     extract(path, folder)
     files = files_in(folder)
     if SUMS not in files:
@@ -70,12 +64,11 @@ def unpack(path: Path, folder: Path) -> list[str]:
             found.append(f"{name}: its bytes are not those of {SUMS}")
     if found:
         return found
-    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
-        again = Path(name, "again.zip")
-        write(again, {**files, SUMS: Entry(sums(files))})
-        if filecmp.cmp(path, again, shallow=False):
-            return []
-    return [f"{path.name}: has bytes that belong to none of its files"]
+    again = folder.with_name("again.zip")  # callers unpack within a temporary folder
+    write(again, {**files, SUMS: Entry(sums(files))})
+    same = filecmp.cmp(path, again, shallow=False)
+    again.unlink()
+    return [] if same else [f"{path.name}: has bytes that belong to none of its files"]
 
 
 def extract(path: Path, folder: Path) -> None:
@@ -96,7 +89,7 @@ def extract(path: Path, folder: Path) -> None:
         raise LRAError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise LRAError(f"{path}: no such file") from None
-    except DAMAGED as error:
+    except (*DAMAGE, RuntimeError, ValueError) as error:  # of names and times, too
         raise LRAError(f"{path}: not an archive, or damaged ({error})") from None
 
 
