@@ -69,10 +69,10 @@ def test_every_mechanism_has_its_defaults_and_its_place_in_the_survey():
     assert set(Arena.read(ROOT / "config/survey.yaml").experiment.models) == set(attention.names())
 
 
-def test_the_default_experiment_has_five_families_and_the_baseline_that_mixes_no_tokens():
+def test_the_default_experiment_has_four_families_and_the_baseline_that_mixes_no_tokens():
     models = Arena.read(ROOT / "config/config.yaml").experiment.models
     families = [attention.info(model).family for model in models]
-    assert len(set(families)) == len(families) == 6
+    assert len(set(families)) == len(families) == 5
     assert {"transformer", "identity"} <= set(models)
 
 

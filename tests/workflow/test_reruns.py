@@ -15,7 +15,7 @@ from lra.report import registry
 DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
 AFTER_SCORES = {"page", "collect scores", "collect history", "table tasks", "table accuracy", "table training",
-                "table significance", "table shortcomings", "table overfitting", "table reach"}  # fmt: skip
+                "table significance", "table shortcomings", "table overfitting", "table reach", "table rank_agreement"}  # fmt: skip
 AFTER_PROFILES = {"page", "collect speed", "collect memory", "table efficiency", "table costs"}
 AFTER_SPANS = {"page", "collect span", "table span", "table reach", "figure span"}
 

@@ -97,6 +97,7 @@ class Training(Settings):
     checkpoint: Literal["best", "last"]  # which one is scored: best on validation, or the last
     pad_to: Count = 64  # batches are padded to their longest member, rounded up to this
     precision: Precision = "float32"
+    compile: bool = False  # the blocks, by torch.compile
 
     @model_validator(mode="after")
     def best_needs_an_evaluation(self):
@@ -126,6 +127,12 @@ class Cell(Settings):
     def name(self) -> str:
         return f"{self.task}/{self.model}/seed{self.seed}"
 
+    @model_validator(mode="after")
+    def reversible_layers_are_not_compiled(self):
+        if self.training.compile and self.encoder.options.get("reversible"):
+            raise ValueError("training.compile: reversible layers are not compiled")
+        return self
+
 
 class ProfilePoint(Settings):
     """One (model, setting, length) whose speed and memory are measured."""
@@ -143,8 +150,15 @@ class ProfilePoint(Settings):
     precision: Precision = "float32"
     deterministic: bool = False  # kernels
     tf32: bool = False  # matrix products of float32 tensors
+    compile: bool = False  # the blocks, by torch.compile
     masks: bool = False  # batches have a mask, as the task's have; all tokens are real
     encoder: Encoder
+
+    @model_validator(mode="after")
+    def reversible_layers_are_not_compiled(self):
+        if self.compile and self.encoder.options.get("reversible"):
+            raise ValueError("compile: reversible layers are not compiled")
+        return self
 
     @property
     def checksum(self) -> str:

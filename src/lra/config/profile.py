@@ -106,6 +106,7 @@ def point(arena: Rules, name: str, length: int) -> ProfilePoint:
         "precision": row.variant.precision or experiment.precision,
         "deterministic": row.variant.deterministic,
         "tf32": row.variant.tf32,
+        "compile": row.variant.compile,
         "masks": arena.tasks[of_task] in PADDED,
     }
     return validated(ProfilePoint, {**fixed, **values}, sources, where)

@@ -93,6 +93,7 @@ class Variant(Settings):
     deterministic: bool = False  # the kernels of trainings
     tf32: bool = False  # in matrix products; a GPU's alone
     precision: Precision | None = None  # default: the experiment's
+    compile: bool = False  # the blocks, by torch.compile
 
     @model_validator(mode="after")
     def tf32_is_of_float32(self):

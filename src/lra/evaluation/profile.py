@@ -30,6 +30,7 @@ from lra.hardware.device import (
     unknown_energy,
 )
 from lra.models.classifier import Classifier, parameter_count
+from lra.models.compiled import as_written, compile_blocks
 from lra.models.flops import flops, is_kernel, tensors
 from lra.training.optimizer import AdamW
 
@@ -49,6 +50,8 @@ class Workload:
         torch.manual_seed(0)
         encoder = point.encoder
         self.model = Classifier(encoder).to(device)
+        if point.compile:
+            compile_blocks(self.model)
         self.optimizer = AdamW(self.model.named_parameters())
         shape = (point.batch_size, encoder.towers, point.length)
         self.tokens = torch.randint(1, encoder.vocab_size, shape, dtype=torch.int32, device=device)
@@ -197,9 +200,10 @@ class WorkCounter(TorchDispatchMode):
 def step_work(load: Workload) -> dict[str, int]:
     """Floating-point operations and kernels of one forward and backward pass (lra.models.flops).
 
-    What the backward pass computes again counts again; the optimiser's update does not count.
+    What the backward pass computes again counts again; the optimiser's update does not count. Of
+    compiled blocks it is the work as they are written.
     """
-    with WorkCounter() as counter:
+    with as_written(load.point.compile), WorkCounter() as counter:
         load.model.train()
         load.backward()
     load.optimizer.zero_grad()

@@ -21,7 +21,9 @@ def measured_speeds(path: Path) -> dict[tuple[str, int], tuple[float, int, str]]
     fast = [r for r in rows if r["setting"] in (None, FAST)]
     usual = {r["precision"] for r in fast}
     like_trainings = [
-        r for r in rows if r["deterministic"] and not r["tf32"] and r["precision"] in usual
+        r
+        for r in rows
+        if r["deterministic"] and not (r["tf32"] or r["compile"]) and r["precision"] in usual
     ]
     return {
         (r["model"], r["length"]): (

@@ -19,6 +19,8 @@ TABLES = [
     Item("training", "Cost of training", "tables.training", ("scores",)),
     Item("span", "Required attention span", "tables.span", ("span",)),
     Item("reach", "Required span by intervention", "tables.reach", ("scores", "span", "cells")),
+    Item("rank_agreement", "Ranks beside the paper's", "tables.agreement",
+         ("scores", "reference")),
     Item("shortcomings", "Shortcomings by family", "tables.shortcomings",
          ("scores", "speed", "memory")),
 ]  # fmt: skip

@@ -58,6 +58,7 @@ class PointRecord(Provenance):
     precision: str
     deterministic: bool  # kernels
     tf32: bool  # matrix products
+    compile: bool = False  # the blocks, by torch.compile
     masks: bool  # with a mask; all tokens are real
     sizes: str  # of the encoder
     point: str | None = None  # checksum of all that it was measured with
@@ -89,6 +90,7 @@ class PointRow(Strict):
     precision: str | None = None
     deterministic: bool | None = None
     tf32: bool | None = None
+    compile: bool | None = None
     masks: bool | None = None
     sizes: str | None = None
     device: str
@@ -139,5 +141,6 @@ def busy(row: dict) -> bool:
 def setting_text(row: dict) -> str:
     """fast kernels, float32"""
     kernels = {True: "deterministic", False: "fast", None: "unrecorded"}[row["deterministic"]]
+    kernels += " compiled" if row.get("compile") else ""
     precision = "TF32" if row["tf32"] else row["precision"] or "unrecorded precision"
     return f"{kernels} kernels, {precision}"

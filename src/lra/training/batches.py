@@ -12,6 +12,7 @@ from torch import Tensor
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
 from lra.data.split import Sequences, Split
+from lra.models.compiled import WIDTHS
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Batches:
         self.hides_padding = encoder.mask_zero
         if encoder.pooling == "MEAN" and encoder.mean_over == "all":
             self.pad_to = self.max_len  # the mean includes padding
+        if cell.training.compile:
+            self.pad_to = max(self.pad_to, -(-self.max_len // WIDTHS))
         self.towers = [_Tower(sequences, device) for sequences in split.towers]
         # kept on the host, so that no batch has to ask the device how wide it is
         self.lengths = np.stack([np.diff(sequences.offsets) for sequences in split.towers])

@@ -21,6 +21,7 @@ from lra.config.cell import Cell
 from lra.data.split import read_split
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable, unknown_energy
 from lra.models.classifier import Classifier, parameter_count
+from lra.models.compiled import as_written, compile_blocks
 from lra.training.batches import Batches, training_order
 from lra.training.checkpoint import Work
 from lra.training.optimizer import AdamW, first_beta, learning_rate
@@ -64,6 +65,8 @@ class Run:
         torch.manual_seed(cell.seed)
         self.model = Classifier(cell.encoder).to(self.device)
         training, named = cell.training, self.model.named_parameters()
+        if training.compile:
+            compile_blocks(self.model)
         self.optimizer = AdamW(
             named, training.betas, training.eps, training.weight_decay, training.groups
         )
@@ -152,7 +155,8 @@ class Run:
 
     def validate(self, stop: Stop) -> None:
         """Evaluate on the validation split and keep the checkpoint that the protocol wants."""
-        predictions, loss = predict(self.model, self.val, self.cell, stop)
+        with as_written(self.cell.training.compile):  # as it is scored
+            predictions, loss = predict(self.model, self.val, self.cell, stop)
         accuracy = 100 * (predictions == self.val.labels).double().mean().item()
         self.record("val", loss, accuracy)
         last = self.cell.training.checkpoint == "last"

@@ -20,7 +20,7 @@ from lra.stats import published
 from lra.stats.published import MATERIALISED
 
 NAMED = ("experiment", "protocol", "task", "model", "setting", "length", "batch_size", "device")
-NAMED += ("precision", "deterministic", "tf32", "masks", "sizes", "torch_version")
+NAMED += ("precision", "deterministic", "tf32", "compile", "masks", "sizes", "torch_version")
 PUBLISHED = ("steps_per_s", "speedup", "peak_memory_gb")
 REPEATED = ("train_steps_per_s_low", "train_steps_per_s_high", "repeats", "cpu_share")
 COSTS = {  # heading: status, column of the csv, unit (None: that of memory)
