@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,6 +199,15 @@ def test_saved_state_continues_with_the_same_bits(name):
     resumed.load_state_dict(state)
     torch.set_rng_state(rng)
     assert_close([resumed(x) for _ in range(2)], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_checkpoint_can_be_written(name):
+    """A state that is not contiguous is refused."""
+    module = attention.build(name, 64, 4, 512)
+    assert safetensors.torch.load(safetensors.torch.save(module.state_dict())).keys() == {
+        *module.state_dict()
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

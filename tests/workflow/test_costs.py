@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
+
 import warm
 
 HEAD = "Estimate of the cells to train"
@@ -57,3 +59,11 @@ def test_a_quiet_run_shows_its_trainings_and_no_jobs(checkout):
     assert [line for line in lines if line.startswith("listops/linear/seed4  step ")]
     snakemakes = ("rule ", "Job ", "[", "Select ", "Execute ", "Finished ")
     assert not [line for line in lines if line.startswith(snakemakes)]
+
+
+@pytest.mark.slow
+def test_waiting_jobs_are_looked_at_when_one_ends_and_not_all_the_time(checkout):
+    """Snakemake's own costs: with its limit on jobs a second it looks ever more often."""
+    said = checkout.run("cells", "--verbose", "--cores", "1", "--config", "seeds=[3]")
+    assert said.count("Finished jobid") == 9  # four trainings, four scores and the target
+    assert said.count("Ready jobs: ") <= 2 * 9

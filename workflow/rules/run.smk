@@ -45,6 +45,12 @@ def measure_forced_again():
         os.environ.update(LRA_MEASURE_AGAIN="1")  # of every job
 
 
+def look_at_waiting_jobs_when_one_ends():
+    """Its limit on jobs a second makes Snakemake 9.27 look at all of them once more a second later,
+    for ever, and each job that ends adds such a series: after 200 jobs, 200 looks a second."""
+    workflow.scheduler.job_rate_limiter = None
+
+
 def end():
     """No job runs any more, so none can lose its outputs."""
     finished_cell.forget_taken(Path("results", EXPERIMENT.experiment))
@@ -106,6 +112,7 @@ onstart:
     hold()
     begin_under_slurm()
     measure_forced_again()
+    look_at_waiting_jobs_when_one_ends()
     say_estimate()
 
 

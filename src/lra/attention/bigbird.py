@@ -68,7 +68,8 @@ class Attention(MultiHead):
         """For each head and block, a random rank of every block: (H, blocks, blocks)."""
         shape = (self.heads, self.max_blocks, self.max_blocks)
         ranks = np.broadcast_to(np.arange(self.max_blocks, dtype=np.int16), shape)
-        return torch.tensor(np.random.default_rng([self.seed, layer]).permuted(ranks, axis=-1))
+        drawn = np.random.default_rng([self.seed, layer]).permuted(ranks, axis=-1)
+        return torch.tensor(drawn).contiguous()  # a checkpoint wants it
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Shape letters: W blocks seen besides the global ones, A global tokens."""
