@@ -47,7 +47,8 @@ def measure_forced_again():
 
 def look_at_waiting_jobs_when_one_ends():
     """Its limit on jobs a second makes Snakemake 9.27 look at all of them once more a second later,
-    for ever, and each job that ends adds such a series: after 200 jobs, 200 looks a second."""
+    for ever, and each job that ends adds such a series: after 200 jobs, 200 looks a second.
+    """
     workflow.scheduler.job_rate_limiter = None
 
 
