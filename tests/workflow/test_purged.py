@@ -54,9 +54,9 @@ def test_a_purged_cell_is_not_said_to_run_and_is_trained_again(checkout):
     said = lra(checkout, "status", "--configfile", "config/tiny.yaml").stdout
     assert f"waiting  listops/linear/seed1  {CELL}/train.json is missing" in said
     assert not re.search("^running", said, re.MULTILINE)
-    checkout.run("cells")
+    checkout.run()
     assert (checkout.folder / CELL / "checkpoint.safetensors").exists()
-    assert "Nothing to be done" in checkout.run("-n", "cells")
+    assert "Nothing to be done" in checkout.run("-n")
 
 
 def test_a_checkpoint_that_is_gone_is_named_with_what_to_type(checkout):
