@@ -70,6 +70,12 @@ class Encoder(Settings):
         return self
 
 
+def check_compiled(key: str, compiled: bool, encoder: Encoder) -> None:
+    """Raises ValueError naming the key where blocks that cannot be compiled are to be."""
+    if compiled and encoder.options.get("reversible"):
+        raise ValueError(f"{key}: reversible layers are not compiled")
+
+
 class ParameterGroup(Settings):
     """Parameters whose names fit a pattern, e.g. "blocks.*.attention.*"; the first fit counts."""
 
@@ -129,8 +135,7 @@ class Cell(Settings):
 
     @model_validator(mode="after")
     def reversible_layers_are_not_compiled(self):
-        if self.training.compile and self.encoder.options.get("reversible"):
-            raise ValueError("training.compile: reversible layers are not compiled")
+        check_compiled("training.compile", self.training.compile, self.encoder)
         return self
 
 
@@ -156,8 +161,7 @@ class ProfilePoint(Settings):
 
     @model_validator(mode="after")
     def reversible_layers_are_not_compiled(self):
-        if self.compile and self.encoder.options.get("reversible"):
-            raise ValueError("compile: reversible layers are not compiled")
+        check_compiled("compile", self.compile, self.encoder)
         return self
 
     @property

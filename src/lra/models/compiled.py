@@ -8,8 +8,6 @@ import torch
 
 from lra.models.classifier import Classifier
 
-WIDTHS = 4  # to which batches are padded, at most: each is compiled by itself
-
 
 def compile_blocks(model: Classifier) -> None:
     """Compile each block's forward and backward pass, in one graph per shape of its input.

@@ -12,7 +12,8 @@ from torch import Tensor
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
 from lra.data.split import Sequences, Split
-from lra.models.compiled import WIDTHS
+
+WIDTHS = 4  # of batches for compiled blocks, at most: each is compiled by itself
 
 
 @dataclass(frozen=True)
