@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from lra.config.cell import Cell, ProfilePoint, Training, read, to_yaml
 from lra.core.errors import LRAError
 from lra.evaluation import profile
 from lra.hardware import device
+from lra.models.classifier import Classifier
+from lra.training import loop
 from lra.training.checkpoint import Work
 from lra.training.loop import train
 from lra.training.optimizer import first_beta, learning_rate
@@ -167,7 +170,6 @@ def test_clipping_bounds_the_gradient(tiny_listops, tmp_path):
     slow = make_cell(training={"clip": 1e-12, "steps": 10, "eps": 1.0})
     outcome = train(slow, tiny_listops, Work(tmp_path, "key", silent), silent)
     torch.manual_seed(slow.seed)
-    from lra.models.classifier import Classifier
 
     start = Classifier(slow.encoder).state_dict()
     moved = max((outcome.weights[key] - start[key]).abs().max() for key in start)
@@ -192,6 +194,20 @@ def point(length, **options) -> ProfilePoint:
         experiment="test", protocol="quick", task="text", model="transformer", length=length, batch_size=1, seconds=0.01,
         device="cpu", encoder=cell.encoder,
     )  # fmt: skip
+
+
+def test_weights_can_be_written_whatever_their_strides(tiny_listops, tmp_path, monkeypatch):
+    """A training of days must not end at its checkpoint."""
+
+    class Strided(Classifier):
+        def __init__(self, config):
+            super().__init__(config)
+            self.register_buffer("turned", torch.randn(3, 5).T)
+
+    monkeypatch.setattr(loop, "Classifier", Strided)
+    cell = make_cell(training={"steps": 10})
+    outcome = train(cell, tiny_listops, Work(tmp_path, "key", silent), silent)
+    assert safetensors.torch.load(safetensors.torch.save(outcome.weights)).keys() >= {"turned"}
 
 
 def test_too_little_memory_is_a_status():

@@ -161,7 +161,9 @@ class Run:
         self.record("val", loss, accuracy)
         last = self.cell.training.checkpoint == "last"
         if last or not self.best or accuracy > self.best["accuracy"]:
-            weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            form = torch.contiguous_format  # a checkpoint takes no other
+            state = self.model.state_dict()
+            weights = {key: value.clone(memory_format=form) for key, value in state.items()}
             self.best = {"step": self.step, "accuracy": accuracy, "weights": weights}
         self.unvalidated = False
 
