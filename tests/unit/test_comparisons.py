@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from lra.attention import Info
 from lra.core.errors import LRAError
+from lra.report.tables.agreement import rank_agreement
 from lra.report.tables.shortcomings import COMPLAINTS
 from lra.results.records import ScoreRow, write_rows
 from lra.stats import published
@@ -152,7 +153,30 @@ def test_ranks_beside_the_papers(tmp_path):
     images = [float(paper[m]["image"]) for m in order]
     assert float(found["image"]["rho"]) == pytest.approx(spearmanr(images, range(11, 0, -1))[0])
     assert "identity" not in found["image"]["mechanisms"] and MATERIALISED not in text
-    assert "Other data" not in text
+    assert "Other data" not in text and "Published: the paper's accuracy (Tay et al. 2020" in text
+
+
+def test_ranks_of_a_task_in_variants_are_of_the_best_and_name_their_source(tmp_path):
+    """Text at two lengths, of which validation chooses; beside the reproductions' accuracies."""
+    models = [m for m in published.scores(PAPER) if m != MATERIALISED]
+    rows = [
+        score_row(f"text-{k}k", model, 1, variant_of="text", accuracy=60.0 + sign * place,
+                  val_accuracy=60.0 + k)
+        for place, model in enumerate(models) for k, sign in ((1, -1), (2, 1))
+    ]  # fmt: skip
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    found = rank_agreement(tmp_path / "scores.parquet", PAPER)[1]
+    theirs = [float(published.scores(PAPER)[m]["text"]) for m in models]
+    (line,) = found
+    assert line["task"] == "text"
+    assert line["rho"] == pytest.approx(spearmanr(range(len(models)), theirs)[0])
+    standard = PAPER.with_name("standard.csv")
+    rows = [
+        score_row("text", m, 1, accuracy=60.0 + i) for i, m in enumerate(published.scores(standard))
+    ]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    caption = rank_agreement(tmp_path / "scores.parquet", standard)[0].caption
+    assert "mlpen" in caption and "Tay" not in caption
 
 
 def test_the_interval_of_a_rank_correlation_holds_what_is_true():

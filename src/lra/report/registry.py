@@ -19,7 +19,7 @@ TABLES = [
     Item("training", "Cost of training", "tables.training", ("scores",)),
     Item("span", "Required attention span", "tables.span", ("span",)),
     Item("reach", "Required span by intervention", "tables.reach", ("scores", "span", "cells")),
-    Item("rank_agreement", "Ranks beside the paper's", "tables.agreement",
+    Item("rank_agreement", "Ranks beside the published", "tables.agreement",
          ("scores", "reference")),
     Item("shortcomings", "Shortcomings by family", "tables.shortcomings",
          ("scores", "speed", "memory")),

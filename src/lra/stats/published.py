@@ -51,6 +51,11 @@ def accuracies(protocol: str) -> str:
     return "standard.csv" if protocol == "standard" else "scores.csv"
 
 
+def whose(path: Path) -> str:
+    """What the accuracies of a csv are, in words."""
+    return WHOSE.get(path.name, path.name)
+
+
 def scores(path: Path) -> dict[str, Line]:
     """Lines of scores.csv by the name of our model; raises LRAError where it is no such file."""
     columns = {"model", "avg"} | AVERAGED

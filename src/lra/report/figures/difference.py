@@ -105,8 +105,7 @@ def _panel(axes: Axes, models: list[str], compared: dict[str, Compared]) -> list
 def _explained(
     figure: Figure, rows: list[dict], reference: Path, compared: list[str], more: list[str]
 ) -> Figure:
-    whose = published.WHOSE.get(reference.name, reference.name)
-    notes = [f"Published: {whose}."]
+    notes = [f"Published: {published.whose(reference)}."]
     if len(distinct(rows, "seed")) > 1:
         notes.append(
             f"Mark: mean over seeds; line, from {FEWEST} seeds on: its {LEVEL:g} % interval, cut "

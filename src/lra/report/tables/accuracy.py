@@ -216,8 +216,7 @@ def _caption(
     if grey:
         caption += f" No model learned {listed(t for t in known if t in grey)} (grey)."
     if any(line["published"] is not None for line in lines):
-        about = published.WHOSE.get(reference.name, reference.name)
-        caption += f" Last line: {about}, and in parentheses ours minus that."
+        caption += f" Last line: {published.whose(reference)}, and in parentheses ours minus that."
     elif protocol == "quick":
         caption += " Small models on small data: not comparable with the paper's values."
     if len(distinct(rows, "model")) == 1:

@@ -1,4 +1,4 @@
-"""How the ranking of mechanisms compares with the paper's, task by task."""
+"""How the ranking of mechanisms compares with the published one, task by task."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from statistics import fmean
 from lra.core.formats import listed, signed
 from lra.core.unique import distinct
 from lra.report.tables.render import Entry, Row, Table
+from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, one_value
 from lra.results.records import ScoreRow, read_table
 from lra.stats import published
@@ -16,18 +17,19 @@ from lra.stats.published import MATERIALISED
 from lra.stats.summary import outcomes, unlearned
 
 TOO_FEW = (
-    f"Fewer than {FEWEST} mechanisms of the paper's Table 1 were trained to the end on one of its "
-    "tasks: rankings are not compared."
+    f"Fewer than {FEWEST} mechanisms that have a published accuracy were trained to the end on one "
+    "task: rankings are not compared."
 )
 Values = dict[str, dict[str, float]]  # accuracy in percent by task and mechanism
 
 
 def rank_agreement(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
-    """One row a task that the paper has, and one of the mean over them.
+    """One row a task of the paper's average, and one of the mean over them.
 
+    A task that has variants only counts by each model's best one, as in the table of accuracies.
     reference: csv of published accuracies. Raises LRAError where experiments are mixed.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows, _ = with_best(read_table(scores, ScoreRow).to_pylist())
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
@@ -50,11 +52,11 @@ def rank_agreement(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     ]
     if not lines:
         return Table(TOO_FEW, [], [], []), []
-    return _table(lines, rows), lines
+    return _table(lines, rows, published.whose(reference)), lines
 
 
 def of_both(rows: list[dict], lines: dict[str, published.Line]) -> tuple[Values, Values]:
-    """Ours and the paper's, of the tasks that some mechanism learned and with every seed ok.
+    """Ours and the published, of the tasks that some mechanism learned and with every seed ok.
 
     What is at chance counts as measured.
     """
@@ -83,16 +85,17 @@ def _mean(values: Values) -> dict[str, float]:
     }
 
 
-def _table(lines: list[dict], rows: list[dict]) -> Table:
+def _table(lines: list[dict], rows: list[dict], whose: str) -> Table:
+    """whose: published accuracy, in words."""
     caption = (
         f"Experiment {rows[0]['experiment']}: Spearman's correlation of the ranks that mechanisms "
-        f"have here by test accuracy with their ranks in Table 1 of {published.PAPER}; 1 is the "
-        f"same order, 0 none in common, −1 the opposite. In brackets the {LEVEL:g} % interval over "
+        "have here by test accuracy with the published ones; 1 is the same order, 0 none in "
+        f"common, −1 the opposite. Published: {whose}. In brackets the {LEVEL:g} % interval over "
         "mechanisms (Bonett and Wright 2000)."
     )
     notes = [f"Mechanisms: {lines[0]['mechanisms'].replace(' ', ', ')}."]
     if own := published.own_variants(rows):
-        notes.append(f"Other data than the paper's: {listed(sorted(own))}.")
+        notes.append(f"Other data than the published: {listed(sorted(own))}.")
     notes.append("Ranks of both sides are of means over few seeds, whose own error is not in it.")
     table = [Row(line["task"], _entries(line)) for line in lines]
     return Table(caption, ["mechanisms", "correlation"], table, notes, "task")
