@@ -88,7 +88,7 @@ def test_a_plan_is_made_in_any_environment(bare, name):
     assert "lra: " not in done.stdout
 
 
-@pytest.mark.parametrize("device", ["auto", pytest.param("cpu", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("device", ["auto", *slow(["cpu"])])
 def test_a_driver_that_fails_is_one_line_and_none_of_a_cpu(bare, device):
     env = {"PYTHONPATH": str(ROOT / "tests/standins"), "LRA_STANDIN_NVML": "nvmlDeviceGetCount"}
     done = plan(bare, TABLE, "-n", "--config", f"device={device}", env=env, python=sys.executable)
