@@ -31,7 +31,7 @@ class Info:
 
     family: Literal[
         "full", "fixed pattern", "learnable pattern", "memory", "low rank", "kernel", "recurrence",
-        "baseline",
+        "state space", "gated recurrence", "baseline",
     ]  # fmt: skip
     paper: str
     complexity: str  # in the sequence's length N

@@ -30,6 +30,8 @@ COMPLAINTS = {
     "low rank": "mixes positions: fixed\nlength, hardly causal",
     "kernel": "only near to softmax;\nsequential where causal",
     "recurrence": "no gradient reaches\nearlier segments",
+    "state space": "none: later than\nthe survey",
+    "gated recurrence": "none: later than\nthe survey",
     "baseline": "none: not in the\nsurvey",
 }
 Curves = dict[str, dict[int, float]]  # by model and length
