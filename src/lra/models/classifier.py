@@ -141,7 +141,7 @@ def attended(tokens: Tensor, mask: Tensor | None, config: Encoder) -> Tensor | N
 
 
 def head(config: Encoder) -> nn.Sequential:
-    """Linear layers, ReLU or GELU between them; hidden ones have mlp_dim, mlp_dim / 2, ... units."""
+    """Linear layers, ReLU or GELU between them; hidden units are mlp_dim, mlp_dim / 2, ..."""
     features = {"none": 2, "NLI": 4}[config.interaction] if config.towers == 2 else 1
     hidden = [config.mlp_dim // 2**layer for layer in range(config.head_layers - 1)]
     layers: list[nn.Module] = []
