@@ -52,6 +52,6 @@ class Circular(torch.autograd.Function):
 
 
 def fast_size(least: int) -> int:
-    """A size of at least `least` and at most 1/8 more, 2^k times 8 to 16: FFTs of primes are slow."""
+    """A size from `least` to 1/8 more, 2^k times 8 to 16: FFTs of primes are slow."""
     step = 1 << max(least.bit_length() - 4, 0)
     return -(-least // step) * step
