@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from lra.config.cell import Encoder
 from lra.models.block import GLU, Block, TiedDropout
 from lra.models.classifier import Classifier
-from oracles import holes, tokens
+from oracles import holes, layer, tokens
 from tiny import ENCODER
 
 SIZES = {**ENCODER, "dropout": 0.0, "attention_dropout": 0.0, "gelu": "exact"}
@@ -27,32 +27,32 @@ def normed(x):
 
 @pytest.mark.parametrize("place", ["pre", "post"])
 def test_a_block_with_an_mlp(place):
-    layer, x, mask = block(norm_place=place), tokens(2, 20, 32), holes(2, 20)
-    first, _, _, last, _ = layer.mlp
+    each, x, mask = block(norm_place=place), tokens(2, 20, 32), holes(2, 20)
+    first, _, _, last, _ = each.mlp
 
     def mlp(x):
         return last(gelu(first(x)))
 
     if place == "pre":
-        y = x + layer.attention(normed(x), mask)
+        y = x + each.attention(normed(x), mask)
         expected = y + mlp(normed(y))
     else:
-        y = normed(x + layer.attention(x, mask))
+        y = normed(x + each.attention(x, mask))
         expected = normed(y + mlp(y))
-    assert_close(layer(x, mask), expected)
+    assert_close(each(x, mask), expected)
 
 
 @pytest.mark.parametrize("place", ["pre", "post"])
 @pytest.mark.parametrize("kind", ["glu", "half_glu1", "half_glu2"])
 def test_a_block_with_a_glu_has_one_residual_and_no_mlp(kind, place):
-    layer, x, mask = block(block=kind, norm_place=place), tokens(2, 20, 32), holes(2, 20)
-    mixed = layer.attention(normed(x) if place == "pre" else x, mask)
+    each, x, mask = block(block=kind, norm_place=place), tokens(2, 20, 32), holes(2, 20)
+    mixed = each.attention(normed(x) if place == "pre" else x, mask)
     g = gelu(mixed)
-    gate = torch.sigmoid(layer.glu.gate(g))
-    value = {"glu": lambda: layer.glu.value(g), "half_glu1": lambda: g, "half_glu2": lambda: mixed}
+    gate = torch.sigmoid(each.glu.gate(g))
+    value = {"glu": lambda: each.glu.value(g), "half_glu1": lambda: g, "half_glu2": lambda: mixed}
     out = x + value[kind]() * gate
-    assert_close(layer(x, mask), out if place == "pre" else normed(out))
-    names = {name.split(".")[0] for name, _ in layer.named_parameters()}
+    assert_close(each(x, mask), out if place == "pre" else normed(out))
+    names = {name.split(".")[0] for name, _ in each.named_parameters()}
     assert names == {"attention_norm", "attention", "glu"}
 
 
@@ -65,9 +65,23 @@ def test_s4s_glu_is_torchs():
     assert_close(glu(x), torch.nn.functional.glu(gelu(x) @ weight.T + bias))
 
 
+@pytest.mark.parametrize("name", ["s4d", "s5"])
+def test_state_spaces_without_projections_are_the_authors_layers(name):
+    """With projections that are the identity, the layer is GELU of the one without them."""
+    whole, bare = layer(name, 2, 8), layer(name, 2, 8, projections=False)
+    x, mask = tokens(2, 20, 16), holes(2, 20)
+    with torch.no_grad():
+        for projection in (whole.value, whole.out):
+            projection.weight.copy_(torch.eye(16))
+    own = {key: value for key, value in whole.state_dict().items() if key in bare.state_dict()}
+    bare.load_state_dict(own)
+    assert_close(gelu(bare(x, mask)), whole(x, mask))
+    assert not {"value.weight", "out.weight"} & own.keys()
+
+
 def test_the_mlp_with_silu():
-    layer, x = block(activation="silu"), tokens(2, 20, 32)
-    assert_close(layer.mlp(x), layer.mlp[3](silu(layer.mlp[0](x))))
+    each, x = block(activation="silu"), tokens(2, 20, 32)
+    assert_close(each.mlp(x), each.mlp[3](silu(each.mlp[0](x))))
 
 
 def test_tied_dropout_drops_a_feature_of_a_whole_sequence():
@@ -94,8 +108,8 @@ def test_every_dropout_of_a_tied_encoder_is_tied_and_the_embeddings_have_their_o
 def test_no_final_norm_is_none():
     model = Classifier(Encoder(**{**SIZES, "final_norm": False})).double().eval()
     x = torch.randint(1, 17, (2, 1, 40))
-    layer = model.blocks[0](model.embedding(x[:, 0]) + model.positions[:40], None)
-    assert_close(model(x), model.head(layer.mean(1)))
+    each = model.blocks[0](model.embedding(x[:, 0]) + model.positions[:40], None)
+    assert_close(model(x), model.head(each.mean(1)))
     assert "norm.weight" not in model.state_dict()
 
 
