@@ -65,6 +65,20 @@ def test_s4s_glu_is_torchs():
     assert_close(glu(x), torch.nn.functional.glu(gelu(x) @ weight.T + bias))
 
 
+@pytest.mark.parametrize("place", ["pre", "post"])
+def test_mega_gates_the_stream_and_not_what_a_norm_makes_of_it(place):
+    """Equation 15, u h + (1 - u) x: the mechanism is u h - u s, of which u s is found by s = 1."""
+    each, x, mask = block(attention="mega", norm_place=place), tokens(2, 20, 32), holes(2, 20)
+    each.mlp = None
+    given = normed(x) if place == "pre" else x
+    nothing = torch.zeros_like(x)
+    gated = each.attention(given, mask, nothing)  # u h
+    update = gated - each.attention(given, mask, nothing + 1)
+    out = gated + (1 - update) * x
+    assert_close(each(x, mask), out if place == "pre" else normed(out))
+    assert_close(each.attention(x, mask), each.attention(x, mask, x))
+
+
 @pytest.mark.parametrize("name", ["s4d", "s5"])
 def test_state_spaces_without_projections_are_the_authors_layers(name):
     """With projections that are the identity, the layer is GELU of the one without them."""

@@ -103,20 +103,21 @@ class Block(nn.Module):
             self.mlp_norm = norm.build(config)
             self.mlp = MLP(config)
 
-    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """The mechanism, with the GLU where there is one."""
-        x = self.attention(x, mask)
+    def mix(self, x: Tensor, mask: Tensor | None, stream: Tensor) -> Tensor:
+        """What is added to the stream: the mechanism of x, with the GLU where there is one."""
+        gated = (stream,) if self.attention.gates_residual else ()
+        x = self.attention(x, mask, *gated)
         return self.dropout(x if self.glu is None else self.glu(x))
 
     def residual_attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.mix(self.attention_norm(x, mask), mask)
+        return self.mix(self.attention_norm(x, mask), mask, x)
 
     def residual_mlp(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.mlp(self.mlp_norm(x, mask))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.post:
-            x = self.attention_norm(x + self.mix(x, mask), mask)
+            x = self.attention_norm(x + self.mix(x, mask, x), mask)
             return x if self.mlp is None else self.mlp_norm(x + self.mlp(x), mask)
         x = x + self.residual_attention(x, mask)
         return x if self.mlp is None else x + self.residual_mlp(x, mask)
