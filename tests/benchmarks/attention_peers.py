@@ -154,6 +154,13 @@ def recurrent(compressed: int) -> Build:
     return build
 
 
+def s5(dim: int, heads: int, length: int) -> nn.Module:
+    from s5 import S5
+
+    layers = [nn.Linear(dim, dim), S5(dim, dim, bidir=True, bcInit="dense"), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(dim, dim))
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -185,5 +192,7 @@ ENTRIES = {
     "set": Entry({}, FULL, multihead),
     "xl": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(0)),
     "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(64)),
+    "s4d": Entry({}, FULL, multihead),
+    "s5": Entry({"state": 512}, "s5-pytorch", s5),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }

@@ -1,0 +1,98 @@
+"""S4D, a diagonal state space for each channel (Gu et al. 2022, arXiv:2206.11893)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, pad
+
+from lra.attention import Info
+from lra.attention.base import MultiHead
+from lra.attention.shared.hippo import frequencies
+from lra.attention.shared.toeplitz import convolve
+from lra.core.errors import LRAError
+
+INFO = Info("state space", "Gu et al. 2022, arXiv:2206.11893", "O(N log N)", causal=True)
+
+
+class Attention(MultiHead):
+    """gelu(v convolved with K, channel by channel, + D v), v and the output projected
+
+    K_l = 2 Re sum over poles a of c (exp(dt a) - 1) / a exp(dt a l): equation 6 of a system held
+    over each step (zero-order hold) with input weights of 1, of which `state` / 2 conjugate pairs
+    of poles are kept. A token `l` steps later has the same kernel of its own c, from l = 1; the
+    authors' backward kernel starts there with K_0, which c can make up for. Poles start as
+    S4D-LegS, -Inv or -Lin (section 4), dt log-uniform from dt_min to dt_max.
+
+    The layer of state-spaces/s4 (models/s4/s4d.py) without what is its block's: the gated output.
+    `heads` is not used, for the paper has none. `dropout` does nothing: there are no weights.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        state: int = 64,
+        poles: Literal["legs", "inv", "lin"] = "legs",
+        dt_min: float = 0.001,
+        dt_max: float = 0.1,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        if state % 2:
+            raise LRAError(f"options.state: {state} is odd; poles come in pairs: {state + 1} does")
+        del self.query, self.key
+        width, pairs = self.value.out_features, state // 2
+        low, high = math.log(dt_min), math.log(dt_max)
+        self.log_dt = nn.Parameter(low + (high - low) * torch.rand(width))
+        self.a_log = nn.Parameter(torch.full((width, pairs), math.log(0.5)))  # of -Re a
+        self.a_imag = nn.Parameter(imaginary(poles, state).repeat(width, 1))
+        directions = 1 if causal else 2
+        # real and imaginary parts, of variance 1 together
+        self.c = nn.Parameter(torch.randn(directions, width, pairs, 2) / math.sqrt(2))
+        self.d = nn.Parameter(torch.randn(width))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        v = self.value(x)  # (B, N, C)
+        if mask is not None:
+            v = v * mask[:, :, None]
+        with torch.autocast(x.device.type, enabled=False):
+            forward, *back = self.kernels(x.shape[1])
+            forward = forward + pad(self.d[:, None], (0, x.shape[1] - 1))  # D v is of lag 0
+            y = gelu(convolve(v.mT, forward, *back))  # (B, C, N)
+        return self.out(y.mT)
+
+    def kernels(self, n: int) -> Tensor:
+        """K_0 to K_{n-1} of each direction, (1 or 2, C, n).
+
+        exp(dt a l) is a product of two powers, to the last multiple of `size` and from there, so
+        that no tensor (C, pairs, n) is made.
+        """
+        a = torch.complex(-self.a_log.exp(), self.a_imag)  # (C, pairs)
+        step = self.log_dt.exp()[:, None] * a
+        c = torch.view_as_complex(self.c) * (step.expm1() / a)  # (directions, C, pairs)
+        size = 1 << n.bit_length() // 2
+        lags = torch.arange(size, device=a.device, dtype=self.log_dt.dtype)
+        starts = torch.arange(0, n, size, device=a.device, dtype=self.log_dt.dtype)
+        left = c[:, :, None] * (starts[:, None] * step[:, None]).exp()  # (directions, C, starts, p)
+        right = (step[:, :, None] * lags).exp()  # (C, pairs, size)
+        left = torch.cat([left.real, -left.imag], dim=-1)
+        right = torch.cat([right.real, right.imag], dim=-2)
+        return 2 * (left @ right).flatten(2)[..., :n]
+
+
+def imaginary(poles: str, state: int) -> Tensor:
+    """The imaginary parts (state / 2,) that the poles of S4D-LegS, -Inv or -Lin start with."""
+    n = torch.arange(state // 2)
+    if poles == "lin":
+        return math.pi * n
+    if poles == "inv":
+        return state / math.pi * (state / (2 * n + 1) - 1)
+    return frequencies(state)
