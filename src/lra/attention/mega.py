@@ -78,7 +78,7 @@ class Attention(MultiHead):
         self.ema = EMA(dim, ema_dim, truncation, causal)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        n, dim = x.shape[1:]
+        dim = x.shape[-1]
         average = self.ema(x, mask)
         reset, update, h = self.gates(average).split([self.value.out_features, dim, dim], dim=-1)
         z = silu(self.query(average))
