@@ -161,6 +161,21 @@ def s5(dim: int, heads: int, length: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(dim, dim))
 
 
+def rotary(dim: int, heads: int, length: int) -> nn.Module:
+    from x_transformers.x_transformers import Attention, RotaryEmbedding
+
+    size = dim // heads
+    layer = Attention(dim, dim_head=size, heads=heads, flash=True)
+    layers = nn.ModuleList([layer, RotaryEmbedding(size)])
+    return Adapted(layers, lambda m, x: m[0](x, rotary_pos_emb=m[1].forward_from_seq_len(length)))
+
+
+def mega(dim: int, heads: int, length: int) -> nn.Module:
+    from mega_pytorch.mega_pytorch import MegaLayer
+
+    return MegaLayer(dim=dim, ema_heads=16, attn_dim_qk=dim // 2, attn_dim_value=dim, causal=False)
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -194,5 +209,7 @@ ENTRIES = {
     "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(64)),
     "s4d": Entry({}, FULL, multihead),
     "s5": Entry({"state": 512}, "s5-pytorch", s5),
+    "rotary": Entry({}, "x-transformers", rotary),
+    "mega": Entry({"truncation": None}, "mega-pytorch", mega),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }

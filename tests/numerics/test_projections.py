@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 from torch.testing import assert_close
 
 import naive.compressive
+import naive.mega
 import naive.set
 import naive.xl
 from lra import attention
@@ -16,7 +17,12 @@ from lra.attention.base import PROJECTIONS, MultiHead
 from oracles import gradients, holes, layer, tokens
 
 NAMES = attention.names()
-RELATIVE = {"compressive": naive.compressive, "set": naive.set, "xl": naive.xl}
+RELATIVE = {
+    "compressive": naive.compressive,
+    "mega": naive.mega,
+    "set": naive.set,
+    "xl": naive.xl,
+}
 
 
 def biased(name: str, **options) -> MultiHead:
@@ -61,7 +67,7 @@ def test_biases_are_weights_of_a_constant(name, masked):
 @pytest.mark.parametrize("masked", [False, True], ids=["whole", "holes"])
 @pytest.mark.parametrize("name", RELATIVE)
 def test_biases_of_the_naive_forms(name, masked):
-    module = biased(name, **({} if name == "set" else {"segment": 16}))
+    module = biased(name, **({"segment": 16} if name in ("xl", "compressive") else {}))
     x, mask = tokens(2, 90, 16), torch.ones(2, 90, dtype=torch.bool)
     if masked:
         mask = holes(1, 90).expand(2, -1)

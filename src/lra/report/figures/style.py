@@ -55,6 +55,7 @@ ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer"
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
 ORDER += ["s4d", "s5"]
+ORDER += ["rotary", "mega"]
 ORDER += ["conv", "mean", "identity"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
