@@ -154,6 +154,23 @@ def recurrent(compressed: int) -> Build:
     return build
 
 
+def both_ways(layer: nn.Module) -> nn.Module:
+    """A causal peer from the first token on and from the last one back, as ours by default."""
+    return Adapted(layer, lambda m, x: m(x) + m(x.flip(1)).flip(1))
+
+
+def deltanet(dim: int, heads: int, length: int) -> nn.Module:
+    from opengdn import GatedDeltaMixer
+
+    return both_ways(GatedDeltaMixer(dim, heads, backend="chunkwise"))
+
+
+def mingru(dim: int, heads: int, length: int) -> nn.Module:
+    from minGRU_pytorch import minGRU
+
+    return both_ways(minGRU(dim, proj_out=True))
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -185,5 +202,7 @@ ENTRIES = {
     "set": Entry({}, FULL, multihead),
     "xl": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(0)),
     "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(64)),
+    "deltanet": Entry({"gate": True}, "opengdn, both ways", deltanet),
+    "mingru": Entry({}, "minGRU-pytorch, both ways", mingru),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }

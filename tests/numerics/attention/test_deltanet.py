@@ -54,8 +54,8 @@ class Naive(nn.Module):
 
 @pytest.mark.parametrize("causal", [False, True], ids=["both", "causal"])
 @pytest.mark.parametrize(
-    "options", [{}, {"gate": False}, {"conv": None}, {"conv": 7}],
-    ids=["gated", "ungated", "without-conv", "conv7"],
+    "options", [{}, {"gate": True}, {"gate": True, "conv": None}, {"conv": 7}],
+    ids=["ungated", "gated", "gated-without-conv", "conv7"],
 )  # fmt: skip
 @given(length=st.integers(1, 100))
 @examples(10)
@@ -106,7 +106,9 @@ def test_beta_0_writes_nothing():
     assert_close(delta_rule(q, k, v, 0 * beta, decay), torch.zeros_like(v))
     silent = torch.arange(80) % 3 == 1
     beta, decay = (t.masked_fill(silent, 0) for t in (beta, decay))
-    without = delta_rule(*(t[:, :, ~silent] for t in (q, k, v)), *(t[..., ~silent] for t in (beta, decay)))
+    without = delta_rule(
+        *(t[:, :, ~silent] for t in (q, k, v)), *(t[..., ~silent] for t in (beta, decay))
+    )
     assert_close(delta_rule(q, k, v, beta, decay)[:, :, ~silent], without)
 
 
@@ -143,7 +145,10 @@ def test_float32_is_near_float64_at_the_extremes(decay, write):
     single = [t.float().requires_grad_() for t in given]
     double = [t.requires_grad_() for t in given]
     outs = [delta_rule(*each) for each in (single, double)]
-    grads = [torch.autograd.grad(o.square().sum(), g) for o, g in zip(outs, (single, double), strict=True)]
+    grads = [
+        torch.autograd.grad(o.square().sum(), g)
+        for o, g in zip(outs, (single, double), strict=True)
+    ]
     scale = outs[1].abs().max().item()
     assert_close(outs[0].double(), outs[1], rtol=1e-4, atol=1e-4 * scale)
     for a, b in zip(*grads, strict=True):
@@ -156,7 +161,7 @@ def test_float32_is_near_float64_at_the_extremes(decay, write):
 def test_long_sequences_stay_finite(half, shift):
     """Decays near 1, as they start, and near 0."""
     torch.manual_seed(0)
-    module = attention.build("deltanet", 32, 2, 16_384)
+    module = attention.build("deltanet", 32, 2, 16_384, gate=True)
     with torch.no_grad():
         module.dt_bias += shift
     x = torch.randn(1, 16_384, 32, requires_grad=True)

@@ -15,19 +15,26 @@ from torch import Tensor
 from lra.attention.base import pad_length
 from lra.attention.shared.scan import Scan, previous
 
-CHUNK = 64  # tokens
+CHUNK = (16, 64)  # tokens, at least and at most; between these, as many as a key has entries
 
 
 def delta_rule(
-    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, decay: Tensor | None = None, chunk: int = CHUNK
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    beta: Tensor,
+    decay: Tensor | None = None,
+    chunk: int | None = None,
 ) -> Tensor:
     """q, k, v (B, H, N, D), beta and decay = log alpha (R, B, H, N) of R directions -> (B, H, N, D)
 
     The first direction is the rule from the first token on, the second the one from the last token
-    back. Their outputs are summed.
+    back. Their outputs are summed. `chunk`, in tokens, changes the time that it takes, and no
+    result.
     """
     heads, n = q.shape[1:3]
-    size = min(chunk, n)
+    size = min(chunk or min(max(q.shape[3], CHUNK[0]), CHUNK[1]), n)
+    groups = -(-n // size)
     q, k, v = (
         rearrange(pad_length(t, size, 2), "b h (g c) d -> (b h g) c d", c=size) for t in (q, k, v)
     )
@@ -40,8 +47,8 @@ def delta_rule(
     out, scores = 0, q @ k.mT
     for i, writes in enumerate(beta):
         log = None if decay is None else decay[i]
-        out = out + one_direction(q, k, v, scores, writes, log, -(-n // size), i == 1)
-    return rearrange(out, "(b h g) c d -> b h (g c) d", h=heads, g=-(-n // size))[:, :, :n]
+        out = out + one_direction(q, k, v, scores, writes, log, groups, i == 1)
+    return rearrange(out, "(b h g) c d -> b h (g c) d", h=heads, g=groups)[:, :, :n]
 
 
 def one_direction(
@@ -51,25 +58,25 @@ def one_direction(
     scores: Tensor,
     beta: Tensor,
     decay: Tensor | None,
-    chunks: int,
+    groups: int,
     backwards: bool,
 ) -> Tensor:
-    """q, k, v (M, C, D), scores q k^T, beta and decay (M, C, 1) -> (M, C, D); `chunks` is G.
+    """q, k, v (M, C, D), scores q k^T, beta and decay (M, C, 1) -> (M, C, D); `groups` is G.
 
     Token i writes u_i = beta_i (v_i - what the state holds under k_i). The writes of a chunk solve
     the unitriangular system (I + tril(beta K K^T L, -1)) U = beta (V - L K S) with the decays L
     between tokens and the state S before the chunk. U is linear in S, so a chunk takes S to A S + W
     with matrices of D x D.
 
-    The authors go from chunk to chunk in a loop. Here the states before all chunks are a scan of
-    log2(G) steps (shared.scan), with 3 products of D x D matrices for a chunk instead of the loop's
-    one: among the other products, of C tokens each, this is little, and no kernel waits N / C times.
+    The authors go from chunk to chunk in a loop of N / C steps. Here the states before all chunks
+    are a scan of log2(G) steps (shared.scan). It has 3 products of D x D matrices for a chunk where
+    the loop has 1, beside about 8 products of that size within a chunk of C = D tokens.
     """
     triangle = torch.triu if backwards else torch.tril
     written, erased = v * beta, k * beta
-    within, seen, to_end = erased @ k.mT, k, k
+    within = erased @ k.mT
     if decay is None:
-        own, stays = triangle(scores), 1
+        own, to_end, stays = triangle(scores), k, 1
     else:
         between = decays(decay, backwards)  # (M, C, C)
         first, last = (-1, 0) if backwards else (0, -1)
@@ -83,7 +90,7 @@ def one_direction(
     ).split([v.shape[-1], k.shape[-1]], -1)  # U = free - bound S
     kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device) * stays - to_end.mT @ bound
     added = to_end.mT @ free
-    states = Scan.apply(*(t.unflatten(0, (-1, chunks)) for t in (kept, added)), backwards)
+    states = Scan.apply(*(t.unflatten(0, (-1, groups)) for t in (kept, added)), backwards)
     before = previous(states, backwards).flatten(0, 1)
     return torch.baddbmm(q @ before, own, torch.baddbmm(free, bound, before, alpha=-1))
 

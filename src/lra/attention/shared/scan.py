@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Scan(torch.autograd.Function):
-    """apply(a, b, backwards) -> h like b, all states along dim 1, from h_0 = 0.
+    """apply(a, b, backwards) -> h like b, the states along dim 1, from 0 on.
 
     a, b (B, T, W): factors of each channel, elementwise. a (B, T, D, D), b (B, T, D, E): matrices.
     backwards: h_t = a_t h_(t+1) + b_t, from the end. Only a and h are kept for the backward pass,
@@ -53,19 +53,19 @@ def states(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
     count = b.shape[1]
     if count == 1:
         return b
-    # of each pair of steps, `first` is taken first; an odd last step has no second
+    # of two successive steps `first` is taken first; an odd last one has no second
     start = 1 if backwards and count % 2 == 0 else 0
     first, second = slice(start, None, 2), slice(1 - start, None, 2)
-    pairs = slice(-(count // 2), None) if backwards else slice(count // 2)
-    a1, b1, a2 = a[:, first], b[:, first], a[:, second]
-    inner = states(product(a2, a1[:, pairs]), advance(a2, b1[:, pairs], b[:, second]), backwards)
-    h = torch.empty_like(b)
+    paired = slice(-(count // 2), None) if backwards else slice(count // 2)
+    a1, a2, b1, b2 = a[:, first], a[:, second], b[:, first], b[:, second]
+    inner = states(product(a2, a1[:, paired]), advance(a2, b1[:, paired], b2), backwards)
+    h = b.clone()  # the very first state is its b
     h[:, second] = inner
-    more = b1.shape[1] - 1  # all firsts but the very first, whose state is b
-    if backwards:
-        h[:, first] = torch.cat([advance(a1[:, :-1], inner[:, -more:], b1[:, :-1]), b1[:, -1:]], 1) if more else b1
-    else:
-        h[:, first] = torch.cat([b1[:, :1], advance(a1[:, 1:], inner[:, :more], b1[:, 1:])], 1)
+    if more := b1.shape[1] - 1:
+        later, before = slice(1, None), slice(more)
+        if backwards:
+            later, before = slice(more), slice(-more, None)
+        h[:, first][:, later] = advance(a1[:, later], inner[:, before], b1[:, later])
     return h
 
 
