@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
@@ -13,7 +15,7 @@ INFO = Info("gated recurrence", "Feng et al. 2024, arXiv:2410.01201", "O(N)", ca
 
 
 class Attention(MultiHead):
-    """h_t = (1 - z_t) h_(t-1) + z_t c_t for each channel, z = sigmoid(W_z x), c = g(W_c x)
+    """h_t = (1 - z_t) h_(t-1) + z_t c_t for each channel, z = sigmoid(W_z x + b), c = g(W_c x)
 
     g(x) is x + 0.5 for x >= 0, else sigmoid(x) (appendix B.3). There are no heads. `query` is W_z,
     `value` is W_c. `dropout` does nothing.
@@ -22,6 +24,10 @@ class Attention(MultiHead):
     has the same candidates and its own gates, which are `key`: direction-wise gates on shared
     projections are those of ViG (Liao et al. 2024, arXiv:2405.18425); the paper is causal. So the
     layer has the Transformer's four projections.
+
+    The biases b start at memories of 1 to `max_len` tokens, uniform in their logarithm, so that
+    some channels are slow from the first step on (after Tallec and Ollivier 2018, arXiv:1804.11188;
+    the paper has no such start).
 
     A masked token has z = 0 in both directions: the state passes it unchanged.
 
@@ -45,17 +51,19 @@ class Attention(MultiHead):
         if causal:
             del self.key
         self.causal = causal
+        shape = (1 if causal else 2, qkv_dim or dim)
+        self.gate_bias = nn.Parameter(torch.empty(shape).uniform_(-math.log(max_len), 0))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         c = candidate(exact(self.value(x)))
-        out = states(self.gates(self.query(x), mask), c, backwards=False)
+        out = states(self.gates(self.query(x), 0, mask), c, backwards=False)
         if not self.causal:
-            out = out + states(self.gates(self.key(x), mask), c, backwards=True)
+            out = out + states(self.gates(self.key(x), 1, mask), c, backwards=True)
         return self.out(out)
 
-    def gates(self, t: Tensor, mask: Tensor | None) -> Tensor:
+    def gates(self, t: Tensor, direction: int, mask: Tensor | None) -> Tensor:
         """Before their sigmoid, closed at masked tokens."""
-        t = exact(t)
+        t = exact(t) + self.gate_bias[direction]
         return t if mask is None else t.masked_fill(~mask[:, :, None], -torch.inf)
 
 

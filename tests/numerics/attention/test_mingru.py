@@ -25,9 +25,9 @@ class Naive(nn.Module):
         m = self.inner
         c = naive.mingru.candidate(m.value(x))
         real = 1 if mask is None else mask[:, :, None]
-        out = naive.mingru.states(m.query(x).sigmoid() * real, c)
+        out = naive.mingru.states((m.query(x) + m.gate_bias[0]).sigmoid() * real, c)
         if not self.causal:
-            z = m.key(x).sigmoid() * real
+            z = (m.key(x) + m.gate_bias[1]).sigmoid() * real
             out = out + naive.mingru.states(z.flip(1), c.flip(1)).flip(1)
         return m.out(out)
 
