@@ -176,6 +176,23 @@ def mega(dim: int, heads: int, length: int) -> nn.Module:
     return MegaLayer(dim=dim, ema_heads=16, attn_dim_qk=dim // 2, attn_dim_value=dim, causal=False)
 
 
+def both_ways(layer: nn.Module) -> nn.Module:
+    """A causal peer from the first token on and from the last one back, as ours by default."""
+    return Adapted(layer, lambda m, x: m(x) + m(x.flip(1)).flip(1))
+
+
+def deltanet(dim: int, heads: int, length: int) -> nn.Module:
+    from opengdn import GatedDeltaMixer
+
+    return both_ways(GatedDeltaMixer(dim, heads, backend="chunkwise"))
+
+
+def mingru(dim: int, heads: int, length: int) -> nn.Module:
+    from minGRU_pytorch import minGRU
+
+    return both_ways(minGRU(dim, proj_out=True))
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -211,5 +228,7 @@ ENTRIES = {
     "s5": Entry({"state": 512}, "s5-pytorch", s5),
     "rotary": Entry({}, "x-transformers", rotary),
     "mega": Entry({"truncation": None}, "mega-pytorch", mega),
+    "deltanet": Entry({"gate": True}, "opengdn, both ways", deltanet),
+    "mingru": Entry({}, "minGRU-pytorch, both ways", mingru),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }
