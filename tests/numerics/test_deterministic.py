@@ -62,9 +62,12 @@ def test_mechanisms(name, options):
         assert refused.found == set()
 
 
-@pytest.mark.parametrize("pooling", ["CLS", "MEAN", "PMA"])
-def test_the_classifier_and_its_loss(pooling):
-    model = Classifier(Encoder(**{**ENCODER, "pooling": pooling}))
+@pytest.mark.parametrize("changed", [
+    {"pooling": "CLS"}, {"pooling": "MEAN"}, {"pooling": "PMA"},
+    {"norm": "batch", "block": "glu", "tied_dropout": True}, {"norm": "scale", "activation": "silu"},
+], ids=lambda changed: "-".join(map(str, changed.values())))  # fmt: skip
+def test_the_classifier_and_its_loss(changed):
+    model = Classifier(Encoder(**{**ENCODER, **changed}))
     tokens = torch.randint(1, 17, (4, 1, 50))
     with Refused() as refused:
         loss = torch.nn.functional.cross_entropy(model(tokens, tokens > 3), torch.arange(4))

@@ -96,6 +96,12 @@ def test_nor_with_other_heads(data, encoder):
     assert waits_of_a_step(cell_of(**encoder), data) == {}
 
 
+@pytest.mark.parametrize("place", ["pre", "post"])
+def test_nor_with_batch_norm(data, place):
+    changed = {"norm": "batch", "norm_place": place, "block": "glu", "tied_dropout": True}
+    assert waits_of_a_step(cell_of(**changed), data) == {}
+
+
 def test_an_evaluation_waits_once_for_its_loss(data):
     cell = cell_of()
     with on_second_device(loop) as waits:

@@ -114,6 +114,10 @@ def test_the_default_experiment_has_four_families_and_the_baseline_that_mixes_no
         ({"overrides": {"encoder": {"towers": 2}}}, "overrides: encoder.towers: the task's data set it; remove it"),
         ({"overrides": {"encoder": {"heads": 5}}}, "overrides.encoder: heads: 5 heads do not divide qkv_dim 64"),
         ({"models": ["local"], "overrides": {"encoder": {"options": {"blocksize": 5}}}}, "did you mean 'block_size'?"),
+        ({"models": ["reformer"], "overrides": {"encoder": {"norm": "batch", "options": {"reversible": True}}}},
+         "encoder: norm: reversible layers have no 'batch'; choose 'layer'"),
+        ({"overrides": {"encoder": {"pixels": [0.5, 0.5]}}},
+         "overrides.encoder: pixels: the tokens of this task are no grey values"),
     ],
 )  # fmt: skip
 def test_mistakes_in_the_experiment(given, said):

@@ -1,4 +1,4 @@
-"""What `official`, `paper` and `standard` train, key by key against the code that they follow."""
+"""What the protocols of others' code train, key by key against the code that they follow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from functools import cache
 
 import pytest
+import torch
 
 from lra.config import protocol_source
 from lra.config.annotate import annotated
@@ -14,7 +15,8 @@ from lra.config.resolve import Arena, datasets
 from lra.config.schema import Experiment
 from lra.core.errors import LRAError
 from lra.core.schema import leaves
-from lra.training.optimizer import learning_rate
+from lra.models.classifier import Classifier
+from lra.training.optimizer import by_name, learning_rate
 from tiny import ROOT
 
 TASKS = {
@@ -22,15 +24,17 @@ TASKS = {
     "paper": ["listops", "text-1k", "text-2k", "text-3k", "text-4k", "retrieval", "image",
               "pathfinder", "pathx"],
     "standard": ["listops", "text", "text-4k", "retrieval", "image", "pathfinder", "pathx"],
+    "authors": ["listops", "text", "retrieval", "image", "pathfinder", "pathx"],
 }  # fmt: skip
 CELLS = [(protocol, task) for protocol, tasks in TASKS.items() for task in tasks]
-MODELS = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
+EVERY = sorted(path.stem for path in (ROOT / "config/models").glob("*.yaml"))
+MODELS = {"official": EVERY, "paper": EVERY, "standard": EVERY, "authors": ["mega", "s4d", "s5"]}
 
 
 @cache
 def arena(protocol: str) -> Arena:
     experiment = Experiment(
-        experiment="x", protocol=protocol, tasks=TASKS[protocol], models=MODELS, seeds=[0],
+        experiment="x", protocol=protocol, tasks=TASKS[protocol], models=MODELS[protocol], seeds=[0],
         profile={"lengths": [64], "batch_size": 1},
     )  # fmt: skip
     return Arena(ROOT, "x.yaml", experiment)
@@ -62,7 +66,7 @@ def resolved(protocol: str, task: str, model: str) -> dict:
 def test_every_key_of_every_cell_is_the_sources_or_a_difference_with_a_reason(protocol, task):
     lines, tasks = lines_of(protocol), [arena(protocol).tasks[task], task]
     found = {}
-    for model in MODELS:
+    for model in MODELS[protocol]:
         expected = protocol_source.of_cell(lines, tasks, model)
         if said := wrong(resolved(protocol, task, model), expected):
             found[model] = said
@@ -79,14 +83,14 @@ def test_every_line_of_a_table_counts_somewhere_and_says_where_it_is_from(protoc
     used = {
         id(line)
         for task in TASKS[protocol]
-        for model in MODELS
+        for model in MODELS[protocol]
         for line in protocol_source.of_cell(
             own, [arena(protocol).tasks[task], task], model
         ).values()
         if line.key.startswith("other: ") or line.key in resolved(protocol, task, model)
     }
     assert [line for line in own if id(line) not in used] == []
-    place = re.compile(r"-|.+\.py:\d+|arXiv 2011.04006, appendix A(\.\d)?")
+    place = re.compile(r"-|.+\.(py|yaml|sh|md):\d+|arXiv 2011.04006, appendix A(\.\d)?")
     assert [line for line in own if not place.fullmatch(line.source)] == []
     assert [line for line in own if bool(line.reason) != (line.ours != "")] == []
     assert [line for line in own if line.differs and line.ours == line.value] == []
@@ -167,10 +171,40 @@ def test_only_official_validates_on_a_test_set_and_only_text():
 def test_standard_is_one_encoder_for_every_model():
     standard = arena("standard")
     for task in TASKS["standard"]:
-        cells = [standard.resolve(task, model, 0)[0] for model in MODELS]
+        cells = [standard.resolve(task, model, 0)[0] for model in MODELS["standard"]]
         own = {"attention": "", "options": {}, "positions": ""}
         assert len({c.encoder.model_copy(update=own).model_dump_json() for c in cells}) == 1
         assert len({c.training.model_dump_json() for c in cells}) == 1
+
+
+@pytest.mark.parametrize("task", TASKS["authors"])
+@pytest.mark.parametrize("model", MODELS["authors"])
+def test_each_group_of_the_authors_has_parameters(model, task):
+    """And what has a rate or decay of its own is the state space, not the rest of its block."""
+    cell = arena("authors").resolve(task, model, 0)[0]
+    with torch.device("meta"):
+        names = [name for name, _ in Classifier(cell.encoder).named_parameters()]
+    rest = cell.training.weight_decay
+    groups = by_name(names, cell.training.groups, rest)
+    slow = {names[i].rpartition(".")[2] for rate, decay, own in groups for i in own
+            if (rate, decay) != (max(rate for rate, _, own in groups if own), rest)}  # fmt: skip
+    poles = {"log_dt", "a_log", "a_imag"} if model == "s4d" else {"log_dt", "a_real", "a_imag", "b"}
+    expected = {
+        "mega": set(),
+        "s4d": poles | {"weight", "bias"} | ({"c"} if task in ("image", "pathfinder") else set()),
+        "s5": poles
+        - ({"log_dt"} if task in ("text", "retrieval") else set())
+        - ({"b"} if task in ("listops", "image") else set()),
+    }
+    assert slow == expected[model]
+
+
+@pytest.mark.parametrize("task", TASKS["authors"])
+@pytest.mark.parametrize("model", MODELS["authors"])
+def test_the_authors_rates_end_near_zero_and_reach_their_peak(model, task):
+    rules = arena("authors").resolve(task, model, 0)[0].training
+    assert learning_rate(rules, rules.warmup + 1) == pytest.approx(rules.learning_rate)
+    assert learning_rate(rules, rules.steps) < 0.03 * rules.learning_rate
 
 
 def test_papers_sizes_are_the_appendixs_and_the_rest_is_officials():

@@ -68,6 +68,15 @@ def test_onecycle_is_torchs(steps, warmup):
             schedule.step()
 
 
+def test_linear_decay_is_megas():
+    """fairseq/optim/lr_scheduler/linear_decay_schedule.py there, at aeaa4b4, its `step_update`."""
+    rule = official(learning_rate=0.01, schedule="linear", warmup=100)
+    rates = [learning_rate(rule, step) for step in range(1, 5001)]
+    theirs = [0.01 * n / 100 if n <= 100 else 0.01 / 4900 * (5000 - n) for n in range(5000)]
+    assert rates == pytest.approx(theirs, rel=1e-12, abs=1e-15)
+    assert learning_rate(rule.model_copy(update={"warmup": 9000}), 5000) > 0  # all is warm-up
+
+
 def test_other_schedules_keep_their_first_beta():
     rule = official(learning_rate=1e-4, schedule="cosine", warmup=10)
     assert first_beta(rule, 1) == first_beta(rule, 4000) == 0.9

@@ -29,6 +29,7 @@ class MultiHead(nn.Module):
     padding_exempt = False  # whether padding may change real tokens' outputs; if so, say why
     reach: int | None = None  # tokens on either side that it mixes; None: all, or by another rule
     selects = False  # whether later tokens influence which earlier ones a causal query sees
+    gates_residual = False  # whether forward(x, mask, stream) is given what its output is added to
     stops_gradients = True  # at memories, as in training; False lets them through, to be measured
     auxiliary: Tensor | None = None  # loss of the last forward, added to the task's in training
 

@@ -29,7 +29,8 @@ class Attention(MultiHead):
 
     x' = EMA(x), z = silu(W_z x'), q and k = z scaled and shifted, v = silu(W_v x)
     h = silu(W_h x' + U_h (silu(W_r x') * attention(q, k, v))), u = sigmoid(W_u x')
-    out = u * (h - x), to which the encoder adds x: equation 15 is u * h + (1 - u) * x.
+    out = u * (h - s), to which the encoder adds its stream s: equation 15 is u * h + (1 - u) * s.
+    With pre-norm x is s normalised; where `forward` is given no stream it is x.
 
     function: of scores plus a bias of the distance; `laplace` divides q k^T by the number of keys.
     relative: that bias, `simple` (a parameter for each distance below max_len, or `chunk`) or
@@ -43,6 +44,8 @@ class Attention(MultiHead):
     Different from the authors' code: W_z, W_v and U_h start and have biases as other mechanisms'
     projections, and `dropout` is that of attention weights alone.
     """
+
+    gates_residual = True
 
     def __init__(
         self,
@@ -77,7 +80,9 @@ class Attention(MultiHead):
         self.bias = nn.Parameter(torch.randn(places if relative == "simple" else (2, size)) * STD)
         self.ema = EMA(dim, ema_dim, truncation, causal)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, stream: Tensor | None = None
+    ) -> Tensor:
         dim = x.shape[-1]
         average = self.ema(x, mask)
         reset, update, h = self.gates(average).split([self.value.out_features, dim, dim], dim=-1)
@@ -85,7 +90,7 @@ class Attention(MultiHead):
         q, k = (z * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
         context = self.attend(q, k, silu(self.value(x)), mask)
         h = silu(h + self.out(silu(reset) * context))
-        return update.sigmoid() * (h - x)
+        return update.sigmoid() * (h - (x if stream is None else stream))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """q, k (B, N, z), v (B, N, h) -> (B, N, h)"""

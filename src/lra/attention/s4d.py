@@ -28,6 +28,8 @@ class Attention(MultiHead):
     S4D-LegS, -Inv or -Lin (section 4), dt log-uniform from dt_min to dt_max.
 
     The layer of state-spaces/s4 (models/s4/s4d.py) without what is its block's: the gated output.
+    projections: False is that layer's own v = x and output, without the projections and gelu, which
+    a block with a GLU has; qkv_dim does nothing then.
     `heads` is not used, for the paper has none. `dropout` does nothing: there are no weights.
     """
 
@@ -44,12 +46,16 @@ class Attention(MultiHead):
         poles: Literal["legs", "inv", "lin"] = "legs",
         dt_min: float = 0.001,
         dt_max: float = 0.1,
+        projections: bool = True,
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         if state % 2:
             raise LRAError(f"options.state: {state} is odd; poles come in pairs: {state + 1} does")
         del self.query, self.key
-        width, pairs = self.value.out_features, state // 2
+        self.projections = projections
+        width, pairs = self.value.out_features if projections else dim, state // 2
+        if not projections:
+            del self.value, self.out
         low, high = math.log(dt_min), math.log(dt_max)
         self.log_dt = nn.Parameter(low + (high - low) * torch.rand(width))
         self.a_log = nn.Parameter(torch.full((width, pairs), math.log(0.5)))  # of -Re a
@@ -60,14 +66,14 @@ class Attention(MultiHead):
         self.d = nn.Parameter(torch.randn(width))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        v = self.value(x)  # (B, N, C)
+        v = self.value(x) if self.projections else x  # (B, N, C)
         if mask is not None:
             v = v * mask[:, :, None]
         with torch.autocast(x.device.type, enabled=False):
             forward, *back = self.kernels(x.shape[1])
             forward = forward + pad(self.d[:, None], (0, x.shape[1] - 1))  # D v is of lag 0
-            y = gelu(convolve(v.mT, forward, *back))  # (B, C, N)
-        return self.out(y.mT)
+            y = convolve(v.mT, forward, *back).mT  # (B, N, C)
+        return self.out(gelu(y)) if self.projections else y
 
     def kernels(self, n: int) -> Tensor:
         """K_0 to K_{n-1} of each direction, (1 or 2, C, n).

@@ -32,6 +32,8 @@ class Attention(MultiHead):
     are clipped, which its code does for images only, and B and C are normal, not truncated normal:
     then the eigenvectors of HiPPO-N, which are unitary, change nothing. `heads` is not used, for
     the papers have none. `dropout` does nothing: there are no attention weights.
+    projections: False leaves out v's and the output's, and gelu, as the authors' layers do in their
+    blocks; qkv_dim does nothing then.
     """
 
     def __init__(
@@ -51,10 +53,14 @@ class Attention(MultiHead):
         r_min: float = 0.0,
         r_max: float = 1.0,
         max_phase: float = 6.28,
+        projections: bool = True,
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
         del self.query, self.key
-        width, directions = self.value.out_features, 1 if causal else 2
+        self.projections = projections
+        width, directions = self.value.out_features if projections else dim, 1 if causal else 2
+        if not projections:
+            del self.value, self.out
         if variant == "s5":
             self.poles = Held(state, blocks, dt_min, dt_max)
             kept, self.scale, inputs = state // 2, 2.0, state  # C s + its conjugate is 2 Re C s
@@ -67,7 +73,7 @@ class Attention(MultiHead):
         self.d = nn.Parameter(torch.randn(width))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        v = self.value(x)  # (B, N, C)
+        v = self.value(x) if self.projections else x  # (B, N, C)
         if mask is not None:
             v = v * mask[:, :, None]
         decay, gain = self.poles()  # (P,)
@@ -80,7 +86,7 @@ class Attention(MultiHead):
             # Re c s = Re c Re s - Im c Im s
             c = torch.stack([self.scale * c[..., 0], -self.scale * c[..., 1]], dim=-1)
             y = y + linear(states, c.flatten(1))
-        return self.out(gelu(y))
+        return self.out(gelu(y)) if self.projections else y
 
 
 class Held(nn.Module):

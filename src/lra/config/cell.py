@@ -18,6 +18,7 @@ from lra.config.yaml_file import parse_yaml, read_yaml
 from lra.core.schema import Count, Seed, Settings, Strict, Threads, checked
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
@@ -38,6 +39,8 @@ class Encoder(Settings):
     layers: Count
     mlp_dim: Count  # hidden width of each block's MLP and of the classifier head
     positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
+    # mean and deviation of grey values in [0, 1]: a linear map of each instead of an embedding
+    pixels: tuple[float, Positive] | None = None
     embedding_std: float = Field(1.0, gt=0)  # of the token embeddings at the start
     position_std: float = Field(0.02, gt=0)  # of learned positions at the start
     mask_zero: bool = False  # hide every token 0, where it is a pixel's value too
@@ -45,14 +48,25 @@ class Encoder(Settings):
     # MEAN: the mean of the real tokens, of all up to max_len, or the sum of the real ones over this
     mean_over: Literal["real", "all"] | Count = "real"
     head_layers: Count = 2  # linear layers of the classifier head
+    head_gelu: bool = False  # between the head's layers, else ReLU
+    # what follows the mechanism: an MLP with a residual of its own, or, within the mechanism's, a
+    # gated linear unit: S4's (glu) or one of S5's
+    block: Literal["mlp", "glu", "half_glu1", "half_glu2"] = "mlp"
+    activation: Literal["gelu", "silu"] = "gelu"  # of the MLP
+    norm: Literal["layer", "batch", "scale"] = "layer"  # batch: over real tokens; scale: Mega's
+    norm_place: Literal["pre", "post"] = "pre"  # of each residual: on its input, or after its sum
+    final_norm: bool = True  # one more after the last block
     init: Literal["xavier", "torch"] = "xavier"  # official's (Flax), or torch's own for all layers
     projection_bias: bool = False  # biases of queries, keys, values and their output
     gelu: Literal["tanh", "exact"] = "tanh"
-    norm_eps: float = Field(1e-6, gt=0)  # of each LayerNorm
+    norm_eps: float = Field(1e-6, gt=0)  # of each norm
+    norm_momentum: float = Field(0.1, gt=0, le=1)  # a batch's share in batch norm's running values
     towers: Literal[1, 2] = 1  # 2: one shared encoder over two documents (retrieval)
     interaction: Literal["none", "NLI"] = "none"  # features of the two-tower head
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
+    embedding_dropout: float | None = Field(None, ge=0, lt=1)  # None: as `dropout`
+    tied_dropout: bool = False  # a feature is dropped at all tokens of a sequence or at none
 
     @property
     def sizes(self) -> str:
@@ -67,6 +81,19 @@ class Encoder(Settings):
             raise ValueError(f"heads: {self.heads} heads do not divide dim {self.dim}, for PMA")
         if self.interaction == "NLI" and self.towers == 1:
             raise ValueError("interaction: NLI compares two towers, but towers is 1")
+        if self.pixels is not None and self.vocab_size != 256:
+            raise ValueError("pixels: the tokens of this task are no grey values")
+        return self
+
+    @model_validator(mode="after")
+    def reversible_layers_are_plain(self):
+        """They have two residuals, of the mechanism and of the MLP, and run each of them twice."""
+        usual = {"norm": ("layer", "scale"), "norm_place": ("pre",), "block": ("mlp",)}
+        for key, values in usual.items():
+            if self.options.get("reversible") and (found := getattr(self, key)) not in values:
+                raise ValueError(
+                    f"{key}: reversible layers have no '{found}'; choose '{values[0]}'"
+                )
         return self
 
 
@@ -92,7 +119,7 @@ class Training(Settings):
     eval_batch_size: Count = 64  # changes speed and memory only
     eval_every: Count  # steps between evaluations on the validation split
     learning_rate: float = Field(gt=0)  # the schedule's constant, not always its peak
-    schedule: Literal["rsqrt", "cosine", "onecycle"]  # see lra.training.optimizer
+    schedule: Literal["rsqrt", "cosine", "onecycle", "linear"]  # see lra.training.optimizer
     warmup: Count  # steps
     cycle: Count | None = None  # steps per cosine cycle; default: steps
     weight_decay: float = Field(0.0, ge=0)  # decoupled, on all parameters

@@ -1,9 +1,10 @@
 """The shared encoder, with one- and two-tower heads.
 
-Pre-LN blocks of attention and a GELU MLP, a final LayerNorm, pooling, an MLP head. The defaults of
-`Encoder` give the sizes, initialisation and parameter counts of google-research/long-range-arena at
-cd31e5c (models/transformer/transformer.py, models/layers/common_layers.py). As there, two towers
-have no CLS token and CLS pooling takes their first byte.
+Embeddings, blocks (lra.models.block), a final norm, pooling, an MLP head. The defaults of `Encoder`
+are pre-LN blocks of attention and a GELU MLP, with the sizes, initialisation and parameter counts
+of google-research/long-range-arena at cd31e5c (models/transformer/transformer.py,
+models/layers/common_layers.py). As there, two towers have no CLS token and CLS pooling takes their
+first byte.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from lra import attention
 from lra.config.cell import Encoder
-from lra.models import reversible
+from lra.models import norm, reversible
+from lra.models.block import Block, build_dropout, gelu
 from lra.models.pooling import PMA
 
 
@@ -28,53 +29,18 @@ def sinusoids(length: int, dim: int) -> Tensor:
     return rearrange(waves, "n i two -> n (i two)")[:, :dim].float()
 
 
-class MLP(nn.Sequential):
-    """Linear, GELU, dropout, Linear, dropout"""
+class Pixels(nn.Module):
+    """Grey values 0 to 255 as real numbers: (value / 255 - mean) / deviation, times a vector, plus
+    another. tokens (..., N) -> (..., N, dim)"""
 
-    def __init__(self, config: Encoder) -> None:
-        super().__init__(
-            nn.Linear(config.dim, config.mlp_dim),
-            nn.GELU(approximate="none" if config.gelu == "exact" else "tanh"),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.mlp_dim, config.dim),
-            nn.Dropout(config.dropout),
-        )
-        if config.init == "xavier":
-            for layer in (self[0], self[3]):
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.normal_(layer.bias, std=1e-6)
-
-
-class Block(nn.Module):
-    """x + attention(LN(x)), then x + MLP(LN(x))"""
-
-    def __init__(self, config: Encoder, max_len: int) -> None:
+    def __init__(self, dim: int, mean: float, deviation: float) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.attention = attention.build(
-            config.attention,
-            config.dim,
-            config.heads,
-            max_len,
-            qkv_dim=config.qkv_dim,
-            dropout=config.attention_dropout,
-            bias=config.projection_bias,
-            init=config.init,
-            **config.options,
-        )
-        self.dropout = nn.Dropout(config.dropout)
-        self.mlp_norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
-        self.mlp = MLP(config)
+        self.mean, self.deviation = mean, deviation
+        self.weight, self.bias = nn.Parameter(torch.empty(dim)), nn.Parameter(torch.zeros(dim))
 
-    def residual_attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.dropout(self.attention(self.attention_norm(x), mask))
-
-    def residual_mlp(self, x: Tensor) -> Tensor:
-        return self.mlp(self.mlp_norm(x))
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = x + self.residual_attention(x, mask)
-        return x + self.residual_mlp(x)
+    def forward(self, tokens: Tensor) -> Tensor:
+        values = (tokens.to(self.weight.dtype) / 255 - self.mean) / self.deviation
+        return values[..., None] * self.weight + self.bias
 
 
 class Classifier(nn.Module):
@@ -93,18 +59,22 @@ class Classifier(nn.Module):
         if config.pooling == "CLS" and config.towers == 1:
             self.cls = nn.Parameter(torch.zeros(config.dim))
             max_len += 1
-        self.embedding = nn.Embedding(config.vocab_size, config.dim)
+        if config.pixels is None:
+            self.embedding = nn.Embedding(config.vocab_size, config.dim)
+        else:
+            self.embedding = Pixels(config.dim, *config.pixels)
         nn.init.normal_(self.embedding.weight, std=config.embedding_std)
         if config.positions == "learned":
             self.positions = nn.Parameter(torch.randn(max_len, config.dim) * config.position_std)
         else:
             fixed = sinusoids(max_len, config.dim) if config.positions == "sinusoidal" else None
             self.register_buffer("positions", fixed, persistent=False)
-        self.dropout = nn.Dropout(config.dropout)
+        rate = config.embedding_dropout
+        self.dropout = build_dropout(config, config.dropout if rate is None else rate)
         self.blocks = nn.ModuleList(Block(config, max_len) for _ in range(config.layers))
         for block in self.blocks[1:]:
             block.attention.tie(self.blocks[0].attention)
-        self.norm = nn.LayerNorm(config.dim, eps=config.norm_eps)
+        self.norm = norm.build(config) if config.final_norm else None
         self.pma = PMA(config.dim, config.heads) if config.pooling == "PMA" else None
         self.head = head(config)
         self.auxiliary: list[Tensor] = []  # losses of the last forward's mechanisms
@@ -126,7 +96,8 @@ class Classifier(nn.Module):
                 x = block(x, mask)
         losses = (block.attention.auxiliary for block in self.blocks)
         self.auxiliary = [loss for loss in losses if loss is not None]
-        x = self.norm(x)
+        if self.norm is not None:
+            x = self.norm(x, mask)
         if self.pma is not None:
             return self.pma(x, mask)
         if self.config.pooling == "CLS":
@@ -170,12 +141,12 @@ def attended(tokens: Tensor, mask: Tensor | None, config: Encoder) -> Tensor | N
 
 
 def head(config: Encoder) -> nn.Sequential:
-    """Linear layers, ReLU between them; hidden ones have mlp_dim, mlp_dim / 2, ... units."""
+    """Linear layers, ReLU or GELU between them; hidden units are mlp_dim, mlp_dim / 2, ..."""
     features = {"none": 2, "NLI": 4}[config.interaction] if config.towers == 2 else 1
     hidden = [config.mlp_dim // 2**layer for layer in range(config.head_layers - 1)]
     layers: list[nn.Module] = []
     for wide, narrow in pairwise([features * config.dim, *hidden, config.classes]):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+        layers += [nn.Linear(wide, narrow), gelu(config) if config.head_gelu else nn.ReLU()]
     if config.init == "xavier":
         for layer in layers[::2]:
             lecun_normal_(layer.weight)

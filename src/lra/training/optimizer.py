@@ -27,6 +27,8 @@ def learning_rate(training: Training, step: int) -> float:
 
     rsqrt:    rate min(1, n / warmup) / sqrt(max(n, warmup)) (official code: utils/train_utils.py)
     cosine:   rate min(1, n / warmup) (1 + cos(pi t)) / 2, t = (n - warmup) / cycle mod 1 (as above)
+    linear:   rate min(n / warmup, (steps - n) / (steps - warmup)) (facebookresearch/mega at
+              aeaa4b4: fairseq/optim/lr_scheduler/linear_decay_schedule.py, from 0 to 0)
     onecycle: from rate / 25 to rate in `warmup` updates, then to rate / 250,000 at the last one,
               each on a line (torch.optim.lr_scheduler.OneCycleLR)
     """
@@ -38,6 +40,9 @@ def learning_rate(training: Training, step: int) -> float:
     rate = training.learning_rate * min(1.0, done / training.warmup)
     if training.schedule == "rsqrt":
         return rate / math.sqrt(max(done, training.warmup))
+    if training.schedule == "linear":
+        fallen = max(0, done - training.warmup) / max(1, training.steps - training.warmup)
+        return rate * (1 - fallen)
     phase = max(0, done - training.warmup) / (training.cycle or training.steps) % 1.0
     return rate * max(0.0, 0.5 * (1 + math.cos(math.pi * phase)))
 

@@ -54,10 +54,8 @@ NOTE_CHARACTER = 0.05  # inches, of the mean one
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
-ORDER += ["s4d", "s5"]
-ORDER += ["rotary", "mega"]
+ORDER += ["rotary", "s4d", "s5", "mega", "deltanet", "mingru"]
 ORDER += ["conv", "mean", "identity"]
-ORDER += ["deltanet", "mingru"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()
 COLOURS = ["#191919", *_SAFE[:3], "#332288", *_SAFE[4:6], "#999933", _SAFE[9], _SAFE[3]]
