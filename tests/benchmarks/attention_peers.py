@@ -154,6 +154,45 @@ def recurrent(compressed: int) -> Build:
     return build
 
 
+def s5(dim: int, heads: int, length: int) -> nn.Module:
+    from s5 import S5
+
+    layers = [nn.Linear(dim, dim), S5(dim, dim, bidir=True, bcInit="dense"), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(dim, dim))
+
+
+def rotary(dim: int, heads: int, length: int) -> nn.Module:
+    from x_transformers.x_transformers import Attention, RotaryEmbedding
+
+    size = dim // heads
+    layer = Attention(dim, dim_head=size, heads=heads, flash=True)
+    layers = nn.ModuleList([layer, RotaryEmbedding(size)])
+    return Adapted(layers, lambda m, x: m[0](x, rotary_pos_emb=m[1].forward_from_seq_len(length)))
+
+
+def mega(dim: int, heads: int, length: int) -> nn.Module:
+    from mega_pytorch.mega_pytorch import MegaLayer
+
+    return MegaLayer(dim=dim, ema_heads=16, attn_dim_qk=dim // 2, attn_dim_value=dim, causal=False)
+
+
+def both_ways(layer: nn.Module) -> nn.Module:
+    """A causal peer from the first token on and from the last one back, as ours by default."""
+    return Adapted(layer, lambda m, x: m(x) + m(x.flip(1)).flip(1))
+
+
+def deltanet(dim: int, heads: int, length: int) -> nn.Module:
+    from opengdn import GatedDeltaMixer
+
+    return both_ways(GatedDeltaMixer(dim, heads, backend="chunkwise"))
+
+
+def mingru(dim: int, heads: int, length: int) -> nn.Module:
+    from minGRU_pytorch import minGRU
+
+    return both_ways(minGRU(dim, proj_out=True))
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -185,5 +224,11 @@ ENTRIES = {
     "set": Entry({}, FULL, multihead),
     "xl": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(0)),
     "compressive": Entry({"segment": 128}, "compressive-transformer-pytorch", recurrent(64)),
+    "s4d": Entry({}, FULL, multihead),
+    "s5": Entry({"state": 512}, "s5-pytorch", s5),
+    "rotary": Entry({}, "x-transformers", rotary),
+    "mega": Entry({"truncation": None}, "mega-pytorch", mega),
+    "deltanet": Entry({"gate": True}, "opengdn, both ways", deltanet),
+    "mingru": Entry({}, "minGRU-pytorch, both ways", mingru),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
 }

@@ -75,6 +75,7 @@ def test_a_training_step_waits_for_nothing(data, name, options):
     assert waits_of_a_step(cell_of(name, options), data) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", attention.names())
 def test_nor_in_bfloat16_of_two_towers_without_padding_tokens(data, name):
     changed = {"towers": 2, "interaction": "NLI", "pooling": "MEAN", "mask_zero": True}

@@ -149,6 +149,7 @@ def test_hours_are_of_what_trains_and_slow_precision_is_said(tmp_path, device, h
     assert ("bfloat16: about four times slower than float32" in said) == (kind == "CPU")
 
 
+@pytest.mark.slow
 def test_the_hint_estimates_the_experiment_of_the_plan(tmp_path):
     """Also what only Snakemake's --config names."""
     changes = (

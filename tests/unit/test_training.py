@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +24,7 @@ from lra.training import loop
 from lra.training.checkpoint import Work
 from lra.training.loop import train
 from lra.training.optimizer import first_beta, learning_rate
-from tiny import examples, make_cell
+from tiny import ROOT, examples, make_cell
 
 
 def official(**changed) -> Training:
@@ -217,6 +220,29 @@ def test_weights_can_be_written_whatever_their_strides(tiny_listops, tmp_path, m
     cell = make_cell(training={"steps": 10})
     outcome = train(cell, tiny_listops, Work(tmp_path, "key", silent), silent)
     assert safetensors.torch.load(safetensors.torch.save(outcome.weights)).keys() >= {"turned"}
+
+
+def test_no_job_imports_the_compiler(tiny_listops, tmp_path):
+    """It takes as long as torch itself, in every job."""
+    code = """
+import sys
+from pathlib import Path
+from lra.evaluation import job
+from lra.training.job import train_cell
+from test_training import point
+from tiny import make_cell
+data, cell = Path(sys.argv[1]), Path("cell")
+train_cell(make_cell(), data, cell, Path("work"))
+job.score_cell(cell, data, Path("work"))
+job.measure_span(cell, data, Path("span.json"), samples=10)
+for what in ("speed", "memory"):
+    job.measure_point(what, point(64), Path("point.json"), "code")
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy") if name in sys.modules])
+"""
+    env = {"PYTHONPATH": f"{ROOT}/src:{ROOT}/tests:{ROOT}/tests/unit", "PATH": os.environ["PATH"]}
+    job = [sys.executable, "-c", code, str(tiny_listops)]
+    done = subprocess.run(job, capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stdout + done.stderr
 
 
 def test_too_little_memory_is_a_status():

@@ -83,7 +83,7 @@ class Attention(MultiHead):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, stream: Tensor | None = None
     ) -> Tensor:
-        n, dim = x.shape[1:]
+        dim = x.shape[-1]
         average = self.ema(x, mask)
         reset, update, h = self.gates(average).split([self.value.out_features, dim, dim], dim=-1)
         z = silu(self.query(average))
@@ -139,8 +139,8 @@ def laplace(x: Tensor) -> Tensor:
 class EMA(nn.Module):
     """silu(y + omega x), where y is the multi-dimensional damped moving average (section 3.1)
 
-    Each feature has `ema_dim` states s_t = p beta x_t + (1 - p a) s_(t-1), of p = sigmoid(delta) and
-    a = sigmoid(alpha), and y_t = gamma . s_t / sqrt(ema_dim). A masked token is 0 in it. Without
+    Each feature has states s_t = p beta x_t + (1 - p a) s_(t-1), of p = sigmoid(delta) and
+    a = sigmoid(alpha), and y_t = gamma . s_t / sqrt(states). A masked token is 0 in it. Without
     `causal` a second one with its own parameters runs backward, and both are added: each counts its
     own token, as in the authors' code. Scale, omega and silu are of that code, too.
 

@@ -239,9 +239,9 @@ def by_gradient(
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     count = torch.zeros_like(total)
     for query in at.T:  # (B,)
-        asked = torch.zeros_like(out)
-        asked[row, query.clamp(min=0)] = combination * (query >= 0)[:, None]
-        (slope,) = torch.autograd.grad(out, x, asked, retain_graph=True)
+        asked = out[row, query.clamp(min=0)] @ combination * (query >= 0)  # (B,)
+        # of a sum, because gradients of a tensor import torch's symbolic shapes: 1 s of a job
+        (slope,) = torch.autograd.grad(asked.sum(), x, retain_graph=True)
         weight = slope.double().norm(dim=-1) * real  # (B, N)
         sums = weight.sum(1)
         distance = (weight * (place - query[:, None]).abs()).sum(1)

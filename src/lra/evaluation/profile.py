@@ -29,7 +29,7 @@ from lra.hardware.device import (
     synchronise,
     unknown_energy,
 )
-from lra.models.classifier import Classifier, parameter_count
+from lra.models.classifier import Classifier, parameter_count, without_memory
 from lra.models.compiled import as_written, compile_blocks
 from lra.models.flops import flops, is_kernel, tensors
 from lra.training.optimizer import AdamW
@@ -138,16 +138,21 @@ def _guarded(point: ProfilePoint, measure: Callable[[Workload], dict]) -> Measur
     """`measure` on a fresh workload, or why not: too little memory, or no TF32 on this device."""
     choose_kernels(point.threads, point.deterministic, point.tf32)
     device = choose_device(point.device)
-    params = parameter_count(point.encoder)
-    found: Measured = {"status": "ok", "reason": None, "params": params}
     if point.tf32 and not has_tf32(device):
-        return found | {"status": "unsupported", "reason": f"{device_name(device)} has no TF32"}
+        return _unmeasured(point, "unsupported", f"{device_name(device)} has no TF32")
     try:
-        return found | measure(Workload(point, device))
+        load = Workload(point, device)
+        known = {"status": "ok", "reason": None, "params": parameter_count(load.model)}
+        return known | measure(load)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return found | {"status": "oom", "reason": str(error).splitlines()[0]}
+        return _unmeasured(point, "oom", str(error).splitlines()[0])
+
+
+def _unmeasured(point: ProfilePoint, status: str, reason: str) -> Measured:
+    params = parameter_count(without_memory(point.encoder))
+    return {"status": status, "reason": reason, "params": params}
 
 
 class Repeated(NamedTuple):

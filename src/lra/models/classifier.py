@@ -160,13 +160,19 @@ def lecun_normal_(weight: Tensor) -> None:
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-def parameter_count(config: Encoder) -> int:
-    """Of the whole classifier; nothing is allocated, so it may be larger than this machine."""
+def without_memory(config: Encoder) -> Classifier:
+    """The classifier with nothing allocated, so it may be larger than this machine.
+
+    It imports torch's compiler, 2 s of a job: where there is a model, ask that.
+    """
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Classifier(config).parameters())
+        return Classifier(config)
 
 
-def reach(config: Encoder) -> int | None:
+def parameter_count(model: Classifier) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def reach(model: Classifier) -> int | None:
     """How many tokens on either side one layer mixes; None: all, or those by another rule."""
-    with torch.device("meta"):
-        return Block(config, config.max_len).attention.reach
+    return model.blocks[0].attention.reach

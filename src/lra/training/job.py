@@ -20,7 +20,6 @@ from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
-from lra.models.classifier import reach
 from lra.results import failure, fingerprint, layout
 from lra.results.failure import Stopped
 from lra.results.fingerprint import agreed
@@ -145,7 +144,7 @@ def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -
         status=outcome.status,
         reason=outcome.reason,
         params=outcome.params,
-        reach=reach(cell.encoder),
+        reach=outcome.reach,
         steps=outcome.steps,
         chosen_step=outcome.chosen_step,
         train_seconds=outcome.seconds,

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from lra.config.cell import Cell
 from lra.data.split import read_split
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable, unknown_energy
-from lra.models.classifier import Classifier, parameter_count
+from lra.models.classifier import Classifier, parameter_count, reach, without_memory
 from lra.models.compiled import as_written, compile_blocks
 from lra.training.batches import Batches, training_order
 from lra.training.checkpoint import Work
@@ -42,6 +42,7 @@ class Outcome:
     status: str  # ok, oom, diverged, or stopped: the state is saved and this is no result yet
     reason: str | None
     params: int
+    reach: int | None
     steps: int
     chosen_step: int | None
     seconds: float
@@ -265,7 +266,8 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
     if run is None:
         return saved_outcome(cell, None, status, reason)
     state = {"step": run.step, "seconds": run.seconds, "history": run.history}
-    found = saved_outcome(cell, state | {"joules": run.all_joules()}, status, reason)
+    state["joules"] = run.all_joules()
+    found = saved_outcome(cell, state, status, reason, run.model)
     if status != "ok":
         return found
     best = run.best
@@ -275,14 +277,20 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
 
 
 def saved_outcome(
-    cell: Cell, state: dict[str, Any] | None, status: str, reason: str | None
+    cell: Cell,
+    state: dict[str, Any] | None,
+    status: str,
+    reason: str | None,
+    model: Classifier | None = None,
 ) -> Outcome:
-    """The outcome of a run that left only this saved state, or None."""
+    """The outcome of a run that left only this saved state, or None; model: where it is at hand."""
     state = state or {"step": 0, "seconds": 0.0, "joules": None, "history": []}
+    model = model or without_memory(cell.encoder)
     return Outcome(
         status=status,
         reason=reason,
-        params=parameter_count(cell.encoder),
+        params=parameter_count(model),
+        reach=reach(model),
         steps=state["step"],
         chosen_step=None,
         seconds=state["seconds"],

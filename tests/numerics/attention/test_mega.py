@@ -49,7 +49,7 @@ def spread(module: nn.Module) -> nn.Module:
 @CAUSAL
 def test_equals_its_naive_form(causal, function, relative, options):
     given = {"causal": causal, "function": function, "relative": relative, **options}
-    for length in (1, 21):
+    for length in (1, 16, 21):
         module = spread(layer("mega", 2, 4, max_len=24, qkv_dim=10, **given))
         x = tokens(2, length, 8)
         for mask in (None, holes(2, length)):
@@ -68,25 +68,22 @@ def test_the_moving_average_is_the_recurrence(causal, truncation, length):
     assert_close(ema(x, None), naive.mega.both_averages(ema, x))
 
 
-@pytest.mark.parametrize("lags", [1, 2, 50, *slow([16_384])])
+@pytest.mark.parametrize("lags", [1, 2, 50, 16_384])
 def test_kernels_from_no_memory_to_no_decay(lags):
     """All pairs of extreme parameters, in float32 against float64's powers."""
-    ends = torch.tensor([-40.0, -12.0, -3.0, 0.0, 3.0, 12.0, 40.0])
-    ema = mega.EMA(7, 7, None, True)
+    ends = torch.tensor([-40.0, -12.0, -9.0, -3.0, 0.0, 3.0, 12.0, 40.0])
+    ema = mega.EMA(64, 1, None, True)
     with torch.no_grad():
-        ema.delta.copy_(ends[:, None].expand(7, 7))
-        ema.alpha.copy_(ends)
-        ema.gamma.abs_()
-        ema.beta.abs_()
+        ema.delta.copy_(ends.repeat_interleave(8)[:, None])
+        ema.alpha.copy_(ends.repeat(8)[:, None])
+        ema.beta.fill_(1.0)
+        ema.gamma.copy_(1 / ema.delta.sigmoid())
     kernels = ema.kernels(lags)
     kernels.sum().backward()
     assert all(p.grad.isfinite().all() for p in (ema.delta, ema.alpha, ema.beta, ema.gamma))
-    ema = ema.double()
-    p, damping = ema.delta.sigmoid(), ema.alpha.sigmoid()
-    lag = torch.arange(lags, dtype=torch.float64)
-    powers = torch.exp(torch.log1p(-p * damping)[..., None] * lag).nan_to_num(1.0)
-    expected = (ema.gamma * p * ema.beta / math.sqrt(7))[..., None] * powers
-    assert_close(kernels.double(), expected.sum(2), rtol=2e-5, atol=1e-7)
+    damped = ema.delta.double().sigmoid() * ema.alpha.double().sigmoid()
+    powers = torch.exp(torch.log1p(-damped) * torch.arange(lags)).nan_to_num(1.0)
+    assert_close(kernels.double(), powers, rtol=1e-5, atol=1e-6)
 
 
 def test_a_moving_average_without_memory_and_without_decay():

@@ -112,7 +112,7 @@ def _name(axes: Axes, points: list[dict], peak: float | None, front: list[dict])
     *_, leaders = textalloc.allocate(
         axes, x, y, names, x_scatter=x, y_scatter=y, scatter_sizes=sizes, text_scatter_sizes=sizes,
         x_lines=lines[0], y_lines=lines[1], direction=SIDES, nbr_candidates=400, margin=0.004,
-        min_distance=0.006, max_distance=0.25, textsize=style.SMALL, va="bottom", linewidth=0.6,
+        min_distance=0.006, max_distance=0.5, textsize=style.SMALL, va="bottom", linewidth=0.6,
         linecolor="0.4", avoid_label_lines_overlap=True, avoid_crossing_label_lines=True,
     )  # fmt: skip
     for leader, size in zip(leaders, sizes, strict=True):

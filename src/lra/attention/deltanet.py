@@ -1,0 +1,150 @@
+"""DeltaNet (Yang et al. 2024, arXiv:2406.06484).
+
+Option `gate`: Gated DeltaNet (Yang et al. 2025, arXiv:2412.06464).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, exact
+from lra.attention.shared.delta import delta_rule
+
+INFO = Info("gated recurrence", "Yang et al. 2024, arXiv:2406.06484", "O(N)", causal=True)
+EPS = 1e-5  # of the output's norm, as in the authors' code
+UNIT_EPS = 1e-6  # of the norms of q and k
+
+
+class Attention(MultiHead):
+    """o_t = S_t^T q_t / sqrt(D) of a state S (D, D) of each head, written by the delta rule
+
+        S_t = alpha_t (I - beta_t k_t k_t^T) S_(t-1) + beta_t k_t v_t^T
+
+    q, k and v are convolved and go through SiLU, q and k are over their L2 norms, and beta is a
+    sigmoid. Each head's output has an RMS norm.
+
+    gate: alpha = exp(-A softplus(W x + dt_bias)) with A and dt_bias as in Mamba-2, and the output
+    times SiLU of one more projection. Without it alpha is 1: a state forgets only what is written
+    over. Off by default: with dim^2 more weights the layer is not of the Transformer's size, and it
+    learned ListOps of `quick` less well (31.6 % beside 35.5 %, one seed).
+    conv: tokens of the depthwise convolutions, zeros beyond the ends and at masked tokens. A token
+    sees conv // 2 before it, itself and the rest after it; causal: conv - 1 before it. None: none.
+    `dropout` does nothing: there are no attention weights to drop.
+
+    Without `causal` a second rule starts at the last token, and the outputs are summed before the
+    norm, so that a token's own value is read twice. Papers have no one way: Vision-LSTM (Alkin et
+    al. 2024, arXiv:2406.04303) alternates directions from block to block, LION (Afzal et al. 2025,
+    arXiv:2502.16249) sums them, without a delta rule. As in ViG (Liao et al. 2024,
+    arXiv:2405.18425) they have their own gates, here beta and alpha, and share the rest.
+
+    A masked token has beta = 0 and alpha = 1: it passes the state unchanged, in both directions.
+
+    The authors exempt a_log and dt_bias from weight decay.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        gate: bool = False,
+        conv: int | None = 4,
+    ) -> None:
+        super().__init__(dim, heads, qkv_dim, dropout)
+        width, rules = qkv_dim or dim, heads if causal else 2 * heads
+        self.beta = projection(dim, rules)
+        self.norm = nn.Parameter(torch.ones(width // heads))
+        self.taps = None
+        if conv is not None:
+            self.before = conv - 1 if causal else conv // 2
+            self.taps = nn.Parameter(torch.empty(3, conv, width))
+            nn.init.uniform_(self.taps, -(conv**-0.5), conv**-0.5)
+        self.gate = self.alpha = None
+        if gate:
+            self.gate, self.alpha = projection(dim, width), projection(dim, rules)
+            self.a_log = nn.Parameter(torch.empty(rules).uniform_(1, 16).log())
+            dt = torch.empty(rules).uniform_(math.log(1e-3), math.log(0.1)).exp()
+            self.dt_bias = nn.Parameter(dt + (-(-dt).expm1()).log())  # softplus of it is dt
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = (exact(p(x)) for p in (self.query, self.key, self.value))
+        beta = exact(self.beta(x)).sigmoid()
+        decay = None
+        if self.alpha is not None:
+            decay = -self.a_log.exp() * softplus(exact(self.alpha(x)) + self.dt_bias)
+        if mask is not None:  # nothing is written nor forgotten there
+            real = mask[:, :, None]
+            q, k, v, beta = (t * real for t in (q, k, v, beta))
+            decay = None if decay is None else decay * real
+        with torch.autocast(x.device.type, enabled=False):
+            if self.taps is not None:
+                q, k, v = (
+                    Convolve.apply(t, taps, self.before)
+                    for t, taps in zip((q, k, v), self.taps, strict=True)
+                )
+            q, k, v = (self.split_heads(silu(t)) for t in (q, k, v))
+            beta, decay = (
+                None if t is None else rearrange(t, "b n (r h) -> r b h n", h=self.heads)
+                for t in (beta, decay)
+            )
+            out = delta_rule(unit(q) * q.shape[-1] ** -0.5, unit(k), v, beta, decay)
+            out = out * (out.square().mean(-1, keepdim=True) + EPS).rsqrt() * self.norm
+        out = rearrange(out, "b h n d -> b n (h d)")
+        return self.out(out if self.gate is None else out * silu(self.gate(x)))
+
+
+def projection(inputs: int, outputs: int) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    nn.init.xavier_uniform_(linear.weight)
+    return linear
+
+
+def unit(t: Tensor) -> Tensor:
+    """t over its L2 norm along the last dim"""
+    return t * (t.square().sum(-1, keepdim=True) + UNIT_EPS).rsqrt()
+
+
+class Convolve(torch.autograd.Function):
+    """Depthwise convolution of t (B, N, W) by taps (width, W): apply(t, taps, before) -> (B, N, W)
+
+    Token i sees tokens i - before and the width - 1 after it; there are zeros beyond the ends. As
+    sums of shifted products in place: torch's own has wrong gradients (nystrom.convolve).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, taps: Tensor, before: int) -> Tensor:
+        ctx.save_for_backward(t, taps)
+        ctx.before = before
+        out = torch.zeros_like(t)
+        for i, tap in enumerate(taps):
+            to, of = overlap(t.shape[1], i - before)
+            out[:, to].addcmul_(t[:, of], tap)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        t, taps = ctx.saved_tensors
+        to_t, to_taps = torch.zeros_like(t), []
+        for i, tap in enumerate(taps):
+            to, of = overlap(t.shape[1], i - ctx.before)
+            to_t[:, of].addcmul_(grad[:, to], tap)
+            to_taps.append((grad[:, to] * t[:, of]).sum((0, 1)))
+        return to_t, torch.stack(to_taps), None
+
+
+def overlap(n: int, shift: int) -> tuple[slice, slice]:
+    """Which of n tokens have a token at `shift` from them, and which tokens those are."""
+    end = max(0, n - abs(shift))
+    shorter, moved = slice(0, end), slice(n - end, n)
+    return (shorter, moved) if shift >= 0 else (moved, shorter)
