@@ -91,7 +91,7 @@ def test_steps_and_decays_begin_where_the_papers_do():
     assert steps.exp().min() > 0.99e-3 and steps.exp().max() < 0.101
     middle = (torch.tensor(1e-3).log() + torch.tensor(0.1).log()) / 2
     assert abs(steps.mean() - middle) < 0.15
-    assert 1 <= module.a_log.exp().min() and module.a_log.exp().max() <= 16
+    assert module.a_log.exp().min() >= 1 and module.a_log.exp().max() <= 16
     assert abs(module.a_log.exp().mean() - 8.5) < 0.5
 
 
