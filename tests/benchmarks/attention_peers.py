@@ -193,6 +193,36 @@ def mingru(dim: int, heads: int, length: int) -> nn.Module:
     return both_ways(minGRU(dim, proj_out=True))
 
 
+def mamba2(dim: int, heads: int, length: int) -> nn.Module:
+    from transformers import Mamba2Config
+    from transformers.models.mamba2.modeling_mamba2 import Mamba2Mixer
+
+    config = Mamba2Config(hidden_size=dim, num_heads=heads, head_dim=2 * dim // heads, n_groups=1,
+                          state_size=64, chunk_size=64, use_cache=False)  # fmt: skip
+    return Mamba2Mixer(config, 0)
+
+
+class Chunkwise(nn.Module):
+    """yet-another-retnet's chunks of 256 tokens, one after the other."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        state, outs = None, []
+        for i, chunk in enumerate(x.split(256, dim=1)):
+            out, state = self.layer.forward_chunkwise(chunk, chunk, chunk, 256 * i, state)
+            outs.append(out)
+        return torch.cat(outs, 1)
+
+
+def retention(dim: int, heads: int, length: int) -> nn.Module:
+    from yet_another_retnet.retention import MultiScaleRetention
+
+    return Chunkwise(MultiScaleRetention(dim, heads, bias=False))
+
+
 @dataclass(frozen=True)
 class Entry:
     given: dict[str, Any]  # our options
@@ -231,4 +261,6 @@ ENTRIES = {
     "deltanet": Entry({"gate": True}, "opengdn, both ways", deltanet),
     "mingru": Entry({}, "minGRU-pytorch, both ways", mingru),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),
+    "mamba2": Entry({"causal": True, "state": 64}, "transformers (Mamba-2)", mamba2),
+    "retention": Entry({"causal": True}, "yet-another-retnet", retention),
 }

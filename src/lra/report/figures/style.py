@@ -54,7 +54,7 @@ NOTE_CHARACTER = 0.05  # inches, of the mean one
 ORDER = ["transformer", "local", "sparse", "longformer", "linformer", "reformer", "sinkhorn"]
 ORDER += ["synthesizer", "bigbird", "linear", "performer", "transformer-materialised"]
 ORDER += ["image", "routing", "set", "xl", "compressive", "nystrom"]
-ORDER += ["rotary", "s4d", "s5", "mega", "deltanet", "mingru"]
+ORDER += ["rotary", "s4d", "s5", "mega", "mamba2", "retention", "deltanet", "mingru"]
 ORDER += ["conv", "mean", "identity"]
 # Seaborn's colours for the colour-blind, less the pale ones, and dark ones of Paul Tol's.
 _SAFE = sns.color_palette("colorblind").as_hex()

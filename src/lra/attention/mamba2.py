@@ -1,0 +1,173 @@
+"""Mamba-2 (Dao and Gu 2024, arXiv:2405.21060), in both directions as Hydra (Hwang et al. 2024,
+arXiv:2407.09941)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad, rms_norm, silu, softplus
+
+from lra.attention import Info
+from lra.attention.base import MultiHead, exact
+from lra.attention.shared.decay import decayed
+
+INFO = Info("gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True)
+STEPS = (1e-3, 0.1)  # of time, at the start: log-uniform between these
+STEP_FLOOR = 1e-4
+DECAYS = (1.0, 16.0)  # per unit of time, at the start: uniform between these
+WIDTHS = {True: 4, False: 7}  # tokens of the short convolutions, causal and not
+EPS = 1e-5  # of the norm
+
+
+class Attention(MultiHead):
+    """h_t = exp(-a dt_t) h_(t-1) + dt_t B_t x_t^T, y_t = C_t h_t, per head with a, dt scalars
+
+    x, B and C are short convolutions of projections of the input, B and C (`state` wide) shared by
+    all heads. x is `expand` times as wide as queries and keys of attention would be. The output is
+    normed and gated by another projection. `key` makes B, `query` C and `value` x, for without
+    decay this is attention with linear scores.
+
+    Without `causal`, a second recurrence runs from the last token to the first, with B, C and dt of
+    its own. Each output takes both recurrences' outputs at its neighbours, the one before and the
+    one after it, and its own x times a scalar per head, linear in x (Hydra, section 3 and
+    hydra/modules/hydra.py at 0daa208).
+
+    dt is 0 at masked tokens: nothing enters, nothing decays. In float32 under autocast, but for the
+    projections. Different from Hydra's code: a starts at 1 to 16, as Mamba-2's. `dropout` does
+    nothing.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        max_len: int,
+        *,
+        causal: bool = False,
+        qkv_dim: int | None = None,
+        dropout: float = 0.0,
+        state: int = 64,
+        expand: int = 2,
+    ) -> None:
+        width = expand * (qkv_dim or dim)
+        super().__init__(dim, heads, width, dropout)
+        self.causal, self.directions = causal, 1 if causal else 2
+        self.query = nn.Linear(dim, self.directions * state, bias=False)
+        self.key = nn.Linear(dim, self.directions * state, bias=False)
+        self.gate = nn.Linear(dim, width, bias=False)
+        for projection in (self.query, self.key, self.gate):
+            nn.init.xavier_uniform_(projection.weight)
+        self.step = nn.Linear(dim, self.directions * heads, bias=False)
+        self.value_conv, self.key_conv, self.query_conv = (
+            ShortConvolution(p.out_features, causal) for p in (self.value, self.key, self.query)
+        )
+        low, high = map(math.log, STEPS)
+        steps = torch.empty(heads).uniform_(low, high).exp().clamp(min=STEP_FLOOR)
+        self.dt_bias = nn.Parameter(steps + (-torch.expm1(-steps)).log())  # softplus gives steps
+        self.a_log = nn.Parameter(torch.empty(heads).uniform_(*DECAYS).log())
+        self.skip = nn.Parameter(torch.ones(heads))  # the scalar of a token's own x
+        if not causal:
+            self.own = nn.Linear(width, heads, bias=False)  # what it is besides
+        self.norm = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        projections = (self.value, self.key, self.query, self.step, self.gate)
+        v, k, q, dt, gate = (exact(p(x)) for p in projections)
+        with torch.autocast(x.device.type, enabled=False):
+            real = None if mask is None else mask[:, :, None]
+            v, k, q = (
+                conv(t if real is None else t * real)
+                for conv, t in ((self.value_conv, v), (self.key_conv, k), (self.query_conv, q))
+            )
+            dt = softplus(dt.unflatten(2, (self.directions, -1)) + self.dt_bias)
+            if real is not None:
+                dt = dt * real[..., None]
+            heads = v.unflatten(2, (self.heads, -1))  # (B, N, H, P)
+            y = self.mix(heads, k, q, dt) + heads * self.diagonal(v)[..., None]
+            out = self.gated_norm(y.flatten(2), silu(gate))
+        return self.out(out)
+
+    def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
+        """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
+        if self.causal:
+            return self.recurrence(v, k, q, dt[:, :, 0])
+        # backward is forward of the flipped sequence, as further examples of the batch
+        k, q = (both_ways(*t.chunk(2, dim=2)) for t in (k, q))
+        y = self.recurrence(both_ways(v, v), k, q, both_ways(dt[:, :, 0], dt[:, :, 1]))
+        ahead, back = pad(y[:, :-1], (0, 0, 0, 0, 1, 0)).chunk(2)  # each sees what is before it
+        return ahead + back.flip(1)
+
+    def recurrence(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
+        """v (B, N, H, P), k, q (B, N, K), dt (B, N, H) -> (B, N, H, P)"""
+        v, dt = v.transpose(1, 2), dt.transpose(1, 2)  # (B, H, N, P), (B, H, N)
+        decay = -self.a_log.exp()[:, None] * dt
+        return decayed(q[:, None], k[:, None], v * dt[..., None], decay).transpose(1, 2)
+
+    def diagonal(self, v: Tensor) -> Tensor:
+        """v (B, N, H P) -> (B, N, H)"""
+        return self.skip if self.causal else self.own(v) + self.skip
+
+    def gated_norm(self, y: Tensor, gate: Tensor) -> Tensor:
+        """Mamba-2 gates before the norm, Hydra after it."""
+        if self.causal:
+            return rms_norm(y * gate, self.norm.shape, self.norm, EPS)
+        return rms_norm(y, self.norm.shape, self.norm, EPS) * gate
+
+
+def both_ways(ahead: Tensor, back: Tensor) -> Tensor:
+    """Two of (B, N, ...) -> (2 B, N, ...), the second from the last token to the first"""
+    return torch.cat([ahead, back.flip(1)])
+
+
+class ShortConvolution(nn.Module):
+    """silu of a convolution along the tokens, each channel with its own kernel: (B, N, channels)
+
+    Causal: a token sees itself and those before it; else as many on either side. Kernel and bias
+    start as torch's.
+    """
+
+    def __init__(self, channels: int, causal: bool) -> None:
+        super().__init__()
+        width = WIDTHS[causal]
+        self.before = width - 1 if causal else width // 2
+        self.kernel = nn.Parameter(torch.empty(width, channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+        for parameter in (self.kernel, self.bias):
+            nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return silu(Depthwise.apply(x, self.kernel, self.before) + self.bias)
+
+
+class Depthwise(torch.autograd.Function):
+    """apply(x (B, N, C), kernel (W, C), before): each channel with its kernel, zeros at the ends
+
+    Twice as fast on a CPU as by autograd, whose gradient of the kernel of a conv2d can be wrong
+    there (nystrom.convolve).
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: Tensor, before: int) -> Tensor:
+        ctx.save_for_backward(x, kernel)
+        ctx.before = before
+        return depthwise(padded(x, kernel, before), kernel)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, kernel = ctx.saved_tensors
+        n, width = x.shape[1], len(kernel)
+        grad_x = depthwise(padded(grad, kernel, width - 1 - ctx.before), kernel.flip(0))
+        x = padded(x, kernel, ctx.before)
+        taps = [(x[:, i : i + n] * grad).sum((0, 1)) for i in range(width)]
+        return grad_x, torch.stack(taps), None
+
+
+def padded(x: Tensor, kernel: Tensor, before: int) -> Tensor:
+    return pad(x, (0, 0, before, len(kernel) - 1 - before))
+
+
+def depthwise(x: Tensor, kernel: Tensor) -> Tensor:
+    """x (B, N + W - 1, C) as an image of channels last and one row, the layout that is fast"""
+    return conv2d(x.mT[:, :, None], kernel.T[:, None, None], groups=x.shape[2])[:, :, 0].mT

@@ -1,0 +1,98 @@
+"""Sums over tokens whose weights decay with every token between, in linear time.
+
+A decay is a scalar per head and token. Within chunks it is the masked product of the state space
+duality (Dao and Gu 2024, arXiv:2405.21060, section 6 and listing 1), between chunks a recurrence of
+their states. Shapes: G chunks of S tokens, K the size of queries and keys, P that of values.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from lra.attention.base import pad_length
+
+CHUNK = 64  # tokens of a chunk; also chunks that are summed at once
+
+
+def decayed(
+    q: Tensor, k: Tensor, v: Tensor, forward: Tensor, backward: Tensor | None = None
+) -> Tensor:
+    """sum over s of (q_t . k_s) v_s exp(logarithms of all decays between s and t): (B, H, N, P)
+
+    q, k: (B, H or 1, N, K); 1: shared by all heads. v: (B, H, N, P).
+    forward: (B, H, N), each at most 0: what decays from token t - 1 to t, so at 0 it is unused.
+    backward: what decays from token t to t - 1, or None, so that nothing is seen of later tokens.
+    A decay (1, H, 1) is that of every token. In the precision of what is given.
+    """
+    n, two_sided = v.shape[2], backward is not None
+    size = min(CHUNK, n)
+    q, k, v = (pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (q, k, v))
+    ahead = Decay(forward, size)
+    if two_sided:
+        back = ahead if backward is forward else Decay(backward, size)
+        exponents = ahead.between + back.between.mT  # each is 0 where the other is not
+    else:
+        later = torch.ones(size, size, dtype=torch.bool, device=v.device).triu(1)
+        exponents = ahead.between.masked_fill(later, float("-inf"))  # before exp: no inf - inf
+    out = (q @ k.mT * exponents.exp()) @ v  # (B, H, G, S, P)
+    if n > size:
+        out = out + ahead.from_start * (q @ carried(k, v * ahead.to_end, ahead.total))
+        if two_sided:
+            after = carried(k.flip(2), (v * back.from_start).flip(2), back.total.flip(2)).flip(2)
+            out = out + back.to_end * (q @ after)
+    return out.flatten(2, 3)[:, :, :n]
+
+
+class Decay:
+    """Decays within chunks: log_decay (B, H, N), or (1, H, 1) of every token"""
+
+    def __init__(self, log_decay: Tensor, size: int) -> None:
+        if log_decay.shape[2] == 1:
+            log_decay = log_decay[..., None].expand(-1, -1, 1, size)
+        else:
+            log_decay = pad_length(log_decay, size, dim=2).unflatten(2, (-1, size))
+        self.between = segment_sums(log_decay)  # (B, H, G, S, S)
+        from_start = self.between[..., 0] + log_decay[..., :1]  # the first token's, too
+        self.total = from_start[..., -1]  # (B, H, G)
+        self.from_start = from_start.exp()[..., None]  # (B, H, G, S, 1)
+        self.to_end = self.between[..., -1, :].exp()[..., None]
+
+
+def segment_sums(t: Tensor) -> Tensor:
+    """(..., S) -> (..., S, S): the sum of t from s + 1 to r in row r and column s, 0 for r <= s
+
+    Not the difference of two running sums, in which a large one hides a small. A product: cumsum of
+    floats is refused on a GPU where algorithms must be deterministic.
+    """
+    size = t.shape[-1]
+    ones = torch.ones(size, size, dtype=t.dtype, device=t.device)
+    return ones.tril() @ (t[..., None] * ones.tril(-1))
+
+
+def carried(k: Tensor, v: Tensor, total: Tensor) -> Tensor:
+    """The decayed sum of k v^T over all earlier chunks, (B, H, G, K, P).
+
+    k (B, H or 1, G, S, K), v (B, H, G, S, P) decayed to the chunk's end, total (B, H, G or 1)
+    """
+    states = k[:, :, :-1].mT @ v[:, :, :-1]
+    total = total.expand(-1, -1, k.shape[2])[:, :, :-1]
+    return pad(running(states.flatten(3), total), (0, 0, 1, 0)).unflatten(3, states.shape[3:])
+
+
+def running(states: Tensor, log_decay: Tensor) -> Tensor:
+    """y_g = exp(log_decay_g) y_(g-1) + states_g for all g: states (B, H, G, M), log_decay (B, H, G)
+
+    By products with triangular matrices of up to CHUNK rows, and so on for their last rows.
+    """
+    count = states.shape[2]
+    size = min(CHUNK, count)
+    states = pad_length(states, size, dim=2).unflatten(2, (-1, size))
+    decay = Decay(log_decay, size)
+    lower = decay.between.exp().tril()  # what is above is exp(0)
+    out = lower @ states  # (B, H, groups, size, M)
+    if count > size:
+        before = running(out[:, :, :-1, -1], decay.total[:, :, :-1])
+        out = out + decay.from_start * pad(before, (0, 0, 1, 0))[:, :, :, None]
+    return out.flatten(2, 3)[:, :, :count]
