@@ -50,10 +50,11 @@ def test_lag_zero_is_the_forward_kernels():
     assert_close(convolve(u, kernel, back), convolve(u, kernel, zeroed), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("autocast", [False, True], ids=["as-it-is", "autocast"])
 @pytest.mark.parametrize("n", [1, 1000, *slow([16384])])
-def test_float32_is_kept_under_autocast(n):
+def test_bfloat16_is_convolved_in_float32(n, autocast):
     u, kernel, back = inputs(n, n, True, False, torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         halves, grads = outcome(convolve, u.bfloat16(), kernel, back)
     expected, _ = outcome(convolve, u.bfloat16().double(), kernel.double(), back.double())
     assert halves.dtype == torch.float32 and grads[0].dtype == torch.bfloat16
