@@ -117,7 +117,7 @@ def test_running_values_are_saved_and_are_no_parameters():
     config = Encoder(**{**ENCODER, **BATCH})
     state = Classifier(config).state_dict()
     assert {"blocks.0.attention_norm.running_mean", "norm.running_var"} <= state.keys()
-    assert parameter_count(config) == parameter_count(Encoder(**ENCODER))
+    assert parameter_count(Classifier(config)) == parameter_count(Classifier(Encoder(**ENCODER)))
 
 
 class StopAfter(Stop):
