@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from lra.cli.app import app
 from lra.config.resolve import Arena
 from lra.core.errors import LRAError
+from lra.core.formats import elapsed
 from lra.planning import estimate
 from lra.planning.estimate import CACHE, Estimates, Footprint, Load, Work
 from lra.planning.footprint import footprint
@@ -58,8 +59,10 @@ def test_every_field_of_a_load_is_in_its_key():
         replace(base, pads=False),
         replace(base, precision="bfloat16"),
         replace(base, cpu=False),
+        replace(base, objective="masked"),
+        replace(base, objective="causal"),
     ]
-    assert len({load.key for load in (base, *others)}) == 8
+    assert len({load.key for load in (base, *others)}) == 10
     assert Load.of_cell(make_cell(seed=2, training={"steps": 99})).key == base.key
 
 
@@ -179,3 +182,40 @@ def test_data_and_checkpoints_are_the_disk(tmp_path):
     cells = cells_of(arena)
     estimates = Estimates(arena, {Load.of_cell(cells[0]).key: FIGURES}, tmp_path)
     assert estimates.disk_bytes(["pathx"], cells) == (200_000 * (16_384 + 24), 3 * 4 * 1000)
+
+
+def test_a_pretraining_is_counted_beside_the_training():
+    overrides = {"pretraining": {"objective": "masked", "steps": 1000}}
+    arena = arena_of(overrides=overrides, tasks=["listops"])
+    cells = cells_of(arena)[:2]
+    firsts = [cell.pretraining_cell for cell in cells]
+    found = {load.key for load in estimate.loads(arena)}
+    assert {Load.of_cell(cell).key for cell in (*cells, *firsts)} <= found
+    estimates = Estimates(arena, {Load.of_cell(c).key: FIGURES for c in (*cells, *firsts)}, ROOT)
+    alone, both = (
+        estimate.summary(estimates, cells),
+        estimate.summary(estimates, cells, pretrainings=firsts),
+    )
+    assert "pretrained" not in alone
+    assert "  cells      2\n  pretrained 2 first, 2,000 steps, " in both
+    unknown = estimate.summary(Estimates(arena, {}, ROOT), cells, pretrainings=firsts)
+    assert "  pretrained 2 first, 2,000 steps\n" in unknown
+    hours = [estimates.costs(cell).hours for cell in (*cells, *firsts)]
+    assert f"time   {elapsed(3600 * sum(hours))}" in both
+    assert f"steps, {elapsed(3600 * sum(hours[2:]))} of it" in both
+
+
+@pytest.mark.parametrize("objective", ["masked", "causal"])
+def test_the_head_over_tokens_costs_what_it_multiplies(objective):
+    plain = Load.of_cell(make_cell())
+    load = replace(plain, objective=objective)
+    one, other = footprint(plain), footprint(load)
+    e, tokens = plain.encoder, plain.batch_size * plain.encoder.max_len
+    head = 3 * 2 * tokens * e.dim * e.vocab_size
+    of_classes = 3 * 2 * plain.batch_size * (e.dim * e.mlp_dim + e.mlp_dim * e.classes)
+    if objective == "masked":
+        assert other.train.flops - one.train.flops == head - of_classes
+    assert other.params - one.params == (e.dim + 1) * e.vocab_size + e.dim - (
+        (e.dim + 1) * e.mlp_dim + (e.mlp_dim + 1) * e.classes
+    )
+    assert other.train.bytes > one.train.bytes

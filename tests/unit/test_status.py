@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lra.cli.options import results_of
 from lra.config.cell import to_yaml
@@ -274,3 +275,39 @@ def test_results_are_found_from_a_folder_below(tmp_path, monkeypatch):
     assert results_of(tmp_path / "root") == tmp_path / "root/results"
     (tmp_path / "results").mkdir()  # of snakemake --directory
     assert results_of(tmp_path / "root") == Path("results")
+
+
+def test_a_pretraining_that_runs_and_then_its_training(results):
+    given = yaml.safe_load(CONFIG.read_text())
+    given["overrides"] = {"pretraining": {"objective": "masked", "steps": 8000}}
+    arena = Arena.open(given, [], ROOT)
+    log = results.root / f"logs/pretrain/{NAME}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("step 20\n")
+    results.history(f"pretrained/{NAME}", 2000, 500.0)
+    progress = status.Progress(arena, results.folder / "results")
+    seen = next(each for each in progress.cells if each.name == NAME)
+    assert (seen.state, seen.step, seen.pretrains) == ("running", 2000, True)
+    assert f"running  {NAME}  step 2,000/8,000 of its pretraining  4.0 steps/s" in status.report(
+        progress
+    )
+    assert progress.pace == {}  # of trainings
+    trained = progress.estimates.costs(progress.cell(seen.pair)).hours
+    assert progress.left(seen) == (pytest.approx(6000 / 4 / 3600 + trained), "estimated")
+    record = results.root / f"pretrained/{NAME}/pretrain.json"
+    write_record(record, train_record(steps=8000))
+    seen = next(
+        e for e in status.Progress(arena, results.folder / "results").cells if e.name == NAME
+    )
+    assert (seen.state, seen.pretrains) == ("waiting", False)
+    assert progress.left(seen) == (trained, "estimated")
+
+
+def test_a_pretraining_that_failed(results):
+    with (
+        pytest.raises(LRAError),
+        failure.noted(results.root / f"work/pretrained/{NAME}", "pretrain"),
+    ):
+        raise LRAError("train.arrow: damaged")
+    seen = status.look(results.root, NAME)
+    assert (seen.state, seen.reason) == ("failed", "pretraining: train.arrow: damaged")

@@ -99,3 +99,16 @@ def test_the_last_lines_say_how_many_other_jobs_failed_which_and_why(tmp_path, e
         "Failed jobs, 2: speed of linear, table accuracy",
         "    snakemake --cores all",
     ]
+
+
+def test_a_cell_whose_pretraining_ended_badly_is_run_again_from_that(tmp_path, experiment):
+    reason = "pretraining: the loss was not finite by step 3"
+    finish(tmp_path, "linear", 1, "diverged", reason)
+    first = tmp_path / "tiny/pretrained/listops/linear/seed1/pretrain.json"
+    made = {**MADE, "model": "linear", "mechanism": "linear", "seed": 1}
+    record = TrainRecord(**made, status="diverged", reason=reason, params=1, steps=3,
+                         chosen_step=None, train_seconds=1.0, val_accuracy=None)  # fmt: skip
+    write_record(first, record)
+    lines = summary(tmp_path, experiment, ARGUMENTS).splitlines()
+    assert lines[1] == f"  listops/linear/seed1  diverged: {reason}"
+    assert lines[2] == f"    snakemake --forcerun={first} --cores all"

@@ -243,6 +243,9 @@ def test_trainings_have_their_mean_time_and_energy(tmp_path):
     assert (
         "Energy not reported for every seed: sparse on text." in text and "training in min," in text
     )
+    assert "Pretraining" not in text
+    first = [score_row(model="pre", seed=i, pretrain_seconds=30.0 + 60 * i) for i in (0, 1)]
+    assert "Pretraining took besides: pre on text 1.0 min." in training(*rows, *first)[1]
     _, text = training(*rows[2:])
     assert "Energy not measured: no driver reported it on cpu: demo." in text and "GPU" not in text
 

@@ -12,7 +12,12 @@ rule archive:
     """One zip of source, records, tables, figures and how each was made; not part of `all`."""
     input:
         rules.all.input,
-        every_cell(layout.CHECKPOINT) if "checkpoints" in ARCHIVE_ALSO else [],
+        (
+            every_cell(layout.CHECKPOINT)
+            + every_pretraining(layout.PRETRAINED_CHECKPOINT)
+            if "checkpoints" in ARCHIVE_ALSO
+            else []
+        ),
         (
             expand(f"{layout.DATASET}/{{split}}.arrow", dataset=DATASETS, split=SPLITS)
             if "data" in ARCHIVE_ALSO

@@ -103,6 +103,32 @@ def cell_json(wildcards):
     return cell.model_dump_json()
 
 
+def pretraining_of(wildcards):
+    """The pretraining of a cell, None where it has none."""
+    cell, _ = resolved(wildcards.task, wildcards.model, int(wildcards.seed))
+    return cell.pretraining_cell
+
+
+def pretraining_json(wildcards):
+    """What it depends on alone: not the cell's training, nor its head."""
+    return pretraining_of(wildcards).model_dump_json()
+
+
+def pretrained(*patterns):
+    """These files of a cell's pretraining, none where it has none."""
+
+    def paths(wildcards):
+        return [written(each) for each in patterns] if pretraining_of(wildcards) else []
+
+    return paths
+
+
+def pretrained_option(wildcards):
+    folder = layout.RESULTS + layout.PRETRAINED
+    named = {"experiment": EXPERIMENT.experiment, **dict(wildcards.items())}
+    return f"--pretrained {folder.format(**named)}" if pretraining_of(wildcards) else ""
+
+
 def task_json(wildcards):
     """Which task its baselines are of: a `TaskName`."""
     return json.dumps(arena.task_name(wildcards.task))
@@ -187,6 +213,15 @@ def every_cell(pattern, models=MODELS):
     return in_results(pattern, task=TASKS, model=models, seed=SEEDS)
 
 
+def every_pretraining(pattern):
+    """The files of a path of layout.py of all cells that are pretrained."""
+    return [
+        in_results(pattern, task=task, model=model, seed=seed)[0]
+        for task, model, seed in product(TASKS, MODELS, SEEDS)
+        if resolved(task, model, seed)[0].pretraining
+    ]
+
+
 def every_point(what):
     return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
 
@@ -200,8 +235,14 @@ def records():
         layout.SCORE_RECORD,
         layout.PREDICTIONS,
     ]
+    of_pretrainings = [
+        layout.PRETRAINED_CONFIG,
+        layout.PRETRAINED_HISTORY,
+        layout.PRETRAIN_RECORD,
+    ]
     return [
         *(path for pattern in of_cells for path in every_cell(pattern)),
+        *(path for pattern in of_pretrainings for path in every_pretraining(pattern)),
         *every_cell(layout.SPAN_RECORD, SPANNED),
         *every_point(["speed", "memory"]),
         *in_results(layout.BASELINE_RECORD, task=TASKS),

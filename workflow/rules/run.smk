@@ -62,7 +62,7 @@ def failed_jobs():
     """But those of cells, whose failures have records."""
     for job in workflow.scheduler.failed if workflow.scheduler else ():
         for each in job.jobs if job.is_group() else [job]:
-            if each.rule.name not in ("train", "evaluate"):
+            if each.rule.name not in ("pretrain", "train", "evaluate"):
                 log = Path(each.log[0]) if each.log else None
                 yield FailedJob(each.message or each.rule.name, log)
 
@@ -77,13 +77,16 @@ def say_estimate():
     planned = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
     jobs = list(planned)
     cells = [cell_of(job.wildcards) for job in jobs if job.rule.name == "train"]
+    pretrainings = [
+        pretraining_of(job.wildcards) for job in jobs if job.rule.name == "pretrain"
+    ]
     if is_quiet():
         counts = Counter(job.rule.name for job in jobs if not job.is_norun)
         if counts:
             names = listed(f"{n} {name}" for name, n in counts.items())
             say(f"{SPEAKER}{counts.total()} jobs: {names}")
-    elif cells:
-        say(estimate.summary(ESTIMATES, cells, as_here()))
+    elif cells or pretrainings:
+        say(estimate.summary(ESTIMATES, cells, as_here(), pretrainings))
 
 
 def is_quiet():

@@ -13,10 +13,48 @@ rule checkpoints:
         every_cell(layout.CHECKPOINT),
 
 
+rule pretrain:
+    """Train a cell's model on the tokens of its training inputs, before it sees a label."""
+    input:
+        splits_of("train", "val"),
+    output:
+        config=written(layout.PRETRAINED_CONFIG),
+        checkpoint=written(layout.PRETRAINED_CHECKPOINT),
+        history=written(layout.PRETRAINED_HISTORY),
+        record=written(layout.PRETRAIN_RECORD),
+    log:
+        written(layout.log("pretrain", layout.NAME)),
+    benchmark:
+        written(layout.benchmark("pretrain", layout.NAME))
+    conda:
+        "../../envs/environment.yaml"
+    threads: EXPERIMENT.threads
+    resources:
+        **{**CELL_JOB, "mem_mb": requests.pretraining_memory},
+        runtime=requests.pretrain,
+        slurm_extra=EARLY,
+        last_attempt=is_last_attempt,
+    params:
+        cell=pretraining_json,
+        code=code_of("pretrain"),
+        data=data_folder,
+        out=subpath(output.record, parent=True),
+        work=written(layout.PRETRAIN_WORK),
+    message:
+        "pretrain {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
+    shell:
+        "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
+        "{{ trap : TERM INT USR1; "  # as in train
+        "lra pretrain --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
+        " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
+        " 2>&1 | tee {log}"
+
+
 rule train:
     """Train one cell; a killed one goes on from its last saved step when snakemake runs again."""
     input:
         splits_of("train", "val"),
+        pretrained(layout.PRETRAINED_CHECKPOINT, layout.PRETRAIN_RECORD),
     output:
         config=written(layout.CONFIG),
         checkpoint=written(layout.CHECKPOINT),
@@ -42,6 +80,7 @@ rule train:
         data=data_folder,
         out=subpath(output.record, parent=True),
         work=written(layout.WORK),
+        pretrained=pretrained_option,
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
@@ -49,8 +88,8 @@ rule train:
         # a subshell, and in a pipeline this is one, forgets the traps of its parent
         "{{ trap : TERM INT USR1; "
         "lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
-        " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
-        " 2>&1 | tee {log}"
+        " --out {params.out} --work {params.work} {params.pretrained}"
+        " || lra killed {params.work} $?; }} 2>&1 | tee {log}"
 
 
 rule evaluate:

@@ -36,6 +36,12 @@ def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> lis
         return found
     for score in sorted((unpacked / "results").rglob(layout.SCORE_FILE)):
         found += _cell(unpacked, score.parent.relative_to(unpacked), about)
+    for first in sorted((unpacked / "results").rglob(layout.PRETRAIN_FILE)):
+        record = read_record(first, records.TrainRecord)
+        if record.status == "ok":
+            found += _curve(
+                unpacked, first.parent.relative_to(unpacked), layout.PRETRAIN_FILE, record
+            )
     found += _fingerprints(files, about, jobs) + _about(unpacked, folder, files, about, jobs)
     found += _inputs(folder, jobs)
     return found or _descriptions(files, about, jobs)
@@ -143,13 +149,18 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
         majority = pc.max(labels.value_counts().field("counts")).as_py() / len(labels)
         found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, "predictions")
         found += _compare(f"{name}: chance", score.chance, 100 * majority, "predictions")
-    name = f"{cell}/train.json"
+    return found + _curve(unpacked, cell, layout.TRAIN_FILE, train)
+
+
+def _curve(unpacked: Path, cell: Path, file: str, train: records.TrainRecord) -> list[str]:
+    """The record of a training that is ok, or of a pretraining, against its history."""
+    name = f"{cell}/{file}"
     history = read_table(unpacked / cell / layout.HISTORY_FILE, records.CurveRow).to_pylist()
     curve = [row["accuracy"] for row in history
              if row["split"] == "val" and row["step"] == train.chosen_step]  # fmt: skip
     if not curve:
-        return [*found, f"{name}: history.parquet has no validation at step {train.chosen_step}"]
-    return found + _compare(f"{name}: val_accuracy", train.val_accuracy, curve[-1], "history")
+        return [f"{name}: history.parquet has no validation at step {train.chosen_step}"]
+    return _compare(f"{name}: val_accuracy", train.val_accuracy, curve[-1], "history")
 
 
 def _compare(where: str, recorded: float | None, value: float, table: str) -> list[str]:

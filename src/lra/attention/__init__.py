@@ -36,6 +36,7 @@ class Info:
     paper: str
     complexity: str  # in the sequence's length N
     causal: bool  # whether it can be causal
+    other_weights: bool = False  # whether its weights then have other shapes or names
 
 
 @functools.cache

@@ -17,7 +17,13 @@ from lra.attention import Info
 from lra.attention.base import MultiHead, exact
 from lra.attention.shared.delta import delta_rule
 
-INFO = Info("gated recurrence", "Yang et al. 2024, arXiv:2406.06484", "O(N)", causal=True)
+INFO = Info(
+    "gated recurrence",
+    "Yang et al. 2024, arXiv:2406.06484",
+    "O(N)",
+    causal=True,
+    other_weights=True,
+)
 EPS = 1e-5  # of the output's norm, as in the authors' code
 UNIT_EPS = 1e-6  # of the norms of q and k
 

@@ -20,7 +20,13 @@ from lra.attention.base import MultiHead, allowed_keys
 from lra.attention.shared.blocks import attend, split
 from lra.core.errors import LRAError
 
-INFO = Info("fixed pattern", "Beltagy et al. 2020, arXiv:2004.05150", "O(N window)", causal=True)
+INFO = Info(
+    "fixed pattern",
+    "Beltagy et al. 2020, arXiv:2004.05150",
+    "O(N window)",
+    causal=True,
+    other_weights=True,
+)
 BLOCK = 128  # fewest queries that share one gathered run of keys; changes speed only
 
 

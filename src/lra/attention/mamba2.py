@@ -13,7 +13,9 @@ from lra.attention import Info
 from lra.attention.base import MultiHead, exact
 from lra.attention.shared.decay import decayed
 
-INFO = Info("gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True)
+INFO = Info(
+    "gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True, other_weights=True
+)
 STEPS = (1e-3, 0.1)  # of time, at the start: log-uniform between these
 STEP_FLOOR = 1e-4
 DECAYS = (1.0, 16.0)  # per unit of time, at the start: uniform between these

@@ -19,7 +19,9 @@ from lra.attention.shared.segments import shifted, sinusoids
 from lra.attention.shared.toeplitz import convolve
 from lra.core.errors import LRAError
 
-INFO = Info("state space", "Ma et al. 2023, arXiv:2209.10655", "O(N^2)", causal=True)
+INFO = Info(
+    "state space", "Ma et al. 2023, arXiv:2209.10655", "O(N^2)", causal=True, other_weights=True
+)
 MEAN, DEVIATION = 0.5**0.5, (4 * torch.pi) ** -0.5  # of the function laplace
 STD = 0.02  # of weights at the start, in the authors' code
 

@@ -11,7 +11,13 @@ from lra.attention import Info
 from lra.attention.base import MultiHead, exact
 from lra.attention.shared.scan import Scan
 
-INFO = Info("gated recurrence", "Feng et al. 2024, arXiv:2410.01201", "O(N)", causal=True)
+INFO = Info(
+    "gated recurrence",
+    "Feng et al. 2024, arXiv:2410.01201",
+    "O(N)",
+    causal=True,
+    other_weights=True,
+)
 
 
 class Attention(MultiHead):

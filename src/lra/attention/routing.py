@@ -24,6 +24,7 @@ INFO = Info(
     "Roy et al. 2020, arXiv:2003.05997",
     "O(N (clusters + window))",
     causal=True,
+    other_weights=True,
 )
 
 

@@ -15,7 +15,9 @@ from lra.attention.shared.hippo import frequencies
 from lra.attention.shared.toeplitz import convolve
 from lra.core.errors import LRAError
 
-INFO = Info("state space", "Gu et al. 2022, arXiv:2206.11893", "O(N log N)", causal=True)
+INFO = Info(
+    "state space", "Gu et al. 2022, arXiv:2206.11893", "O(N log N)", causal=True, other_weights=True
+)
 
 
 class Attention(MultiHead):

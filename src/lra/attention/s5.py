@@ -15,7 +15,9 @@ from lra.attention.base import MultiHead, exact
 from lra.attention.shared.hippo import frequencies
 from lra.core.errors import LRAError
 
-INFO = Info("state space", "Smith et al. 2023, arXiv:2208.04933", "O(N)", causal=True)
+INFO = Info(
+    "state space", "Smith et al. 2023, arXiv:2208.04933", "O(N)", causal=True, other_weights=True
+)
 STABLE = -1e-4  # the largest real part of a pole, as where S5's authors clip them
 
 

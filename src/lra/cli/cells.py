@@ -9,11 +9,18 @@ from typing import Annotated
 import typer
 
 from lra.cli.options import RULES, Out, Planned
-from lra.config.cell import Cell, ProfilePoint, read
+from lra.config.cell import Cell, PretrainingCell, ProfilePoint, read
 from lra.results.baselines import TaskName
 
 app = typer.Typer()
 Data = Annotated[Path, typer.Option(help="folder of the data set")]
+Resolved = Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")]
+Unfinished = Annotated[
+    Path, typer.Option("--work", help="folder of unfinished work, removed at the end")
+]
+SaveSeconds = Annotated[
+    float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
+]
 Folder = Annotated[Path, typer.Option("--cell", help="folder of a trained cell")]
 LastAttempt = Annotated[
     bool, typer.Option(envvar="LRA_LAST_ATTEMPT", help="snakemake will not try again")
@@ -22,14 +29,15 @@ LastAttempt = Annotated[
 
 @app.command(rich_help_panel=RULES)
 def train(
-    cell: Annotated[str, typer.Option("--cell", help="a config.yaml, or its JSON")],
+    cell: Resolved,
     data: Data,
     out: Out,
-    work: Annotated[Path, typer.Option(help="folder of unfinished work, removed at the end")],
+    work: Unfinished,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="folder of its pretraining, where it has one")
+    ] = None,
     fingerprint: Planned = None,
-    save_seconds: Annotated[
-        float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
-    ] = 30.0,
+    save_seconds: SaveSeconds = 30.0,
     last_attempt: LastAttempt = False,
 ) -> None:
     """Train one cell: config.yaml, checkpoint.safetensors, history.parquet, train.json.
@@ -40,7 +48,28 @@ def train(
     """
     from lra.training.job import train_cell
 
-    train_cell(read(Cell, cell), data, out, work, fingerprint, save_seconds, last_attempt)
+    settings = (fingerprint, save_seconds, last_attempt, pretrained)
+    train_cell(read(Cell, cell), data, out, work, *settings)
+
+
+@app.command(rich_help_panel=RULES)
+def pretrain(
+    cell: Resolved,
+    data: Data,
+    out: Out,
+    work: Unfinished,
+    fingerprint: Planned = None,
+    save_seconds: SaveSeconds = 30.0,
+    last_attempt: LastAttempt = False,
+) -> None:
+    """Train a cell's model on the tokens of its training inputs: the same files, and pretrain.json.
+
+    What is said of `lra train` holds here too. No label and no test input is read.
+    """
+    from lra.training.job import train_cell
+
+    settings = (fingerprint, save_seconds, last_attempt)
+    train_cell(read(PretrainingCell, cell), data, out, work, *settings)
 
 
 @app.command(rich_help_panel=RULES)

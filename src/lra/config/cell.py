@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -139,8 +139,20 @@ class Training(Settings):
         return self
 
 
+class Pretraining(Training):
+    """How a model is trained on the tokens of its task before it is trained on the labels.
+
+    Values that are not given are those of the cell's `training`.
+    """
+
+    objective: Literal["masked", "causal"]  # predict hidden tokens, or each next one
+    masked: float = Field(0.5, gt=0, lt=1)  # share of the tokens that `masked` hides
+
+
 class Cell(Settings):
     """One (task, model, seed) of an experiment, resolved."""
+
+    stage: ClassVar[str] = "train"  # what makes it: a rule, a verb and a fingerprint
 
     experiment: str
     protocol: str
@@ -155,15 +167,47 @@ class Cell(Settings):
     threads: Threads = 1  # CPU threads: part of the result's bits, so part of the cell
     encoder: Encoder
     training: Training
+    # None is not written, so that a cell without one is written as before there were any
+    pretraining: Pretraining | None = Field(None, exclude_if=lambda given: given is None)
 
     @property
     def name(self) -> str:
         return f"{self.task}/{self.model}/seed{self.seed}"
 
+    @property
+    def pretraining_cell(self) -> PretrainingCell | None:
+        """What its pretraining depends on, without its own training and the head's settings."""
+        if self.pretraining is None:
+            return None
+        encoder = self.encoder.model_dump(exclude=OF_HEAD)
+        if self.encoder.pooling == "CLS" and self.encoder.towers == 1:
+            encoder["pooling"] = "CLS"  # a token more
+        else:
+            encoder["pooling"] = "MEAN"
+        names = self.model_dump(exclude={"encoder", "training", "pretraining"})
+        return PretrainingCell(**names, encoder=encoder, training=self.pretraining)
+
     @model_validator(mode="after")
     def reversible_layers_are_not_compiled(self):
         check_compiled("training.compile", self.training.compile, self.encoder)
+        if self.pretraining:
+            check_compiled("pretraining.compile", self.pretraining.compile, self.encoder)
         return self
+
+
+OF_HEAD = {"pooling", "mean_over", "head_layers", "head_gelu", "interaction"}  # keys of the encoder
+
+
+class PretrainingCell(Cell):
+    """The pretraining of a cell: `training` is the cell's `pretraining`."""
+
+    stage: ClassVar[str] = "pretrain"
+
+    training: Pretraining
+
+    @property
+    def name(self) -> str:
+        return f"pretraining of {super().name}"
 
 
 class ProfilePoint(Settings):

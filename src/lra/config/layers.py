@@ -20,7 +20,8 @@ def sections(part: Part) -> dict[str, Any]:
     encoder = dict(part.encoder)
     if isinstance(part, ProtocolModel):
         encoder["options"] = part.options
-    return {"encoder": encoder, "training": dict(part.training)}
+    found = {"encoder": encoder, "training": dict(part.training)}
+    return found if part.pretraining is None else found | {"pretraining": part.pretraining}
 
 
 def join(layers: list[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -57,6 +58,27 @@ def complete_options(
         source = sources.get(f"encoder.options.{error.errors()[0]['loc'][0]}", where)
         raise complain(f"{source}: options", error, schema) from None
     return {key: value for key, value in resolved.items() if key not in GIVEN_BY_ENCODER}
+
+
+def complete_pretraining(mechanism: str, values: dict[str, Any], sources: dict[str, str]) -> None:
+    """Put the training's values where the pretraining has none; nothing where there is none.
+
+    Raises LRAError naming the key where the mechanism cannot have its objective.
+    """
+    if "pretraining" not in values:
+        return
+    own = values["pretraining"]
+    if own.get("objective") == "causal":
+        info = attention.info(mechanism)
+        where = f"{sources['pretraining.objective']}: pretraining.objective: '{mechanism}' has"
+        if not info.causal:
+            raise LRAError(f"{where} no causal version; choose 'masked'")
+        if info.other_weights:
+            raise LRAError(f"{where} other weights in its causal version; choose 'masked'")
+    for key, value in values["training"].items():
+        if key not in own:
+            own[key] = value
+            sources[f"pretraining.{key}"] = sources[f"training.{key}"]
 
 
 def validated(kind: type[Strict], values: dict, sources: dict[str, str], otherwise: str):

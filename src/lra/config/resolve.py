@@ -18,7 +18,14 @@ from pydantic import RootModel, ValidationError
 
 from lra.config import profile
 from lra.config.cell import Cell, ProfilePoint
-from lra.config.layers import Layer, complete_options, join, sections, validated
+from lra.config.layers import (
+    Layer,
+    complete_options,
+    complete_pretraining,
+    join,
+    sections,
+    validated,
+)
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
 from lra.config.yaml_file import merged, read_yaml, typed_values
 from lra.core.errors import LRAError, nearest, one_of
@@ -252,6 +259,7 @@ class Arena:
         encoder = values["encoder"]
         encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
         encoder["attention"] = mechanism
+        complete_pretraining(mechanism, values, sources)
         fixed = self.task_name(task) | {
             "model": model,
             "seed": seed,

@@ -43,6 +43,7 @@ class Part(Settings):
 
     encoder: Values = {}
     training: dict[str, Any] = {}
+    pretraining: dict[str, Any] | None = None  # over the training's values; None: says nothing
 
 
 class Task(Part):

@@ -81,7 +81,7 @@ def start(config: Encoder, *layers: nn.Linear) -> None:
 class Block(nn.Module):
     """Pre-norm: x + f(norm(x)) of the mechanism, then of the MLP; post-norm: norm(x + f(x))."""
 
-    def __init__(self, config: Encoder, max_len: int) -> None:
+    def __init__(self, config: Encoder, max_len: int, causal: bool = False) -> None:
         super().__init__()
         self.post = config.norm_place == "post"
         self.attention_norm = norm.build(config)
@@ -90,6 +90,7 @@ class Block(nn.Module):
             config.dim,
             config.heads,
             max_len,
+            causal,
             qkv_dim=config.qkv_dim,
             dropout=config.attention_dropout,
             bias=config.projection_bias,

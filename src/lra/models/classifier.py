@@ -48,10 +48,10 @@ class Classifier(nn.Module):
 
     forward(tokens (B, T, N), mask (B, T, N) or None where nothing is padding) -> (B, classes), of
     examples of T documents (T towers), which one encoder reads. Then `loss` is what training
-    minimises.
+    minimises. causal: no token sees a later one; some mechanisms then have weights of other shapes.
     """
 
-    def __init__(self, config: Encoder) -> None:
+    def __init__(self, config: Encoder, causal: bool = False) -> None:
         super().__init__()
         self.config = config
         self.cls = None
@@ -71,7 +71,7 @@ class Classifier(nn.Module):
             self.register_buffer("positions", fixed, persistent=False)
         rate = config.embedding_dropout
         self.dropout = build_dropout(config, config.dropout if rate is None else rate)
-        self.blocks = nn.ModuleList(Block(config, max_len) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, max_len, causal) for _ in range(config.layers))
         for block in self.blocks[1:]:
             block.attention.tie(self.blocks[0].attention)
         self.norm = norm.build(config) if config.final_norm else None
@@ -81,7 +81,18 @@ class Classifier(nn.Module):
 
     def encode(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
         """One document each: tokens (B, N), mask (B, N) or None -> pooled (B, dim)"""
-        x = self.embedding(tokens)  # (B, N, dim)
+        x, mask = self.states(self.embedding(tokens), mask)
+        if self.pma is not None:
+            return self.pma(x, mask)
+        if self.config.pooling == "CLS":
+            return x[:, 0]
+        return self.mean(x, mask)
+
+    def states(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Embedded tokens x (B, N, dim) through all blocks, and their mask; CLS comes first.
+
+        -> (B, N, dim) and (B, N), or N + 1 with a CLS token
+        """
         if self.cls is not None:
             x = torch.cat([self.cls.expand(len(x), 1, -1), x], dim=1)
             if mask is not None:
@@ -96,13 +107,7 @@ class Classifier(nn.Module):
                 x = block(x, mask)
         losses = (block.attention.auxiliary for block in self.blocks)
         self.auxiliary = [loss for loss in losses if loss is not None]
-        if self.norm is not None:
-            x = self.norm(x, mask)
-        if self.pma is not None:
-            return self.pma(x, mask)
-        if self.config.pooling == "CLS":
-            return x[:, 0]
-        return self.mean(x, mask)
+        return (x if self.norm is None else self.norm(x, mask)), mask
 
     def mean(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """MEAN pooling of x (B, N, dim) -> (B, dim)"""
@@ -133,6 +138,12 @@ class Classifier(nn.Module):
     def loss(self, task_loss: Tensor) -> Tensor:
         """The task's, and what mechanisms add to it (e.g. Compressive Transformer's)."""
         return sum(self.auxiliary, start=task_loss)
+
+
+def start_from(model: Classifier, weights: dict[str, Tensor]) -> None:
+    """Give a classifier the encoder of these weights, of a pretrained model; its head stays."""
+    own = [name for name in model.state_dict() if not name.startswith(("head.", "pma."))]
+    model.load_state_dict({name: weights[name] for name in own}, strict=False)
 
 
 def attended(tokens: Tensor, mask: Tensor | None, config: Encoder) -> Tensor | None:

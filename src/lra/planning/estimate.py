@@ -15,13 +15,13 @@ import hashlib
 import json
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from lra.config.cell import PADDED, Cell, Encoder, Precision, ProfilePoint
+from lra.config.cell import PADDED, Cell, Encoder, Precision, PretrainingCell, ProfilePoint
 from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
@@ -47,6 +47,7 @@ class Load:
     pads: bool  # batches come with masks
     precision: Precision
     cpu: bool  # certainly on a CPU, whose fused attention has no dropout
+    objective: str | None = None  # of a pretraining
 
     @classmethod
     def of_cell(cls, cell: Cell) -> Load:
@@ -58,6 +59,7 @@ class Load:
             (cell.variant_of or cell.task) in PADDED,
             training.precision,
             cell.device == "cpu",
+            training.objective if isinstance(cell, PretrainingCell) else None,
         )
 
     @classmethod
@@ -71,6 +73,8 @@ class Load:
         changes no key."""
         encoder = self.encoder.model_dump(mode="json", exclude_defaults=True)
         rest = [self.batch_size, self.eval_batch_size, self.pads, self.precision, self.cpu]
+        if self.objective:
+            rest.append(self.objective)
         text = json.dumps([encoder, *rest], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -141,17 +145,19 @@ def add_to_cache(path: Path, found: list[tuple[Load, Footprint]]) -> None:
 def loads(arena: Arena) -> list[Load]:
     """Those of the experiment's cells and of its models' profile points, each once."""
     experiment = arena.experiment
-    cells = (
-        Load.of_cell(arena.resolve(task, model, experiment.seeds[0])[0])
+    cells = [
+        arena.resolve(task, model, experiment.seeds[0])[0]
         for task in experiment.tasks
         for model in experiment.models
-    )
+    ]
+    cells += [cell.pretraining_cell for cell in cells if cell.pretraining]
     points = (
         Load.of_point(arena.profile_point(model, length))
         for model in experiment.models
         for length in experiment.profile.lengths
     )
-    return list({load.key: load for load in (*cells, *points)}.values())
+    every = (*map(Load.of_cell, cells), *points)
+    return list({load.key: load for load in every}.values())
 
 
 def dataset_bytes(dataset: Dataset, encoder: Encoder, examples: int, wide: int) -> int:
@@ -193,7 +199,8 @@ class Estimates:
         training, dataset = cell.training, self.arena.dataset(cell.dataset)
         evaluations = -(-training.steps // training.eval_every)
         batches = evaluations * math.ceil(dataset.val / training.eval_batch_size)
-        batches += math.ceil(dataset.test / training.eval_batch_size)
+        if not isinstance(cell, PretrainingCell):
+            batches += math.ceil(dataset.test / training.eval_batch_size)
         slower, basis = self.slowdown(cell)
         time = training.steps * step.train.seconds(self.machine)
         time += batches * step.eval.seconds(self.machine)
@@ -240,8 +247,17 @@ class Estimates:
         )
 
 
-def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
-    """A few lines for the plan: time and disk of these cells, and which will not fit in memory."""
+def summary(
+    estimates: Estimates,
+    cells: list[Cell],
+    here: Here = HERE,
+    pretrainings: Sequence[PretrainingCell] = (),
+) -> str:
+    """A few lines for the plan: time and disk of these cells, and which will not fit in memory.
+
+    pretrainings: those that will run, too.
+    """
+    count, cells = len(cells), [*pretrainings, *cells]
     experiment = estimates.arena.experiment
     kind = device_kind(experiment, here.has_gpu)
     costs = {cell.name: estimates.costs(cell) for cell in cells}
@@ -249,9 +265,14 @@ def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
     time = elapsed(3600 * sum(cost.hours for cost in known if cost.fits))
     lines = [
         "Estimate of the cells to train, sequences at full length",
-        f"  cells      {len(cells):,}",
+        f"  cells      {count:,}",
         f"  {kind} time   {time}",
     ]
+    if pretrainings:
+        steps = sum(each.training.steps for each in pretrainings)
+        own = [cost.hours for each in pretrainings if (cost := costs[each.name]) and cost.fits]
+        part = f", {elapsed(3600 * sum(own))} of it" if own else ""
+        lines.insert(2, f"  pretrained {len(pretrainings):,} first, {steps:,} steps{part}")
     measured = sum(cost.basis is not None for cost in known)
     if measured < len(known):
         rest = f"{len(known) - measured:,} cells: " if measured else ""
@@ -285,21 +306,27 @@ def summary(estimates: Estimates, cells: list[Cell], here: Here = HERE) -> str:
 
 
 def table(estimates: Estimates) -> str:
-    """One line per (task, model) of the experiment, then `summary` of all its cells."""
+    """A line for each (task, model) and for its pretraining, then `summary` of all cells."""
     experiment = estimates.arena.experiment
     lines = [f"{'task/model':32}{'params':>13}{'TFLOP/step':>13}{'peak GB':>10}  fits  hours/seed"]
-    cells = []
+    cells, pretrainings = [], []
     for task in experiment.tasks:
         for model in experiment.models:
             same = [estimates.arena.resolve(task, model, seed)[0] for seed in experiment.seeds]
             cells += same
-            line, cost = f"{task + '/' + model:32}", estimates.costs(same[0])
-            if cost is None:
-                lines.append(f"{line}{'not estimated':>13}")
-                continue
-            lines.append(
-                f"{line}{cost.params:13,}{cost.teraflops:13.4f}"
-                f"{cost.peak_bytes / GB:10.2f}  {'yes' if cost.fits else 'no':4}{cost.hours:12.3g}"
-                f"  {cost.basis or 'assumed machine'}"
-            )
-    return "\n".join([*lines, "", summary(estimates, cells)])
+            lines.append(_line(f"{task}/{model}", estimates.costs(same[0])))
+            if same[0].pretraining:
+                own = [cell.pretraining_cell for cell in same]
+                pretrainings += own
+                lines.append(_line("  its pretraining", estimates.costs(own[0])))
+    return "\n".join([*lines, "", summary(estimates, cells, HERE, pretrainings)])
+
+
+def _line(name: str, cost: Costs | None) -> str:
+    if cost is None:
+        return f"{name:32}{'not estimated':>13}"
+    return (
+        f"{name:32}{cost.params:13,}{cost.teraflops:13.4f}"
+        f"{cost.peak_bytes / GB:10.2f}  {'yes' if cost.fits else 'no':4}{cost.hours:12.3g}"
+        f"  {cost.basis or 'assumed machine'}"
+    )

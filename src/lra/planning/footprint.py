@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lra.models.classifier import Classifier
 from lra.models.flops import flops, is_kernel, tensors
+from lra.models.token_model import TokenModel
 from lra.planning.estimate import Footprint, Load, Work
 
 
@@ -116,7 +117,10 @@ def footprint(load: Load) -> Footprint:
     ledger = Ledger()
     half = torch.autocast("cpu", torch.bfloat16, enabled=load.precision == "bfloat16")
     with torch.device("meta"):  # initialisation reads values, which fake tensors refuse
-        model = Classifier(load.encoder)
+        if load.objective:
+            model = TokenModel(load.encoder, load.objective == "causal")
+        else:
+            model = Classifier(load.encoder)
     for block in model.blocks:
         block.attention.by_head = by_head
     with FakeTensorMode(allow_non_fake_inputs=True), FusedAttention(load.cpu), ledger:
@@ -126,9 +130,9 @@ def footprint(load: Load) -> Footprint:
         for _ in range(2):
             optimizer.zero_grad(set_to_none=True)
             ledger.restart()
-            labels = torch.zeros(load.batch_size, dtype=torch.long)
             with half:
-                scores = model(*inputs(load, load.batch_size)).float()
+                scores = model(*inputs(load, load.batch_size)).float().flatten(0, -2)
+            labels = torch.zeros(len(scores), dtype=torch.long)
             model.loss(cross_entropy(scores, labels)).backward()
             train = ledger.work()
             optimizer.step()
@@ -141,8 +145,10 @@ def footprint(load: Load) -> Footprint:
     return Footprint(sum(p.numel() for p in best), train, ledger.work())
 
 
-def inputs(load: Load, batch_size: int) -> tuple[Tensor, Tensor | None]:
-    """Tokens and mask as `Classifier` takes them, every sequence at full length."""
+def inputs(load: Load, batch_size: int) -> tuple[Tensor | None, ...]:
+    """Tokens and mask as `Classifier` takes them, every sequence at full length, and which tokens
+    are hidden, as `TokenModel` does."""
     shape = (batch_size, load.encoder.towers, load.encoder.max_len)
     mask = torch.ones(shape, dtype=torch.bool) if load.pads else None
-    return torch.zeros(shape, dtype=torch.int32), mask
+    hidden = (torch.ones(shape, dtype=torch.bool),) if load.objective == "masked" else ()
+    return torch.zeros(shape, dtype=torch.int32), mask, *hidden

@@ -77,6 +77,14 @@ class Requests:
     def memory(self, wildcards: Any, attempt: int) -> int:
         return memory_mb(self.cell_of(wildcards), self.estimates, attempt, self.site)
 
+    def pretraining_memory(self, wildcards: Any, attempt: int) -> int:
+        cell = self.cell_of(wildcards).pretraining_cell
+        return memory_mb(cell, self.estimates, attempt, self.site)
+
+    def pretrain(self, wildcards: Any, attempt: int) -> int:
+        cell = self.cell_of(wildcards).pretraining_cell
+        return train_minutes(cell, self.estimates, attempt, self.site)
+
     def train(self, wildcards: Any, attempt: int) -> int:
         site = self._one_seed(0.8)
         return train_minutes(self.cell_of(wildcards), self.estimates, attempt, site)

@@ -41,6 +41,7 @@ class Seen:
     seconds: float  # of training, until that step
     reason: str | None = None  # why it failed
     bad_status: str | None = None  # of its training, where that has ended and is not ok
+    pretrains: bool = False  # its pretraining has begun and not ended: step and seconds are of that
 
     @property
     def pair(self) -> str:
@@ -64,6 +65,8 @@ def look(root: Path, name: str) -> Seen:
     trained = file(root, layout.TRAIN_RECORD, name)
     failed = failure.read(work)
     reason = failed and failed.reason
+    if not trained.exists() and (seen := _pretraining(root, name)):
+        return seen
     if not trained.exists():
         step, seconds = _newest(work / layout.HISTORY_FILE)
         if failed:
@@ -71,7 +74,8 @@ def look(root: Path, name: str) -> Seen:
         elif _has_ended(root, name):
             return Seen(name, "waiting", 0, 0.0, f"{trained} is missing")
         else:
-            state = "running" if _written_lately(root, name) else "waiting"
+            log = file(root, layout.log("train", layout.NAME), name)
+            state = "running" if _written_lately(work, log) else "waiting"
         return Seen(name, state, step, seconds, reason)
     record = read_record(trained, TrainRecord)
     known = record.steps, record.train_seconds
@@ -81,6 +85,21 @@ def look(root: Path, name: str) -> Seen:
     if file(root, layout.SCORE_RECORD, name).exists():
         return Seen(name, "done", *known)
     return Seen(name, "failed" if failed else "waiting", *known, reason)
+
+
+def _pretraining(root: Path, name: str) -> Seen | None:
+    """A cell whose pretraining has begun and not ended; None for others."""
+    work = file(root, layout.PRETRAIN_WORK, name)
+    log = file(root, layout.log("pretrain", layout.NAME), name)
+    failed = failure.read(work)
+    if file(root, layout.PRETRAIN_RECORD, name).exists() or not (failed or log.exists()):
+        return None
+    known = _newest(work / layout.HISTORY_FILE)
+    if failed:
+        state = "waiting" if failed.resumes else "failed"
+        return Seen(name, state, *known, f"pretraining: {failed.reason}", pretrains=True)
+    state = "running" if _written_lately(work, log) else "waiting"
+    return Seen(name, state, *known, pretrains=True)
 
 
 def _has_ended(root: Path, name: str) -> bool:
@@ -100,11 +119,10 @@ def _has_ended(root: Path, name: str) -> bool:
     return False
 
 
-def _written_lately(root: Path, name: str) -> bool:
-    """Whether the training has written something in the last minutes."""
-    work, log = file(root, layout.WORK, name), layout.log("train", layout.NAME)
+def _written_lately(work: Path, log: Path) -> bool:
+    """Whether a training has written something in the last minutes."""
     times = [0.0]
-    for path in (file(root, log, name), *work.glob("*")):
+    for path in (log, *work.glob("*")):
         with suppress(FileNotFoundError):  # renamed or removed since
             times.append(path.stat().st_mtime)
     return time.time() - max(times) < RECENT_SECONDS
@@ -171,17 +189,34 @@ class Progress:
         """Mean seconds per step of each task/model that has trained."""
         paces: dict[str, list[float]] = {}
         for seen in self.cells:
-            if seen.rate:
+            if seen.rate and not seen.pretrains:
                 paces.setdefault(seen.pair, []).append(1 / seen.rate)
         return {pair: mean(each) for pair, each in paces.items()}
 
     def left(self, seen: Seen) -> tuple[float | None, str]:
         """Hours that a cell still trains, and where they come from."""
-        cell = self.cell(seen.pair)
-        steps = cell.training.steps - seen.step
-        if seen.state in ("done", "failed") or steps <= 0:
+        if seen.state in ("done", "failed"):
             return 0.0, "done"
-        pace = 1 / seen.rate if seen.rate else self.pace.get(seen.pair)
+        cell = self.cell(seen.pair)
+        known, nothing = (seen.step, seen.rate), (0, None)
+        first = cell.pretraining_cell
+        if first and not file(self.root, layout.PRETRAIN_RECORD, seen.name).exists():
+            own = known if seen.pretrains else nothing
+            parts = [self._left(first, *own, None), self._left(cell, *nothing, seen.pair)]
+        else:
+            parts = [self._left(cell, *known, seen.pair)]
+        if any(hours is None for hours, _ in parts):
+            return None, "unknown"
+        return sum(hours for hours, _ in parts), parts[-1][1]
+
+    def _left(
+        self, cell: Cell, step: int, rate: float | None, pair: str | None
+    ) -> tuple[float | None, str]:
+        """The same of one training after `step`; pair: whose mean pace counts if it has no rate."""
+        steps = cell.training.steps - step
+        if steps <= 0:
+            return 0.0, "done"
+        pace = 1 / rate if rate else self.pace.get(pair)
         if pace is not None:
             return steps * pace / 3600, "measured"
         costs = self.estimates.costs(cell)
@@ -203,10 +238,12 @@ def report(progress: Progress) -> str:
     running = [seen for seen in progress.cells if seen.state == "running"]
     for seen in running:
         hours, _ = progress.left(seen)
-        steps = progress.cell(seen.pair).training.steps
+        cell = progress.cell(seen.pair)
+        part = cell.pretraining_cell if seen.pretrains else cell
+        steps, what = part.training.steps, " of its pretraining" if seen.pretrains else ""
         speed = f"  {seen.rate:.1f} steps/s" if seen.rate else ""
         ends = "" if hours is None else f"  {duration(hours)} left"
-        lines.append(f"running  {seen.name}  step {seen.step:,}/{steps:,}{speed}{ends}")
+        lines.append(f"running  {seen.name}  step {seen.step:,}/{steps:,}{what}{speed}{ends}")
     failed = [seen for seen in progress.cells if seen.state == "failed"]
     lines += [f"failed   {seen.name}  {seen.reason}" for seen in failed]
     waiting = [seen for seen in progress.cells if seen.state == "waiting" and seen.reason]
@@ -236,8 +273,14 @@ def _remaining(progress: Progress, running: int) -> list[str]:
 
 
 def curve(root: Path, name: str) -> str:
-    """A cell's learning curve so far, one line an evaluation, drawn with characters."""
-    places = file(root, layout.WORK, name) / layout.HISTORY_FILE, file(root, layout.HISTORY, name)
+    """A cell's learning curve so far, one line an evaluation, drawn with characters.
+
+    Before its training has an evaluation, that of its pretraining.
+    """
+    works = (file(root, work, name) for work in (layout.WORK, layout.PRETRAIN_WORK))
+    train, pretrain = (work / layout.HISTORY_FILE for work in works)
+    ended = (file(root, each, name) for each in (layout.HISTORY, layout.PRETRAINED_HISTORY))
+    places = train, next(ended), pretrain, next(ended)
     path = next((path for path in places if path.exists()), None)
     if path is None:
         return f"{name}: no evaluation so far"

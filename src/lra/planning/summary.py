@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lra.core.errors import SPEAKER, LRAError
 from lra.core.formats import listed
 from lra.planning.status import file, look
 from lra.results import layout
+from lra.results.records import TrainRecord, read_record
 
 MOST_NAMES = 8  # cells or jobs named in one line
 
@@ -46,7 +48,7 @@ def summary(
     again = f"    {shlex.join(['snakemake', *arguments])}"
     lines, waiting = [], []
     for name in experiment.cells:
-        record = file(root, layout.TRAIN_RECORD, name)
+        record = _to_force(root, name)
         log = file(root, layout.log("train", layout.NAME), name)
         try:
             seen = look(root, name)
@@ -74,6 +76,15 @@ def summary(
         names = _some([job.name for job in failed])
         lines += [f"Failed jobs, {len(failed)}: {names}", again]
     return "\n".join(lines)
+
+
+def _to_force(root: Path, name: str) -> Path:
+    """The record that makes a cell run again: of its pretraining, where that is what went wrong."""
+    first = file(root, layout.PRETRAIN_RECORD, name)
+    with suppress(LRAError):  # missing, or damaged
+        if read_record(first, TrainRecord).status != "ok":
+            return first
+    return file(root, layout.TRAIN_RECORD, name)
 
 
 def _some(names: list[str]) -> str:

@@ -14,7 +14,7 @@ from lra.core.errors import LRAError, in_one_line
 from lra.core.schema import Strict
 from lra.results.records import read_record, write_record
 
-Stage = Literal["train", "evaluate"]
+Stage = Literal["pretrain", "train", "evaluate"]
 
 
 class Stopped(LRAError):
@@ -22,7 +22,7 @@ class Stopped(LRAError):
 
 
 class Failure(Strict):
-    """work/<task>/<model>/seed<k>.failure.json"""
+    """work/<task>/<model>/seed<k>.failure.json; of a pretraining below work/pretrained/"""
 
     stage: Stage
     reason: str  # one line

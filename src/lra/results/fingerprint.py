@@ -21,6 +21,7 @@ from lra.core.errors import LRAError
 
 SOURCE = Path(__file__).resolve().parents[2]
 STAGES = {
+    "pretrain": "lra.training.pretraining",
     "train": "lra.training.loop",
     "evaluate": "lra.evaluation.accuracy",
     "span": "lra.evaluation.attention_span",

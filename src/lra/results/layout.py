@@ -9,9 +9,10 @@ from __future__ import annotations
 RESULTS = "results/{experiment}/"
 NAME = "{task}/{model}/seed{seed}"  # of a cell
 
-# files in the folder of a cell
+# files in the folder of a cell, and but for scores of its pretraining
 CONFIG_FILE, CHECKPOINT_FILE = "config.yaml", "checkpoint.safetensors"
-HISTORY_FILE, TRAIN_FILE = "history.parquet", "train.json"
+HISTORY_FILE, TRAIN_FILE, PRETRAIN_FILE = "history.parquet", "train.json", "pretrain.json"
+RECORD_FILES = {"train": TRAIN_FILE, "pretrain": PRETRAIN_FILE}  # by `Cell.stage`
 SCORE_FILE, PREDICTIONS_FILE = "score.json", "predictions.parquet"
 ATTEMPT_FILE = "attempt.json"  # in the folder of unfinished work, while the training runs
 
@@ -25,6 +26,12 @@ PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
 BASELINE_RECORD = "baselines/{task}.json"
 WORK = f"work/{NAME}"  # unfinished training
+PRETRAINED = f"pretrained/{NAME}"
+PRETRAINED_CONFIG = f"{PRETRAINED}/{CONFIG_FILE}"
+PRETRAINED_CHECKPOINT = f"{PRETRAINED}/{CHECKPOINT_FILE}"
+PRETRAINED_HISTORY = f"{PRETRAINED}/{HISTORY_FILE}"
+PRETRAIN_RECORD = f"{PRETRAINED}/{PRETRAIN_FILE}"
+PRETRAIN_WORK = f"work/pretrained/{NAME}"
 POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
 
 PARQUET = "{what}.parquet"  # scores, history, span, speed, memory or baselines

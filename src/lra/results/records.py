@@ -57,7 +57,7 @@ class CellName(Strict):
 
 
 class TrainRecord(CellName, Provenance):
-    """train.json"""
+    """train.json; and pretrain.json, whose accuracy is that of predicted tokens"""
 
     status: Status
     reason: str | None  # one line, where status is not ok
@@ -70,6 +70,8 @@ class TrainRecord(CellName, Provenance):
     # of the whole GPU, over all resumptions; null on a CPU, or where others may have used it too
     energy_joules: float | None = None
     gpu: GpuUse | None = None  # of the last resumption
+    pretrained: str | None = None  # SHA-256 of the checkpoint that the training began from
+    pretrain_seconds: float | None = None  # of making that; in no other value
 
 
 class ScoreRecord(CellName, Provenance):
@@ -101,6 +103,7 @@ class ScoreRow(CellName):
     chosen_step: int | None = None  # step of the checkpoint that is scored
     train_seconds: float
     energy_joules: float | None = None  # of the training
+    pretrain_seconds: float | None = None  # of its pretraining, where it has one; not in the others
     fingerprint: str
     device: str
     torch_version: str

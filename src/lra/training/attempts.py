@@ -10,6 +10,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from lra.config.cell import Cell
 from lra.core.files import write_beside
@@ -25,8 +26,10 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 class Attempt:
     """`attempt.json` in the folder of unfinished work; it exists while the training runs."""
 
+    stage: str  # of the cell, "train" or "pretrain"
     cell: str  # resolved, as JSON
     fingerprint: str
+    start: dict[str, Any]  # what the record says of the pretraining that it began from
     out: str  # the cell's folder
     oom_kills: int | None  # in this process's cgroup, when the training began
 
@@ -35,8 +38,11 @@ class Attempt:
         return work / layout.ATTEMPT_FILE
 
     @classmethod
-    def begin(cls, cell: Cell, fingerprint: str, out: Path, work: Path) -> Attempt:
-        attempt = cls(cell.model_dump_json(), fingerprint, str(out), oom_kills())
+    def begin(
+        cls, cell: Cell, fingerprint: str, start: dict[str, Any], out: Path, work: Path
+    ) -> Attempt:
+        text = cell.model_dump_json()
+        attempt = cls(cell.stage, text, fingerprint, start, str(out), oom_kills())
         write_beside(cls.file(work), json.dumps(asdict(attempt)).encode())
         return attempt
 

@@ -16,8 +16,7 @@ from lra.core.files import one_line
 from lra.results import layout
 from lra.results.records import TrainRecord, read_record
 
-RECORD = layout.TRAIN_FILE  # written last
-FILES = (layout.CONFIG_FILE, layout.CHECKPOINT_FILE, layout.HISTORY_FILE, RECORD)
+FILES = (layout.CONFIG_FILE, layout.CHECKPOINT_FILE, layout.HISTORY_FILE)
 
 
 def folder(work: Path) -> Path:
@@ -25,37 +24,44 @@ def folder(work: Path) -> Path:
     return work.with_name(f"{work.name}.finished")
 
 
-def keep(out: Path, work: Path) -> None:
+def keep(cell: Cell, out: Path, work: Path) -> None:
     """Raises LRAError naming the folder where the disk is full."""
-    _link(out, folder(work))
+    _link(out, folder(work), layout.RECORD_FILES[cell.stage])
 
 
-def take(cell: Cell, fingerprint: str, work: Path, out: Path) -> bool:
-    """Put the copy into `out`; False where there is none of this cell and code."""
-    kept = folder(work)
-    if not (kept / RECORD).exists() or read(Cell, str(kept / layout.CONFIG_FILE)) != cell:
+def take(cell: Cell, fingerprint: str, pretrained: str | None, work: Path, out: Path) -> bool:
+    """Put the copy into `out`; False where there is none of this cell, code and pretraining.
+
+    pretrained: SHA-256 of the checkpoint that the cell begins from.
+    """
+    kept, name = folder(work), layout.RECORD_FILES[cell.stage]
+    if not (kept / name).exists() or read(type(cell), str(kept / layout.CONFIG_FILE)) != cell:
         return False
-    if read_record(kept / RECORD, TrainRecord).fingerprint != fingerprint:
+    record = read_record(kept / name, TrainRecord)
+    if (record.fingerprint, record.pretrained) != (fingerprint, pretrained):
         return False
-    _link(kept, out)
+    _link(kept, out, name)
     return True
 
 
 def forget_taken(experiment: Path) -> None:
     """Delete the copies of cells whose outputs exist; for the end of a run."""
-    for kept in experiment.glob("work/*/*/seed*.finished"):
-        seed = kept.name.removesuffix(".finished")
-        cell = experiment / "cells" / kept.parent.relative_to(experiment / "work") / seed
-        if (cell / RECORD).exists():
-            shutil.rmtree(kept)
+    for works, outs, record in (
+        (experiment / "work", experiment / "cells", layout.TRAIN_FILE),
+        (experiment / "work/pretrained", experiment / "pretrained", layout.PRETRAIN_FILE),
+    ):
+        for kept in works.glob("*/*/seed*.finished"):
+            seed = kept.name.removesuffix(".finished")
+            if (outs / kept.parent.relative_to(works) / seed / record).exists():
+                shutil.rmtree(kept)
 
 
-def _link(old: Path, new: Path) -> None:
+def _link(old: Path, new: Path, record: str) -> None:
     """Link each file beside its name, then rename it; the record comes last."""
     with one_line(new):
         new.mkdir(parents=True, exist_ok=True)
-        (new / RECORD).unlink(missing_ok=True)
-        for name in FILES:
+        (new / record).unlink(missing_ok=True)
+        for name in (*FILES, record):
             beside = new / f"{name}.partial"
             beside.unlink(missing_ok=True)
             try:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors.torch import save
 
-from lra.config.cell import Cell, to_yaml
-from lra.core.errors import SPEAKER
-from lra.core.files import one_line, write_beside
+from lra.config.cell import Cell, PretrainingCell, to_yaml
+from lra.core.errors import SPEAKER, LRAError
+from lra.core.files import one_line, sha256, write_beside
 from lra.core.locks import alone
 from lra.core.progress import say
 from lra.data.manifest import verify
@@ -24,11 +25,20 @@ from lra.results import failure, fingerprint, layout
 from lra.results.failure import Stopped
 from lra.results.fingerprint import agreed
 from lra.results.provenance import provenance
-from lra.results.records import CurveRow, GpuUse, TrainRecord, named, write_record, write_rows
+from lra.results.records import (
+    CurveRow,
+    GpuUse,
+    TrainRecord,
+    named,
+    read_record,
+    write_record,
+    write_rows,
+)
 from lra.training import finished_cell
 from lra.training.attempts import SIGKILLED, Attempt, shortage
 from lra.training.checkpoint import Work
-from lra.training.loop import Outcome, saved_outcome, train
+from lra.training.loop import Classification, Outcome, saved_outcome, train
+from lra.training.pretraining import TokenPrediction
 from lra.training.signals import TIME_IS_UP, stop_on_signals
 
 
@@ -40,46 +50,80 @@ def train_cell(
     planned: str | None = None,
     save_seconds: float = 30.0,
     last_attempt: bool = False,
+    pretrained: Path | None = None,
 ) -> None:
-    """Train a cell and write its files to `out`.
+    """Train a cell, or do its pretraining, and write its files to `out`.
 
     data: folder of the data set. work: folder of the unfinished training; a run goes on from what
     it holds. planned: the code's fingerprint in the plan. last_attempt: Snakemake will not try
-    again, so a cell that a time limit stops gets status timeout.
+    again, so a cell that a time limit stops gets status timeout. pretrained: folder of the cell's
+    pretraining, where it has one; its status and reason are the cell's where it is not ok.
     Raises LRAError naming the file or key where the job cannot be done, Stopped after a signal.
     """
-    with failure.noted(work, "train"):
-        found = agreed(planned, fingerprint.stage("train", cell.encoder.attention))
+    with failure.noted(work, cell.stage):
+        if (pretrained is None) != (cell.pretraining is None):
+            raise LRAError(f"{cell.name}: --pretrained goes with a cell that has a pretraining")
+        found = agreed(planned, fingerprint.stage(cell.stage, cell.encoder.attention))
         for split in ("train", "val"):
             verify(data / f"{split}.arrow")
         with one_line(out):
             out.mkdir(parents=True, exist_ok=True)
+        start = pretrained and Start.read(pretrained)
         with alone(work, say):
-            if finished_cell.take(cell, found, work, out):
+            if finished_cell.take(cell, found, start and start.sha256, work, out):
                 say(f"{cell.name}  was trained already; its files are taken")
                 return
-            _train(cell, found, data, out, work, save_seconds, last_attempt)
+            _train(cell, found, start, data, out, work, save_seconds, last_attempt)
+
+
+class Start(NamedTuple):
+    """What a cell's training begins from."""
+
+    checkpoint: Path
+    sha256: str
+    record: TrainRecord  # of the pretraining
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the training's record says of it."""
+        return {"pretrained": self.sha256, "pretrain_seconds": self.record.train_seconds}
+
+    @classmethod
+    def read(cls, folder: Path) -> Start:
+        """Raises LRAError naming the file where one is missing or broken."""
+        checkpoint = folder / layout.CHECKPOINT_FILE
+        record = read_record(folder / layout.PRETRAIN_FILE, TrainRecord)
+        with one_line(checkpoint):
+            return cls(checkpoint, sha256(checkpoint), record)
 
 
 def _train(
     cell: Cell,
     code: str,
+    start: Start | None,
     data: Path,
     out: Path,
     work: Path,
     save_seconds: float,
     last_attempt: bool,
 ) -> None:
-    unfinished = Work(work, _key(cell, code), say)
+    digest = start and start.sha256
+    unfinished = Work(work, _key(cell, code, digest), say)
+    objective = _objective(cell)
+    run = partial(train, objective=objective, start=start and start.checkpoint)
 
     def watch(history: list[dict[str, Any]]) -> None:
         write_rows(work / layout.HISTORY_FILE, history, CurveRow)
 
     with held(cell.device, say) as gpu, Meter(gpu) as meter:
         stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
-        attempt = Attempt.begin(cell, code, out, work)
+        attempt = Attempt.begin(cell, code, start.fields if start else {}, out, work)
         try:
-            outcome = train(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
+            if start and start.record.status != "ok":
+                status, reason = start.record.status, f"pretraining: {start.record.reason}"
+                outcome = saved_outcome(objective(cell), None, status, reason)
+            else:
+                outcome = run(cell, data, unfinished, say, save_seconds, meter.joules, watch, stop)
             if outcome.status == "stopped":
                 if stop.signal != TIME_IS_UP or not last_attempt:
                     raise Stopped(f"{cell.name}: {outcome.reason}; run again to go on")
@@ -88,6 +132,7 @@ def _train(
             use = meter.use()
             made_with = {
                 **provenance(code, cell.device),
+                **attempt.start,
                 "energy_joules": outcome.joules,
                 "gpu": use and GpuUse(**use),
             }
@@ -96,7 +141,7 @@ def _train(
             attempt.end(work)
     # the state of a cell that ran out of time is kept for a run with more time
     if outcome.status != "timeout":
-        finished_cell.keep(out, work)
+        finished_cell.keep(cell, out, work)
         unfinished.remove()
 
 
@@ -110,29 +155,35 @@ def explain_kill(work: Path, code: int, last_attempt: bool = False) -> int:
     attempt = Attempt.read(work)
     if code != SIGKILLED or attempt is None:
         return code
-    cell = Cell.model_validate_json(attempt.cell)
+    kind = {each.stage: each for each in (Cell, PretrainingCell)}[attempt.stage]
+    cell = kind.model_validate_json(attempt.cell)
     reason = shortage(attempt)
     if reason and last_attempt:
-        state = Work(work, _key(cell, attempt.fingerprint), say).load()
-        outcome = saved_outcome(cell, state, "oom", reason)
-        _write(cell, outcome, provenance(attempt.fingerprint, cell.device), Path(attempt.out))
+        key = _key(cell, attempt.fingerprint, attempt.start.get("pretrained"))
+        outcome = saved_outcome(_objective(cell)(cell), Work(work, key, say).load(), "oom", reason)
+        made_with = provenance(attempt.fingerprint, cell.device) | attempt.start
+        _write(cell, outcome, made_with, Path(attempt.out))
         # for a scheduler that calls the whole job out of memory, whatever its exit status
-        finished_cell.keep(Path(attempt.out), work)
+        finished_cell.keep(cell, Path(attempt.out), work)
         attempt.end(work)
         return 0
     line = f"{cell.name}: {reason or 'killed, nothing says by whom'}; run again to go on"
-    failure.note(work, "train", line, resumes=True)
+    failure.note(work, cell.stage, line, resumes=True)
     say(SPEAKER + line)
     return code
 
 
-def _key(cell: Cell, code: str) -> str:
+def _objective(cell: Cell) -> type[Classification]:
+    return TokenPrediction if isinstance(cell, PretrainingCell) else Classification
+
+
+def _key(cell: Cell, code: str, pretrained: str | None) -> str:
     """What unfinished work belongs to."""
-    return json.dumps([cell.model_dump(mode="json"), code])
+    return json.dumps([cell.model_dump(mode="json"), code, pretrained])
 
 
 def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -> None:
-    """The files of a cell; train.json is the last."""
+    """The files of a cell; its record is the last."""
     write_beside(out / layout.CONFIG_FILE, to_yaml(cell).encode())
     # one key only: safetensors writes several keys in an order that changes from run to run
     metadata = {"step": str(outcome.chosen_step)}
@@ -150,6 +201,6 @@ def _write(cell: Cell, outcome: Outcome, made_with: dict[str, Any], out: Path) -
         train_seconds=outcome.seconds,
         val_accuracy=outcome.val_accuracy,
     )
-    write_record(out / layout.TRAIN_FILE, record)
+    write_record(out / layout.RECORD_FILES[cell.stage], record)
     if outcome.status != "ok":
         say(f"{cell.name}  status {outcome.status}: {outcome.reason}")

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lra.config.cell import Cell
 from lra.data.split import read_split
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable, unknown_energy
-from lra.models.classifier import Classifier, parameter_count, reach, without_memory
+from lra.models.classifier import Classifier, parameter_count, reach, start_from
 from lra.models.compiled import as_written, compile_blocks
-from lra.training.batches import Batches, training_order
+from lra.training.batches import Batch, Batches, training_order
 from lra.training.checkpoint import Work
 from lra.training.optimizer import AdamW, first_beta, learning_rate
 from lra.training.predict import forward, predict
@@ -52,19 +53,58 @@ class Outcome:
     weights: dict[str, Tensor]
 
 
+class Classification:
+    """What is trained and what it minimises: a classifier, and the cross entropy of the labels.
+
+    `lra.training.pretraining` has another one.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+
+    def model(self) -> Classifier:
+        return Classifier(self.cell.encoder)
+
+    def loss(self, model: Classifier, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Mean loss and share of right predictions of the batch of `step`, on the device."""
+        scores = forward(model, batch, self.cell)
+        loss = cross_entropy(scores, batch.labels)
+        return loss, (scores.detach().argmax(-1) == batch.labels).double().mean()
+
+    def validate(
+        self, model: Classifier, batches: Batches, stop: Stop | None = None
+    ) -> tuple[float, float]:
+        """Mean loss of a split, and percent of right predictions.
+
+        Raises Interrupted between two batches where `stop` has a signal.
+        """
+        predictions, loss = predict(model, batches, self.cell, stop)
+        return loss, 100 * (predictions == batches.labels).double().mean().item()
+
+
 class Run:
     """The state of one training: model, optimiser, history, best checkpoint so far."""
 
-    def __init__(self, cell: Cell, data: Path, joules: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        data: Path,
+        joules: Callable[[], float | None],
+        objective: Classification,
+        start: Path | None,
+    ) -> None:
         make_repeatable(cell.threads)
-        self.cell = cell
+        self.cell, self.objective = cell, objective
         self.device = choose_device(cell.device)
         self.train, self.val = (
             Batches(read_split(data / f"{split}.arrow"), cell, self.device)
             for split in ("train", "val")
         )
         torch.manual_seed(cell.seed)
-        self.model = Classifier(cell.encoder).to(self.device)
+        self.model = objective.model()
+        if start is not None:
+            start_from(self.model, load_file(start))
+        self.model.to(self.device)
         training, named = cell.training, self.model.named_parameters()
         if training.compile:
             compile_blocks(self.model)
@@ -120,15 +160,12 @@ class Run:
         self.step += 1
         training = self.cell.training
         index = training_order(len(self.train), training.batch_size, self.cell.seed, self.step)
-        batch = self.train.at(index)
-        scores = forward(self.model, batch, self.cell)
-        loss = cross_entropy(scores, batch.labels)
+        loss, correct = self.objective.loss(self.model, self.train.at(index), self.step)
         self.optimizer.zero_grad()
         self.model.loss(loss).backward()
         if training.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip)
         self.optimizer.step(learning_rate(training, self.step), first_beta(training, self.step))
-        correct = (scores.detach().argmax(-1) == batch.labels).double().mean()
         self.sums += torch.stack([loss.detach().double(), correct])
         self.summed += 1
 
@@ -157,8 +194,7 @@ class Run:
     def validate(self, stop: Stop) -> None:
         """Evaluate on the validation split and keep the checkpoint that the protocol wants."""
         with as_written(self.cell.training.compile):  # as it is scored
-            predictions, loss = predict(self.model, self.val, self.cell, stop)
-        accuracy = 100 * (predictions == self.val.labels).double().mean().item()
+            loss, accuracy = self.objective.validate(self.model, self.val, stop)
         self.record("val", loss, accuracy)
         last = self.cell.training.checkpoint == "last"
         if last or not self.best or accuracy > self.best["accuracy"]:
@@ -191,6 +227,8 @@ def train(
     joules: Callable[[], float | None] = unknown_energy,
     watch: Callable[[list[dict[str, Any]]], None] = ignore,
     stop: Stop | None = None,
+    objective: type[Classification] = Classification,
+    start: Path | None = None,
 ) -> Outcome:
     """Train a cell to its end, resuming from `work`, which the caller removes at the end.
 
@@ -198,15 +236,16 @@ def train(
     longest work that a kill can lose. joules: energy that this process has used so far. watch:
     called with the history at every evaluation. stop: once a signal has come, the state is saved
     after the current step, or as it was before the current validation; the outcome is `stopped`.
+    objective: what is trained. start: a pretrained checkpoint, whose encoder the model begins with.
     """
-    run = None
+    run, aim = None, objective(cell)
     try:
-        run = Run(cell, data, joules)
+        run = Run(cell, data, joules, aim, start)
         return _optimise(run, work, say, save_seconds, watch, stop or Stop())
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return outcome_of(cell, run, "oom", str(error).splitlines()[0])
+        return outcome_of(aim, run, "oom", str(error).splitlines()[0])
 
 
 def _optimise(
@@ -234,7 +273,7 @@ def _optimise(
             run.unvalidated = run.step == training.steps or run.step % training.eval_every == 0
             if (run.unvalidated or run.step % row_every == 0) and not run.record_training():
                 reason = f"the loss was not finite by step {run.step}"
-                return outcome_of(cell, run, "diverged", reason)
+                return outcome_of(run.objective, run, "diverged", reason)
         if run.unvalidated:
             before = run.state()  # a mechanism may draw random numbers in it
             try:
@@ -251,23 +290,25 @@ def _optimise(
             work.save(run.state())
             saved_at = time.monotonic()
     run.seconds = carried + time.monotonic() - started
-    return outcome_of(cell, run, "ok")
+    return outcome_of(run.objective, run, "ok")
 
 
 def _stopped(run: Run, work: Work, state: dict[str, Any], stop: Stop) -> Outcome:
     work.save(state)
     steps = run.cell.training.steps
     reason = f"stopped by {stop.signal.name} at step {run.step:,} of {steps:,}"
-    return outcome_of(run.cell, run, "stopped", reason)
+    return outcome_of(run.objective, run, "stopped", reason)
 
 
-def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = None) -> Outcome:
+def outcome_of(
+    objective: Classification, run: Run | None, status: str, reason: str | None = None
+) -> Outcome:
     """The outcome of a run; run: None where not even its model fitted into memory."""
     if run is None:
-        return saved_outcome(cell, None, status, reason)
+        return saved_outcome(objective, None, status, reason)
     state = {"step": run.step, "seconds": run.seconds, "history": run.history}
     state["joules"] = run.all_joules()
-    found = saved_outcome(cell, state, status, reason, run.model)
+    found = saved_outcome(objective, state, status, reason, run.model)
     if status != "ok":
         return found
     best = run.best
@@ -277,7 +318,7 @@ def outcome_of(cell: Cell, run: Run | None, status: str, reason: str | None = No
 
 
 def saved_outcome(
-    cell: Cell,
+    objective: Classification,
     state: dict[str, Any] | None,
     status: str,
     reason: str | None,
@@ -285,7 +326,9 @@ def saved_outcome(
 ) -> Outcome:
     """The outcome of a run that left only this saved state, or None; model: where it is at hand."""
     state = state or {"step": 0, "seconds": 0.0, "joules": None, "history": []}
-    model = model or without_memory(cell.encoder)
+    if model is None:
+        with torch.device("meta"):  # it imports torch's compiler, 2 s of a job
+            model = objective.model()
     return Outcome(
         status=status,
         reason=reason,

@@ -37,10 +37,13 @@ def predict(
     return predictions, loss.item() / len(order)
 
 
-def forward(model: nn.Module, batch: Any, cell: Cell) -> Tensor:
-    """Class scores (B, classes) float32, computed in the cell's precision."""
-    device = batch.labels.device.type
+def forward(model: nn.Module, batch: Any, cell: Cell, *more: Any) -> Tensor:
+    """Scores, (B, classes) of a classifier, in float32, computed in the cell's precision.
+
+    more: what the model takes besides tokens and mask.
+    """
+    device = batch.tokens.device.type
     half = cell.training.precision == "bfloat16"
     with torch.autocast(device, dtype=torch.bfloat16, enabled=half):
-        scores = model(batch.tokens, batch.mask)
+        scores = model(batch.tokens, batch.mask, *more)
     return scores.float()

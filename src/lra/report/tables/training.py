@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lra.core.formats import JOULES, SECONDS, fitting_unit, listed, number
+from lra.core.formats import JOULES, SECONDS, elapsed, fitting_unit, listed, number
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Table
 from lra.report.tables.write import NOTHING, models_by, one_value, status
@@ -29,7 +29,11 @@ def training(scores: Path) -> tuple[Table, list[dict]]:
 def _line(rows: list[dict]) -> dict:
     line = {key: rows[0][key] for key in ("experiment", "task", "model")}
     line |= {"device": listed(distinct(rows, "device")), "status": status(rows)}
-    for name, column in (("seconds", "train_seconds"), ("joules", "energy_joules")):
+    for name, column in (
+        ("seconds", "train_seconds"),
+        ("joules", "energy_joules"),
+        ("pretrain_seconds", "pretrain_seconds"),
+    ):
         values = [r[column] for r in rows]
         known = line["status"] == "ok" and None not in values
         found = summary(values) if known else None
@@ -67,6 +71,10 @@ def _table(lines: list[dict], rows: list[dict]) -> Table:
     elif partly:
         cells = [f"{x['model']} on {x['task']}" for x in partly]
         notes.append(f"Energy not reported for every seed: {listed(cells)}.")
+    first = [x for x in lines if x["pretrain_seconds"] is not None]
+    if first:
+        took = (f"{x['model']} on {x['task']} {elapsed(x['pretrain_seconds'])}" for x in first)
+        notes.append(f"Pretraining took besides: {listed(took)}.")
     if any(line["status"] != "ok" for line in lines):
         notes.append("No mean where a seed is not ok.")
     table = models_by("task", lines, distinct(rows, "model"), entry)
