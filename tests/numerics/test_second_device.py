@@ -63,7 +63,9 @@ def cell_of(name="transformer", options=None, training=None, **encoder):
 def waits_of_a_step(cell, data) -> dict[str, int]:
     """Of batch, forward, loss, backward, clipping and update."""
     with on_second_device(loop) as waits:
-        run = loop.Run(cell, data[cell.encoder.towers], unknown_energy)
+        run = loop.Run(
+            cell, data[cell.encoder.towers], unknown_energy, loop.Classification(cell), None
+        )
         waits.found.clear()
         run.update()
     assert {p.device for p in run.model.parameters()} == {torch.device("second", 0)}
@@ -105,7 +107,7 @@ def test_nor_with_batch_norm(data, place):
 def test_an_evaluation_waits_once_for_its_loss(data):
     cell = cell_of()
     with on_second_device(loop) as waits:
-        run = loop.Run(cell, data[1], unknown_energy)
+        run = loop.Run(cell, data[1], unknown_energy, loop.Classification(cell), None)
         waits.found.clear()
         predict(run.model, run.val, cell)
     assert sum(waits.found.values()) == 1 and "predict.py" in min(waits.found)
