@@ -55,7 +55,7 @@ def test_a_run_says_it_once_and_a_summary_never(checkout):
 def test_a_quiet_run_shows_its_trainings_and_no_jobs(checkout):
     cell = ("--config", "seeds=[4]", "tasks=[listops]", "models=[linear]")
     lines = checkout.run("cells", *cell, "--profile", "profiles/quiet").splitlines()
-    assert "lra: 2 jobs: 1 train, 1 evaluate" in lines
+    assert "lra: 2 jobs: 1 evaluate, 1 train" in lines
     assert [line for line in lines if line.startswith("listops/linear/seed4  step ")]
     snakemakes = ("rule ", "Job ", "[", "Select ", "Execute ", "Finished ")
     assert not [line for line in lines if line.startswith(snakemakes)]

@@ -22,7 +22,8 @@ TASKS = {
     "standard": ["listops", "pathfinder", "text"], "authors": ["listops", "pathfinder", "text"],
 }  # fmt: skip
 MODELS = {"authors": "s5"}  # else linear
-ELSEWHERE = {"measure_span"}  # `span` lists none of the models; the experiment `tiny` runs it
+# `span` lists none of the models, the experiment `tiny` runs it; test_pretrained.py runs the other
+ELSEWHERE = {"measure_span", "pretrain"}
 TARGETS = {
     "all",
     "data",

@@ -83,7 +83,7 @@ def say_estimate():
     if is_quiet():
         counts = Counter(job.rule.name for job in jobs if not job.is_norun)
         if counts:
-            names = listed(f"{n} {name}" for name, n in counts.items())
+            names = listed(f"{n} {name}" for name, n in sorted(counts.items()))
             say(f"{SPEAKER}{counts.total()} jobs: {names}")
     elif cells or pretrainings:
         say(estimate.summary(ESTIMATES, cells, as_here(), pretrainings))
