@@ -164,7 +164,7 @@ def pairs(
         raise LRAError(f"{where}: has {len(a):,} links, too few for {size:,} examples")
     drawn = rng.choice(len(a), count, replace=False)
     a, b = a[drawn], b[drawn]
-    other = _exchanged(a, b, linked, _neighbourhoods(linked, rng), rng)
+    other = _exchanged(a, b, linked, _neighbourhoods(linked, rng), rng, where)
     order = rng.permutation(2 * count)[:size]
     labels = np.repeat([1, 0], count)
     return np.tile(a, 2)[order], np.concatenate([b, other])[order], labels[order]
@@ -186,7 +186,12 @@ def _neighbourhoods(linked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _exchanged(
-    a: np.ndarray, b: np.ndarray, linked: np.ndarray, home: np.ndarray, rng: np.random.Generator
+    a: np.ndarray,
+    b: np.ndarray,
+    linked: np.ndarray,
+    home: np.ndarray,
+    rng: np.random.Generator,
+    where: str,
 ) -> np.ndarray:
     """Second articles for `a` that these do not link to: `b` in another order, but for a few.
 
@@ -212,8 +217,10 @@ def _exchanged(
             j = fitting[0]
             other[i], other[j] = other[j], other[i]
             barred[a[j], other[j]] = True
+        elif len(free := np.flatnonzero(~barred[a[i]])):
+            other[i] = rng.choice(free)
         else:
-            other[i] = rng.choice(np.flatnonzero(~barred[a[i]]))
+            raise LRAError(f"{where}: has an article that links to all others")
         barred[a[i], other[i]] = True
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
