@@ -124,9 +124,11 @@ def pretrained(*patterns):
 
 
 def pretrained_option(wildcards):
-    folder = layout.RESULTS + layout.PRETRAINED
-    named = {"experiment": EXPERIMENT.experiment, **dict(wildcards.items())}
-    return f"--pretrained {folder.format(**named)}" if pretraining_of(wildcards) else ""
+    if not pretraining_of(wildcards):
+        return ""
+    task, model, seed = wildcards.task, wildcards.model, wildcards.seed
+    (folder,) = in_results(layout.PRETRAINED, task=task, model=model, seed=seed)
+    return f"--pretrained {folder}"
 
 
 def task_json(wildcards):

@@ -57,13 +57,11 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> Score:
 
 def attended_tokens(batches: Batches, cell: Cell) -> float:
     """Tokens of an example, both towers together, that the encoder does not hide: their mean."""
-    order, size = batches.by_length(), cell.training.eval_batch_size
     total = torch.zeros((), dtype=torch.long, device=batches.device)
-    for start in range(0, len(order), size):
-        batch = batches.at(order[start : start + size])
+    for _, batch in batches.in_batches(cell.training.eval_batch_size):
         real = attended(batch.tokens, batch.mask, cell.encoder)
         total += batch.tokens.numel() if real is None else real.sum()
-    return total.item() / len(order)
+    return total.item() / len(batches)
 
 
 def test_set(test: Path) -> dict[str, float | int | str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -70,6 +71,13 @@ class Batches:
         pairs = [tower.gather(where, width) for tower in self.towers]
         tokens, mask = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
         return Batch(tokens, mask if self.pads else None, self.labels[where])
+
+    def in_batches(self, size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Every example once, shortest first, `size` at a time: their index and the batch."""
+        order = self.by_length()
+        for start in range(0, len(order), size):
+            index = order[start : start + size]
+            yield index, self.at(index)
 
     def by_length(self) -> np.ndarray:
         """Every index, shortest example first: evaluation batches then hold little padding."""

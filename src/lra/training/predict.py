@@ -24,17 +24,14 @@ def predict(
     model.eval()
     predictions = torch.empty_like(batches.labels)
     loss = torch.zeros((), dtype=torch.float64, device=batches.device)
-    order, size = batches.by_length(), cell.training.eval_batch_size
-    for start in range(0, len(order), size):
+    for index, batch in batches.in_batches(cell.training.eval_batch_size):
         if stop is not None:
             stop.check()
-        index = order[start : start + size]
-        batch = batches.at(index)
         scores = forward(model, batch, cell)
         loss += cross_entropy(scores, batch.labels, reduction="sum")
         predictions[sent(index, batches.device)] = scores.argmax(-1)
     model.train()
-    return predictions, loss.item() / len(order)
+    return predictions, loss.item() / len(batches)
 
 
 def forward(model: nn.Module, batch: Any, cell: Cell, *more: Any) -> Tensor:

@@ -51,12 +51,12 @@ class TokenPrediction(Classification):
         """
         model.eval()
         sums = torch.zeros(3, dtype=torch.float64, device=batches.device)
-        order, size = batches.by_length(), self.cell.training.eval_batch_size
-        for start in range(0, len(order), size):
+        size = self.cell.training.eval_batch_size
+        for number, (_, batch) in enumerate(batches.in_batches(size)):
             if stop is not None:
                 stop.check()
-            batch = batches.at(order[start : start + size])
-            sums += torch.stack([s.double() for s in self.sums(model, batch, VALIDATION, start)])
+            found = self.sums(model, batch, VALIDATION, number * size)
+            sums += torch.stack([s.double() for s in found])
         model.train()
         loss, right, count = sums.tolist()
         return loss / count, 100 * right / count

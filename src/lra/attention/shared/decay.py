@@ -60,14 +60,18 @@ class Decay:
         self.to_end = self.between[..., -1, :].exp()[..., None]
 
 
-def segment_sums(t: Tensor) -> Tensor:
+def segment_sums(t: Tensor, backwards: bool = False) -> Tensor:
     """(..., S) -> (..., S, S): the sum of t from s + 1 to r in row r and column s, 0 for r <= s
+
+    Backwards: from s - 1 down to r, 0 for r >= s.
 
     Not the difference of two running sums, in which a large one hides a small. A product: cumsum of
     floats is refused on a GPU where algorithms must be deterministic.
     """
     size = t.shape[-1]
     ones = torch.ones(size, size, dtype=t.dtype, device=t.device)
+    if backwards:
+        return ones.triu() @ (t[..., None] * ones.triu(1))
     return ones.tril() @ (t[..., None] * ones.tril(-1))
 
 

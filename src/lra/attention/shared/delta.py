@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lra.attention.base import pad_length
+from lra.attention.shared.decay import segment_sums
 from lra.attention.shared.scan import Scan, previous
 
 CHUNK = (16, 64)  # tokens, at least and at most; between these, as many as a key has entries
@@ -98,10 +99,9 @@ def one_direction(
 def decays(log: Tensor, backwards: bool) -> Tensor:
     """exp of the sums of log (M, C, 1) from after token j to token i, (M, C, C); 0 for j > i.
 
-    Backwards: from before j down to i; 0 for j < i. Sums by a product: differences of cumulative
-    sums lose the small ones beside a large one, and a GPU refuses cumsum.
+    Backwards: from before j down to i; 0 for j < i.
     """
-    triangle = torch.triu if backwards else torch.tril
-    ones = triangle(torch.ones(log.shape[1], log.shape[1], dtype=log.dtype, device=log.device))
-    sums = ones @ (log * (ones - torch.eye(len(ones), dtype=log.dtype, device=log.device)))
-    return sums.masked_fill(ones == 0, -torch.inf).exp()
+    sums = segment_sums(log[..., 0], backwards)
+    seen = torch.ones_like(sums[0], dtype=torch.bool)
+    seen = seen.triu() if backwards else seen.tril()
+    return sums.masked_fill(~seen, -torch.inf).exp()
