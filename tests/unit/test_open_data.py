@@ -272,6 +272,13 @@ def test_negatives_come_from_the_neighbourhood_of_the_first_article(rng):
     assert ((a >= n // 2) == (b >= n // 2))[labels == 0].mean() > 0.95
 
 
+def test_an_article_that_links_to_all_others_is_one_line(rng):
+    titles = [f"t{number}".encode() for number in range(3)]
+    given_ = [enwik8.Article(title, b"", set(titles) - {title}) for title in titles]
+    with pytest.raises(LRAError, match="^here: has an article that links to"):
+        enwik8.pairs(given_, 4, rng, "here")
+
+
 def test_near_duplicate_articles_are_in_one_split(rng):
     text = sentence(rng, 300).encode()
     drawn = [enwik8.Article(str(n).encode(), sentence(rng, 100).encode(), set()) for n in range(40)]

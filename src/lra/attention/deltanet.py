@@ -5,9 +5,6 @@ Option `gate`: Gated DeltaNet (Yang et al. 2025, arXiv:2412.06464).
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -15,6 +12,8 @@ from torch.nn.functional import silu, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
+from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.decay import initial_decay
 from lra.attention.shared.delta import delta_rule
 
 INFO = Info(
@@ -79,9 +78,7 @@ class Attention(MultiHead):
         self.gate = self.alpha = None
         if gate:
             self.gate, self.alpha = projection(dim, width), projection(dim, rules)
-            self.a_log = nn.Parameter(torch.empty(rules).uniform_(1, 16).log())
-            dt = torch.empty(rules).uniform_(math.log(1e-3), math.log(0.1)).exp()
-            self.dt_bias = nn.Parameter(dt + (-(-dt).expm1()).log())  # softplus of it is dt
+            self.a_log, self.dt_bias = map(nn.Parameter, initial_decay(rules))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (exact(p(x)) for p in (self.query, self.key, self.value))
@@ -119,38 +116,3 @@ def projection(inputs: int, outputs: int) -> nn.Linear:
 def unit(t: Tensor) -> Tensor:
     """t over its L2 norm along the last dim"""
     return t * (t.square().sum(-1, keepdim=True) + UNIT_EPS).rsqrt()
-
-
-class Convolve(torch.autograd.Function):
-    """Depthwise convolution of t (B, N, W) by taps (width, W): apply(t, taps, before) -> (B, N, W)
-
-    Token i sees tokens i - before and the width - 1 after it; there are zeros beyond the ends. As
-    sums of shifted products in place: torch's own has wrong gradients (nystrom.convolve).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, t: Tensor, taps: Tensor, before: int) -> Tensor:
-        ctx.save_for_backward(t, taps)
-        ctx.before = before
-        out = torch.zeros_like(t)
-        for i, tap in enumerate(taps):
-            to, of = overlap(t.shape[1], i - before)
-            out[:, to].addcmul_(t[:, of], tap)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        t, taps = ctx.saved_tensors
-        to_t, to_taps = torch.zeros_like(t), []
-        for i, tap in enumerate(taps):
-            to, of = overlap(t.shape[1], i - ctx.before)
-            to_t[:, of].addcmul_(grad[:, to], tap)
-            to_taps.append((grad[:, to] * t[:, of]).sum((0, 1)))
-        return to_t, torch.stack(to_taps), None
-
-
-def overlap(n: int, shift: int) -> tuple[slice, slice]:
-    """Which of n tokens have a token at `shift` from them, and which tokens those are."""
-    end = max(0, n - abs(shift))
-    shorter, moved = slice(0, end), slice(n - end, n)
-    return (shorter, moved) if shift >= 0 else (moved, shorter)

@@ -3,22 +3,18 @@ arXiv:2407.09941)."""
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad, rms_norm, silu, softplus
+from torch.nn.functional import pad, rms_norm, silu, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
-from lra.attention.shared.decay import decayed
+from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.decay import decayed, initial_decay
 
 INFO = Info(
     "gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True, other_weights=True
 )
-STEPS = (1e-3, 0.1)  # of time, at the start: log-uniform between these
-STEP_FLOOR = 1e-4
-DECAYS = (1.0, 16.0)  # per unit of time, at the start: uniform between these
 WIDTHS = {True: 4, False: 7}  # tokens of the short convolutions, causal and not
 EPS = 1e-5  # of the norm
 
@@ -65,10 +61,7 @@ class Attention(MultiHead):
         self.value_conv, self.key_conv, self.query_conv = (
             ShortConvolution(p.out_features, causal) for p in (self.value, self.key, self.query)
         )
-        low, high = map(math.log, STEPS)
-        steps = torch.empty(heads).uniform_(low, high).exp().clamp(min=STEP_FLOOR)
-        self.dt_bias = nn.Parameter(steps + (-torch.expm1(-steps)).log())  # softplus gives steps
-        self.a_log = nn.Parameter(torch.empty(heads).uniform_(*DECAYS).log())
+        self.a_log, self.dt_bias = map(nn.Parameter, initial_decay(heads))
         self.skip = nn.Parameter(torch.ones(heads))  # the scalar of a token's own x
         if not causal:
             self.own = nn.Linear(width, heads, bias=False)  # what it is besides
@@ -140,36 +133,4 @@ class ShortConvolution(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return silu(Depthwise.apply(x, self.kernel, self.before) + self.bias)
-
-
-class Depthwise(torch.autograd.Function):
-    """apply(x (B, N, C), kernel (W, C), before): each channel with its kernel, zeros at the ends
-
-    Twice as fast on a CPU as by autograd, whose gradient of the kernel of a conv2d can be wrong
-    there (nystrom.convolve).
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, kernel: Tensor, before: int) -> Tensor:
-        ctx.save_for_backward(x, kernel)
-        ctx.before = before
-        return depthwise(padded(x, kernel, before), kernel)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, kernel = ctx.saved_tensors
-        n, width = x.shape[1], len(kernel)
-        grad_x = depthwise(padded(grad, kernel, width - 1 - ctx.before), kernel.flip(0))
-        x = padded(x, kernel, ctx.before)
-        taps = [(x[:, i : i + n] * grad).sum((0, 1)) for i in range(width)]
-        return grad_x, torch.stack(taps), None
-
-
-def padded(x: Tensor, kernel: Tensor, before: int) -> Tensor:
-    return pad(x, (0, 0, before, len(kernel) - 1 - before))
-
-
-def depthwise(x: Tensor, kernel: Tensor) -> Tensor:
-    """x (B, N + W - 1, C) as an image of channels last and one row, the layout that is fast"""
-    return conv2d(x.mT[:, :, None], kernel.T[:, None, None], groups=x.shape[2])[:, :, 0].mT
+        return silu(Convolve.apply(x, self.kernel, self.before) + self.bias)

@@ -13,6 +13,7 @@ from torch.nn.functional import layer_norm, logsigmoid, pad, silu
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact, exact_dtype
 from lra.attention.shared.decay import decayed
+from lra.attention.shared.rotation import rotate
 from lra.core.errors import LRAError
 
 INFO = Info("gated recurrence", "Sun et al. 2023, arXiv:2307.08621", "O(N)", causal=True)
@@ -77,7 +78,8 @@ class Attention(MultiHead):
         gate = exact(self.gate(x))
         forward, backward = self.log_decays(x, mask)
         with torch.autocast(x.device.type, enabled=False):
-            q, k = rotate(q, k * self.scale)
+            turns = rotations(x.shape[1], q.shape[-1], x.device)
+            q, k = rotate(q, turns), rotate(k * self.scale, turns)
             if mask is not None:
                 k = k * mask[:, None, :, None]
             out = decayed(q, k, v, forward, None if self.causal else backward)
@@ -98,21 +100,13 @@ class Attention(MultiHead):
         return logs, logs
 
 
-def rotate(*tensors: Tensor) -> list[Tensor]:
-    """Each pair of features of (B, H, N, K) turned by its position times an angle of the pair's.
+def rotations(n: int, size: int, device: torch.device) -> Tensor:
+    """e^(i t r), complex (N, K / 2), of positions t and rates r: powers of 1 / BASE from exponent 0
+    to 1, as in microsoft/torchscale's retnet.py, of which the paper gives none.
 
-    Angles are powers of 1 / BASE from exponent 0 to 1, as in microsoft/torchscale's retnet.py, of
-    which the paper gives none. They are in float64: at position 16,384 float32 errs by 0.001.
+    In float64: at position 16,384 float32 errs by 0.001.
     """
-    first = tensors[0]
-    n, size = first.shape[2:]
-    exponents = torch.linspace(0, 1, size // 2, dtype=torch.float64, device=first.device)
-    position = torch.arange(n, dtype=torch.float64, device=first.device)
+    exponents = torch.linspace(0, 1, size // 2, dtype=torch.float64, device=device)
+    position = torch.arange(n, dtype=torch.float64, device=device)
     angles = position[:, None] * BASE**-exponents
-    cos, sin = angles.cos().to(first.dtype), angles.sin().to(first.dtype)  # (N, K / 2)
-    turned = []
-    for t in tensors:
-        even, odd = t.unflatten(3, (-1, 2)).unbind(4)
-        pairs = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=4)
-        turned.append(pairs.flatten(3))
-    return turned
+    return torch.complex(angles.cos(), angles.sin())

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, allowed_keys, exact, lower_triangle
+from lra.attention.base import MultiHead, allowed_keys, lower_triangle
+from lra.attention.shared.rotation import rotate
 from lra.attention.shared.segments import sinusoids
 from lra.core.errors import LRAError
 
@@ -70,13 +71,6 @@ def rotations(n: int, size: int, device: torch.device) -> Tensor:
     positions = torch.arange(n, dtype=torch.float64, device=device)
     sines, cosines = sinusoids(positions, size).chunk(2, dim=1)
     return torch.complex(cosines, sines)
-
-
-def rotate(t: Tensor, turns: Tensor) -> Tensor:
-    """t (..., N, D) with features 2 i and 2 i + 1 turned as a pair: a product of complex numbers"""
-    pairs = torch.view_as_complex(exact(t).unflatten(-1, (-1, 2)))
-    turned = pairs * turns.to(pairs.dtype)
-    return torch.view_as_real(turned).flatten(-2).to(t.dtype)
 
 
 def distances(n: int, slopes: Tensor) -> Tensor:

@@ -220,7 +220,7 @@ def _exchanged(
         elif len(free := np.flatnonzero(~barred[a[i]])):
             other[i] = rng.choice(free)
         else:
-            raise LRAError(f"{where}: has an article that links to all others")
+            raise LRAError(f"{where}: has an article that links to, or is paired with, all others")
         barred[a[i], other[i]] = True
     back = np.empty_like(order)
     back[order] = np.arange(len(order))

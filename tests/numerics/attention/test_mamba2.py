@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import naive.mamba2
 import naive.retention
 from lra import attention
-from lra.attention import mamba2
+from lra.attention.shared.convolution import Convolve
 from oracles import gradients, holes, layer, tokens
 from tiny import examples
 
@@ -128,7 +128,7 @@ def test_depthwise_convolution_in_float32(width, before, length):
     x, kernel = x.requires_grad_(), kernel.requires_grad_()
     spread = nn.functional.pad(x, (0, 0, before, width - 1 - before))
     expected = sum(spread[:, i : i + length] * kernel[i] for i in range(width))
-    found = mamba2.Depthwise.apply(x.float(), kernel.float(), before)
+    found = Convolve.apply(x.float(), kernel.float(), before)
     weights = tokens(2, length, 24).flip(2)
     results = [
         (out, *torch.autograd.grad((out * weights).sum(), [x, kernel])) for out in (found, expected)

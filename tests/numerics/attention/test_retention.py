@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 import naive.retention
 from lra import attention
-from lra.attention.retention import rotate
+from lra.attention.retention import rotations
+from lra.attention.shared.rotation import rotate
 from oracles import gradients, holes, layer, tokens
 from tiny import examples
 
@@ -82,7 +83,8 @@ def test_without_decay_it_is_linear_attention_that_is_not_normalised(causal):
 
 def test_scores_depend_on_the_distance_alone():
     q, k = (tokens(1, 1, 8)[:, None].expand(1, 1, 60, 8) for _ in range(2))
-    q, k = rotate(q, k)
+    turns = rotations(60, 8, q.device)
+    q, k = rotate(q, turns), rotate(k, turns)
     scores = (q @ k.mT)[0, 0]
     for distance in (-40, 0, 7):
         diagonal = scores.diagonal(distance)
@@ -90,7 +92,8 @@ def test_scores_depend_on_the_distance_alone():
 
 
 def test_angles_are_exact_far_from_the_start():
-    (turned,) = rotate(torch.tensor([1.0, 0.0]).repeat(1, 1, 16384, 4))
+    turns = rotations(16384, 8, torch.device("cpu"))
+    turned = rotate(torch.tensor([1.0, 0.0]).repeat(1, 1, 16384, 4), turns)
     angle = 16383 * 10_000 ** (-1 / 3)  # of the second pair
     expected = torch.tensor([math.cos(angle), math.sin(angle)])
     assert_close(turned[0, 0, -1, 2:4], expected, rtol=1e-6, atol=1e-6)

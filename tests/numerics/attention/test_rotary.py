@@ -12,6 +12,7 @@ from torch.testing import assert_close
 import naive.rotary
 from lra import attention
 from lra.attention import rotary
+from lra.attention.shared.rotation import rotate
 from oracles import gradients, holes, layer, shape_id, tokens
 from tiny import examples, slow
 
@@ -95,9 +96,9 @@ def test_slopes_are_those_of_the_paper():
 def test_far_positions_lose_no_distance_in_float32(start):
     q, k = tokens(1, 2, 64)[0].float()
     turns = rotary.rotations(start + 300, 64, torch.device("cpu"))[start:]
-    turned = [rotary.rotate(t.expand(300, -1), turns) for t in (q, k)]
+    turned = [rotate(t.expand(300, -1), turns) for t in (q, k)]
     exact = rotary.rotations(300, 64, torch.device("cpu"))
-    scores = rotary.rotate(q[None].double(), exact[:1]) @ rotary.rotate(k.double(), exact).mT
+    scores = rotate(q[None].double(), exact[:1]) @ rotate(k.double(), exact).mT
     assert_close((turned[0][:1] @ turned[1].mT).double(), scores, rtol=0, atol=2e-5)
 
 

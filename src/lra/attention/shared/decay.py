@@ -7,6 +7,8 @@ their states. Shapes: G chunks of S tokens, K the size of queries and keys, P th
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -14,6 +16,16 @@ from torch.nn.functional import pad
 from lra.attention.base import pad_length
 
 CHUNK = 64  # tokens of a chunk; also chunks that are summed at once
+STEPS = (1e-3, 0.1)  # of time, at the start: log-uniform between these
+DECAYS = (1.0, 16.0)  # per unit of time, at the start: uniform between these
+
+
+def initial_decay(heads: int) -> tuple[Tensor, Tensor]:
+    """a_log and dt_bias (heads,) that a decay exp(-exp(a_log) softplus(x + dt_bias)) starts with in
+    Mamba-2 (Dao and Gu 2024) and in Gated DeltaNet"""
+    steps = torch.empty(heads).uniform_(*map(math.log, STEPS)).exp()
+    dt_bias = steps + (-torch.expm1(-steps)).log()  # softplus of it is steps
+    return torch.empty(heads).uniform_(*DECAYS).log(), dt_bias
 
 
 def decayed(
