@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
+from checkout import Checkout
 from tiny import SMALL_LISTOPS
 
 # processes of two threads each would wait for one another on two cores
@@ -28,6 +31,21 @@ def tiny_listops(tmp_path_factory) -> Path:
     sizes = {"train": 2000, "val": 200, "test": 400}
     generate_dataset("listops", SMALL_LISTOPS, sizes, 0, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a finished experiment, one for all processes; tests work in copies of it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each has a folder of its own in that of the run
+        base = base.parent
+    log = base / "finished/run.log"
+    with FileLock(base / "finished.lock"):
+        if not log.exists():
+            shutil.rmtree(log.parent, ignore_errors=True)
+            log.parent.mkdir()
+            log.write_text(Checkout(log.parent).run())
+    return log.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,20 +1,26 @@
-"""Jobs of the tiny experiment through `--profile slurm`, and what they ask for."""
+"""The tiny experiment through `--profile slurm`, to its archive, and what its jobs ask for."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 
 from remote import LONG
+
+from checkout import commit_all
 
 SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
          "profile={lengths: [32], batch_size: 1, seconds: 0.05}"]  # fmt: skip
 
 
-def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
+def test_records_a_table_and_a_figure_are_made_and_each_job_has_what_it_needs(slurm, remote):
     before = set(slurm.jobs())
-    targets = ["results/tiny/tables/accuracy.md", "results/tiny/profile/speed/linear/32.json"]
+    targets = ["results/tiny/tables/accuracy.md", "results/tiny/figures/speed.svg",
+               "results/tiny/span/listops/linear/seed1.json"]  # fmt: skip
     said = remote.finish(remote.start(config=SMALL, targets=targets))
     assert all((remote.folder / target).exists() for target in targets), said
     submitted = {job: rule for job, rule in slurm.jobs().items() if job not in before}
@@ -27,8 +33,21 @@ def test_a_table_is_made_and_each_job_has_what_it_needs(slurm, remote):
     on_gpu, on_cpu = ("gpu", "gres:gpu:1"), ("cpu", None)
     assert asked == {
         "rule_train": on_gpu, "rule_evaluate": on_gpu, "rule_profile": on_gpu,
-        "rule_collect": on_cpu, "rule_table": on_cpu, "rule_baseline": on_cpu,
+        "rule_measure_span": on_gpu, "rule_collect": on_cpu, "rule_table": on_cpu,
+        "rule_figure": on_cpu, "rule_baseline": on_cpu,
     }  # fmt: skip
+
+
+def test_an_archive_is_made_and_verified(slurm, remote, finished):
+    """Of the experiment that ran without Slurm: one job."""
+    shutil.rmtree(remote.folder / "results")
+    shutil.copytree(finished / "results", remote.folder / "results", symlinks=True)
+    commit_all(remote.folder)
+    before = set(slurm.jobs())
+    remote.finish(remote.start(config=[], targets=["archive"]))
+    assert [rule for job, rule in slurm.jobs().items() if job not in before] == ["rule_archive"]
+    verified = [sys.executable, "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
+    subprocess.run(verified, cwd=remote.folder, check=True)
 
 
 def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, remote):

@@ -163,6 +163,7 @@ def generate(out: Path, train: int) -> list:
             "--workers", "2"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "said"), [("-f 50", "file too large"), ("-n 8", "too many open files")]
 )
@@ -175,6 +176,7 @@ def test_a_generators_limits_are_one_line(tmp_path, limit, said):
     assert done.stderr.splitlines()[-1].endswith(said)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
 def test_a_user_without_a_name_or_a_place_to_write_makes_data(tmp_path):
     """It may read all, and write into one folder alone; its workers run this checkout's code."""

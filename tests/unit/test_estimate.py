@@ -34,6 +34,7 @@ def cells_of(arena: Arena) -> list:
     return [arena.resolve(t, m, s)[0] for t in e.tasks for m in e.models for s in e.seeds]
 
 
+@pytest.mark.slow
 def test_the_committed_figures_are_what_the_code_gives():
     """A sample of the rows; the seed is printed."""
     seed = random.randrange(10**6)

@@ -26,6 +26,7 @@ from lra.data import generate, listops
 from lra.data.generate import generate_dataset
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, Info, read_split, table_of
+from tiny import slow
 
 SMALL = {"min_length": 8, "max_length": 64, "max_depth": 4, "max_args": 5}
 TINY = {"min_length": 3, "max_length": 6, "max_depth": 2, "max_args": 3}  # 4,400 expressions
@@ -299,7 +300,8 @@ def test_a_file_in_place_of_the_folder_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -2), (signal.SIGKILL, -9)]
+    ("number", "status"),
+    [(signal.SIGTERM, 143), *slow([(signal.SIGINT, -2), (signal.SIGKILL, -9)])],
 )
 def test_a_killed_run_leaves_no_worker_and_nothing_half_written(tmp_path, number, status):
     script = (  # a slow writer, so that the workers are idle when the signal comes

@@ -88,7 +88,8 @@ def test_a_plan_is_made_in_any_environment(bare, name):
     assert "lra: " not in done.stdout
 
 
-@pytest.mark.parametrize("device", ["auto", *slow(["cpu"])])
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_driver_that_fails_is_one_line_and_none_of_a_cpu(bare, device):
     env = {"PYTHONPATH": str(ROOT / "tests/standins"), "LRA_STANDIN_NVML": "nvmlDeviceGetCount"}
     done = plan(bare, TABLE, "-n", "--config", f"device={device}", env=env, python=sys.executable)
@@ -155,6 +156,7 @@ def test_braces_in_the_path_are_one_line(bare, tmp_path, character):
     assert "braces" in one_line(done.stdout)
 
 
+@pytest.mark.slow
 def test_elsewhere_an_archive_is_one_line_and_pages_are_planned(bare, elsewhere):
     there = ["--snakefile", str(bare.folder / "Snakefile"), "--configfile",
              str(bare.folder / "config/tiny.yaml"), "-n"]  # fmt: skip

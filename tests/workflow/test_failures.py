@@ -90,6 +90,7 @@ def test_a_diverged_training_is_a_status_up_to_the_score(data, tmp_path):
     assert (score["status"], score["accuracy"], score["n_test"]) == ("diverged", None, 400)
 
 
+@pytest.mark.slow
 def test_out_of_memory_in_training_is_a_status(data, tmp_path):
     large = make_cell(encoder={"dim": 1024, "qkv_dim": 1024, "mlp_dim": 16384, "layers": 8})
     done = limited(2**30, *train_arguments(large, data, tmp_path / "out"))

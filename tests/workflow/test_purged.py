@@ -47,6 +47,7 @@ def test_what_an_archive_needs_is_made_again(checkout, gone, jobs):
     }
 
 
+@pytest.mark.slow
 def test_a_purged_cell_is_not_said_to_run_and_is_trained_again(checkout):
     remove(
         checkout, *(f"{CELL}/{n}" for n in ("train.json", "checkpoint.safetensors", "config.yaml"))

@@ -140,6 +140,7 @@ def test_a_cancelled_last_attempt_is_no_timeout(tiny_listops, tmp_path, monkeypa
     assert not (tmp_path / "out/train.json").exists()
 
 
+@pytest.mark.slow
 def test_a_second_process_waits_for_the_first_and_takes_its_result(tiny_listops, tmp_path):
     cell = make_cell(training=LONGER)
     first = start(cell, tiny_listops, tmp_path / "out", save_seconds=0.1)
@@ -164,6 +165,7 @@ def in_shell(cell, data: Path, out: Path, last: bool, before: str = "") -> subpr
     return subprocess.Popen(["bash", "-c", command], env=own, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_kill_that_memory_did_not_cause_is_not_called_so(tiny_listops, tmp_path):
     out = tmp_path / "out"
     shell = in_shell(make_cell(training=LONGER), tiny_listops, out, last=True)
@@ -196,7 +198,8 @@ def memory_limit(megabytes: int):
         group.rmdir()
 
 
-@pytest.mark.parametrize("last", [True, *slow([False])])
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [True, False])
 def test_a_kill_of_the_kernel_for_lack_of_memory(tiny_listops, tmp_path, last):
     """In the last attempt it is a status; before, it is said and the attempt has failed."""
     sizes = {"dim": 1024, "qkv_dim": 1024, "mlp_dim": 8192, "layers": 4}

@@ -73,6 +73,7 @@ def planned(tmp_path_factory) -> Checkout:
     return Checkout(tmp_path_factory.mktemp("planned") / "checkout")
 
 
+@pytest.mark.slow
 def test_each_odd_configfile_is_one_line(planned):
     for name, (content, said) in ODD_FILES.items():
         path = planned.folder / f"config/{name}.yaml"
