@@ -15,7 +15,8 @@ from lra.stats.reach import NO_WINDOWS
 FIGURES = [item.name for item in registry.FIGURES]
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
-ONE_LINE = {"reach": NO_WINDOWS, "rates": NO_SWEEP, "rank_agreement": TOO_FEW}  # tables without rows
+# tables without rows
+ONE_LINE = {"reach": NO_WINDOWS, "rates": NO_SWEEP, "rank_agreement": TOO_FEW}
 PAGES = {"page", "Snakemake's report"}
 LOSSES = """from lra.report.tables.render import Entry, Row, Table
 from lra.results.records import ScoreRow, read_table

@@ -74,10 +74,6 @@ def _notes(found: list[Sweep], rows: list[dict]) -> list[str]:
         "Mark: mean over seeds; upright line: their range. Ring: the rate of the model in all "
         "other tables and figures, the best on validation."
     ]
-    lost = [
-        f"{each.model} on {each.task}"
-        for each in found
-        if len(each.validation) < len(each.at)
-    ]
+    lost = [f"{each.model} on {each.task}" for each in found if len(each.validation) < len(each.at)]
     notes += [f"× not every seed ok at this rate, so no mean: {listed(lost)}."] if lost else []
     return [*notes, style.run_text(rows)]
