@@ -23,9 +23,9 @@ from tiny import ROOT
 pytestmark = chromium.wanted
 MODELS = ["transformer", "local", "linear", "transformer-materialised"]
 TEXTS = ROOT / "workflow/report"
-EMPTY = ("reach", "rank_agreement")  # no windows, too few mechanisms
+EMPTY = ("reach", "rates", "rank_agreement")  # no windows, one rate, too few mechanisms
 TABLES = [item.name for item in registry.TABLES if item.name not in EMPTY]
-DRAWN = [i for i in registry.FIGURES if i.name not in ("energy", "reach")]  # on a CPU
+DRAWN = [i for i in registry.FIGURES if i.name not in ("energy", *EMPTY)]  # on a CPU
 SEARCHED = 15  # rows: a longer table has a field for search
 WIDE, TABLET, PHONE = (1280, 900), (800, 900), (390, 844)
 # Script: names of SVG texts that their SVG cuts; of every text its colour and that below it; names

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,13 @@ def span_row(task="text", model="linear", seed=0, layer=-1, **changes) -> dict:
     row |= {"method": "gradient", "samples": 1000, "span": 80.0, "relative": 0.8}
     row |= {"uniform": 100.0, "status": "ok"} | changes
     return row | ({} if row["status"] == "ok" else {"span": None, "relative": None})
+
+
+def spans_of(folder: Path, rows: Iterable[dict]) -> None:
+    """Write spans, and the scores of their cells."""
+    write_rows(folder / "span.parquet", list(rows), SpanRow)
+    cells = {(row["task"], row["model"], row["seed"]) for row in rows}
+    write_rows(folder / "scores.parquet", [score_row(*cell) for cell in sorted(cells)], ScoreRow)
 
 
 def baseline_row(task="text", kind="majority class", **changes) -> dict:

@@ -25,6 +25,7 @@ from fabricated import (
     memory_row,
     score_row,
     span_row,
+    spans_of,
     speed_row,
 )
 from matplotlib.transforms import Bbox
@@ -66,6 +67,8 @@ def test_every_form_is_valid_and_names_the_models(drawn, name):
         assert "1 of the models have every task" in text
     elif name == "reach":
         assert "No mechanism was trained with several windows" in text
+    elif name == "rates":
+        assert "Every model was trained at one learning rate" in text
     else:
         assert all(model in text for model in THREE)
     assert (drawn / f"{name}.pdf").read_bytes().startswith(b"%PDF-")
@@ -119,7 +122,7 @@ def test_missing_spans_are_named_and_none_is_a_mean_of_fewer_seeds(tmp_path):
 def test_spans_are_means_over_seeds_beside_uniform_attention(tmp_path):
     rows = [span_row(seed=s, span=v, uniform=50.0) for s, v in enumerate((10.0, 20.0))]
     rows.append(span_row(layer=0, span=40.0, uniform=50.0))
-    write_rows(tmp_path / "span.parquet", rows, SpanRow)
+    spans_of(tmp_path, rows)
     (axes,) = figure_of("span", tmp_path).axes
     uniform, ends, dot = (list(line.get_xdata()) for line in axes.lines)
     assert (uniform, ends, dot) == ([50.0, 50.0], [10.0, 20.0], [15.0])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from fabricated import span_row, table
+from fabricated import span_row, spans_of, table
 
 from lra.core.errors import LRAError
-from lra.results.records import SpanRow, write_rows
 
 
 @pytest.fixture
@@ -14,7 +13,7 @@ def spans(tmp_path):
     """Writes the table of rows; returns the lines of its csv by (task, model, method), and its md."""
 
     def build(*rows):
-        write_rows(tmp_path / "span.parquet", list(rows), SpanRow)
+        spans_of(tmp_path, rows)
         lines, text = table("span", tmp_path)
         return {(x["task"], x["model"], x["method"]): x for x in lines}, text
 

@@ -9,12 +9,14 @@ import chromium
 from chromium import FETCHED, press, rows, shoot
 from lra.report import registry
 from lra.report.tables.agreement import TOO_FEW
+from lra.results.rates import NO_SWEEP
 from lra.stats.reach import NO_WINDOWS
 
 FIGURES = [item.name for item in registry.FIGURES]
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
-ONE_LINE = {"reach": NO_WINDOWS, "rank_agreement": TOO_FEW}  # tables without rows
+# tables without rows
+ONE_LINE = {"reach": NO_WINDOWS, "rates": NO_SWEEP, "rank_agreement": TOO_FEW}
 PAGES = {"page", "Snakemake's report"}
 LOSSES = """from lra.report.tables.render import Entry, Row, Table
 from lra.results.records import ScoreRow, read_table

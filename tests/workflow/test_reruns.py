@@ -15,7 +15,8 @@ from lra.report import registry
 DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
 AFTER_SCORES = {"page", "collect scores", "collect history", "table tasks", "table accuracy", "table training",
-                "table significance", "table shortcomings", "table overfitting", "table reach", "table rank_agreement"}  # fmt: skip
+                "table significance", "table shortcomings", "table overfitting", "table reach", "table rank_agreement",
+                "table rates", "table span"}  # fmt: skip
 AFTER_PROFILES = {"page", "collect speed", "collect memory", "table efficiency", "table costs"}
 AFTER_SPANS = {"page", "collect span", "table span", "table reach", "figure span"}
 
@@ -139,6 +140,24 @@ def test_a_further_seed_trains_that_seed_only(checkout):
     assert trained == {
         f"train {t}/{m}/seed3" for t in ("listops", "pathfinder") for m in ("linear", "local")
     }
+
+
+@pytest.mark.slow
+def test_a_sweep_of_learning_rates_trains_the_new_cells_alone(checkout):
+    checkout.edit("config/tiny.yaml", "seeds:", "rates: [1, 4]\nseeds:")
+    trained = {job for job in checkout.plan() if job.startswith("train ")}
+    assert trained == {
+        f"train {task}/{model}@4/seed{seed}"
+        for task in ("listops", "pathfinder") for model in ("linear", "local") for seed in (1, 2)
+    }  # fmt: skip
+    checkout.forget_tables()
+    part = ("results/tiny/tables/rates.csv", "--config", "models=[linear]", "tasks=[listops]")
+    checkout.run(*part)
+    assert "Nothing to be done" in checkout.run("-n", *part)
+    lines = (checkout.folder / part[0]).read_text().splitlines()
+    assert [line.split(",")[2:5] for line in lines[1:]] == [
+        ["linear", "1.0", "0.001"], ["linear", "4.0", "0.004"],
+    ]  # fmt: skip
 
 
 def test_fewer_models_train_nothing_and_leave_the_tables(checkout):

@@ -26,7 +26,7 @@ with ends_in_one_line():
     arena = Arena.open(config, workflow.configfiles, ROOT, typed=typed)
 
 EXPERIMENT = arena.experiment
-TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.models, EXPERIMENT.seeds
+TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.trained, EXPERIMENT.seeds
 SPANNED = arena.span_models()
 PROFILED, LENGTHS = list(arena.profile_rows()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()

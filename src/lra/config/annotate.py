@@ -15,7 +15,7 @@ def annotated(arena: Arena, task: str, model: str, seed: int | None = None) -> s
     """
     seed = arena.experiment.seeds[0] if seed is None else seed
     one_of(f"{arena.where}: tasks", task, arena.experiment.tasks)
-    one_of(f"{arena.where}: models", model, arena.experiment.models)
+    one_of(f"{arena.where}: models", model, arena.experiment.trained)
     cell, files = arena.resolve(task, model, seed)
     table = protocol_source.path(arena.root / "config/reference", arena.experiment.protocol)
     sourced = protocol_source.read(table)

@@ -2,7 +2,7 @@
 
 A value is looked up in layers, the later one winning: the task's file, the data set's entry, the
 model's file, the protocol (its defaults, its task, its task's model), the experiment's variant of
-the model, the experiment's overrides.
+the model, the experiment's overrides. Then `rates` multiplies the learning rate.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lra.config.layers import (
     sections,
     validated,
 )
+from lra.config.rates import unswept
 from lra.config.schema import Experiment, Model, Protocol, ProtocolTask, Task, load
 from lra.config.yaml_file import merged, read_yaml, typed_values
 from lra.core.errors import LRAError, nearest, one_of
@@ -119,7 +120,7 @@ class Arena:
                 for model in models:
                     one_of(f"{where}: {key}", model, _stems(self.root, "models"))
         for task in experiment.tasks:
-            for model in experiment.models:
+            for model in experiment.trained:
                 self.resolve(task, model, experiment.seeds[0])
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
@@ -212,6 +213,7 @@ class Arena:
     def layers(self, task: str, model: str) -> list[Layer]:
         """What each file says of a cell, weakest first."""
         dataset = self.dataset(self.dataset_name(task))
+        model, _ = unswept(model)
         variant, own = self.experiment.variants.get(model), f"variants.{model}"
         model = self.base(model)
         file = _model(self.root, model)
@@ -259,6 +261,7 @@ class Arena:
         encoder = values["encoder"]
         encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
         encoder["attention"] = mechanism
+        self._set_rate(model, values["training"], sources)
         complete_pretraining(mechanism, values, sources)
         fixed = self.task_name(task) | {
             "model": model,
@@ -269,14 +272,22 @@ class Arena:
         cell = validated(Cell, {**fixed, **values}, sources, self.where)
         return cell, {**dict.fromkeys(fixed, self.where), **sources}
 
+    def _set_rate(self, model: str, training: dict[str, Any], sources: dict[str, str]) -> None:
+        """Multiply the learning rate by the factor in the name of a cell's model."""
+        _, factor = unswept(model)
+        own, key = training.get("learning_rate"), "training.learning_rate"
+        if factor != 1 and isinstance(own, int | float):  # else the cell's check complains
+            training["learning_rate"] = float(f"{factor * own:.12g}")  # 0.15: 3 * 0.05 is more
+            sources[key] = f"{self.place('rates')}: rates, {factor:g} times {sources[key]}"
+
     def span_models(self) -> list[str]:
         """Those whose span is measured: of the experiment's models, the ones that `span` lists."""
         listed = self.experiment.span.models
-        return [m for m in self.experiment.models if listed is None or m in listed]
+        return [m for m in self.experiment.trained if listed is None or unswept(m)[0] in listed]
 
     def base(self, model: str) -> str:
         """Which of config/models/ a model of the experiment is, or is a variant of."""
-        variants = self.experiment.variants
+        variants, (model, _) = self.experiment.variants, unswept(model)
         return variants[model].model if model in variants else model
 
     def mechanism(self, model: str) -> str:

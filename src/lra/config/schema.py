@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lra.config.cell import FAST, Cell, Device, Precision, ProfilePoint
+from lra.config.rates import swept
 from lra.config.yaml_file import read_yaml
 from lra.core.errors import shown
 from lra.core.schema import Count, Name, Seed, Settings, Strict, Threads, checked
@@ -31,8 +32,16 @@ def options_are_a_mapping(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def own_among(factors: list[float]) -> list[float]:
+    if 1 not in factors:
+        raise ValueError("factors of each model's own learning rate are wanted, and 1 among them")
+    return factors
+
+
 Title = Annotated[str, Field(pattern=r"^[^\r\n\t]+$")]  # a cell of tables
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(no_twins)]
+Factor = Annotated[float, Field(gt=0)]
+Rates = Annotated[list[Factor], AfterValidator(no_twins), AfterValidator(own_among)]
 Values = Annotated[dict[str, Any], AfterValidator(options_are_a_mapping)]  # of an encoder
 # What else lies in results/, and what there is in another writing where letters' case is one.
 TAKEN = {"data", "reference", "slurm", "readme.md"}
@@ -170,6 +179,7 @@ class Experiment(Settings):
     models: Names  # of config/models/, or of `variants`
     variants: dict[Name, ModelVariant] = {}  # models that are another with other values
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(no_twins)]
+    rates: Rates = [1.0]  # learning rates of every model, as factors of its own
     device: Device = "auto"
     threads: Threads = 1  # CPU threads of one training
     precision: Precision = "float32"
@@ -181,9 +191,14 @@ class Experiment(Settings):
     overrides: Part = Part()  # for every cell, over everything else
 
     @property
+    def trained(self) -> list[str]:
+        """The models of cells: each one at each rate (lra.config.rates)."""
+        return [swept(model, factor) for model, factor in product(self.models, self.rates)]
+
+    @property
     def cells(self) -> list[str]:
         """task/model/seed<k> of each, in the order of the file."""
-        every = product(self.tasks, self.models, self.seeds)
+        every = product(self.tasks, self.trained, self.seeds)
         return [f"{task}/{model}/seed{seed}" for task, model, seed in every]
 
     @field_validator("experiment")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lra.config.cell import PADDED, Cell, Encoder, Precision, PretrainingCell, ProfilePoint
+from lra.config.rates import unswept
 from lra.config.resolve import Arena
 from lra.config.schema import Estimate, Experiment
 from lra.core.errors import LRAError
@@ -218,11 +219,12 @@ class Estimates:
     def slowdown(self, cell: Cell) -> tuple[float, str | None]:
         """Measured over assumed time of the model's profiled step, at the length nearest to the
         cell's, and what was measured; 1 and None where nothing was."""
-        lengths = [length for model, length in self.speeds if model == cell.model]
+        own, _ = unswept(cell.model)
+        lengths = [length for model, length in self.speeds if model == own]
         for length in sorted(lengths, key=lambda n: abs(math.log(n / cell.encoder.max_len))):
-            point = self.arena.profile_point(cell.model, length)
+            point = self.arena.profile_point(own, length)
             step = self.cache.get(Load.of_point(point).key)
-            speed, batch_size, how = self.speeds[cell.model, length]
+            speed, batch_size, how = self.speeds[own, length]
             if step and batch_size == point.batch_size:
                 expected = step.train.seconds(self.machine)
                 return 1 / speed / expected, f"measured at {length:,} tokens on {how}"
@@ -311,7 +313,7 @@ def table(estimates: Estimates) -> str:
     lines = [f"{'task/model':32}{'params':>13}{'TFLOP/step':>13}{'peak GB':>10}  fits  hours/seed"]
     cells, pretrainings = [], []
     for task in experiment.tasks:
-        for model in experiment.models:
+        for model in experiment.trained:
             same = [estimates.arena.resolve(task, model, seed)[0] for seed in experiment.seeds]
             cells += same
             lines.append(_line(f"{task}/{model}", estimates.costs(same[0])))

@@ -29,7 +29,7 @@ from lra.report.inline_svg import GROUNDS, Inline, inline
 from lra.report.item import Item
 from lra.results import layout
 from lra.results.points import POINT_KINDS, read_fast
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.published import LEVEL
 
 COLUMN = 252.0  # points: the width of a figure of one column (figures/style.py)
@@ -45,7 +45,7 @@ def write(
     out, with its reason. Contact sheets are shown where the data folder beside `root` has
     them. Raises LRAError naming the file that is missing or not a table's page.
     """
-    rows = read_table(root / layout.PARQUET.format(what="scores"), ScoreRow).to_pylist()
+    rows = read_chosen(root / layout.PARQUET.format(what="scores"))
     configuration = _configuration(root, rows)
     drawings = {
         item.name: inline(root / f"{layout.FIGURE.format(figure=item.name)}.svg", item.name)

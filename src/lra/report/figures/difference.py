@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from lra.core.formats import listed
 from lra.core.unique import distinct, unique
 from lra.report.figures import style
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats import published
 from lra.stats.published import CHANCE, LEVEL, Replication, replication
 from lra.stats.summary import FEWEST, MARGIN, Outcome, outcomes
@@ -35,7 +35,7 @@ def difference(scores: Path, reference: Path) -> Figure:
     Hollow where it is reproduced, half filled where that is inconclusive (see replication). Not
     compared: the protocol `quick` (small models, small data), and own variants of a data set.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return style.nothing(TITLE)
     if any(row["protocol"] == "quick" for row in rows):

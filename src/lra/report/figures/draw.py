@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import pyarrow.parquet as pq
 
+from lra.config.rates import unswept
 from lra.core.files import write_beside
 from lra.report.figures import style
 from lra.report.figures.marks import annotate, mark
@@ -45,4 +46,4 @@ def _models(item: Item, root: Path) -> set[str]:
     """Of which models there are rows in what the figure reads."""
     tables = [root / layout.PARQUET.format(what=what) for what in item.reads if what in PARQUET]
     found = (pq.read_table(path, columns=["model"])["model"].unique() for path in tables)
-    return {model for models in found for model in models.to_pylist()}
+    return {unswept(model)[0] for models in found for model in models.to_pylist()}

@@ -11,14 +11,14 @@ from matplotlib.lines import Line2D
 from lra.core.formats import JOULES, fitting_unit, listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 
 TITLE = "Accuracy against the energy of a training"
 
 
 def energy(scores: Path) -> Figure:
     """Mean accuracy and mean joules over the seeds that are ok and whose energy was reported."""
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     known = [r for r in rows if r["status"] == "ok" and r["energy_joules"]]
     if not known:
         devices = listed(distinct(rows, "device")) or "nothing trained"

@@ -16,7 +16,8 @@ from scipy.stats import linregress
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped, unique
 from lra.report.figures import style
-from lra.results.records import HistoryRow, ScoreRow, read_table
+from lra.results.rates import read_chosen, read_of
+from lra.results.records import HistoryRow
 
 TITLE = "Accuracy on held-out validation data during training"
 FLAT = 10.0  # points: the least height of a panel of curves, so that noise at chance looks small
@@ -31,11 +32,11 @@ def learning_curves(history: Path, scores: Path) -> Figure:
     is a thin line of its own, with a cross where it ended. Chance is known of the test set, and
     drawn where that is what was validated on.
     """
-    cells = read_table(scores, ScoreRow).to_pylist()
+    cells = read_chosen(scores)
     if not cells:
         return style.nothing(TITLE)
     curves: dict[tuple[str, str, int], Curve] = {}
-    for line in read_table(history, HistoryRow).to_pylist():
+    for line in read_of(history, HistoryRow, cells):
         if line["split"] == "val" and math.isfinite(line["accuracy"]):
             key = (line["task"], line["model"], line["seed"])
             curves.setdefault(key, []).append((line["step"], line["accuracy"]))

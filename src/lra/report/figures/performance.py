@@ -17,7 +17,7 @@ from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.points import MemoryRow, SpeedRow, read_fast
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.summary import ABSENT, Outcome, outcomes, summary, unlearned
 
 TITLE = "Accuracy against training speed"
@@ -38,7 +38,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     model that lacks a task or a seed has the mean of the others and a hollow marker: it is not
     comparable. One without accuracy or speed is a cross at the edge of the axes.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return style.nothing(TITLE)
     fast = {(r["model"], r["length"]): r for r in read_fast(speed, SpeedRow)}

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped, unique
 from lra.report.figures import style
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.reach import NO_WINDOWS, SHARE, Windows, windows
 
 TITLE = "Accuracy by how far a token sees"
@@ -23,7 +23,7 @@ RING |= {"markeredgecolor": "0.2", "markeredgewidth": 1}
 
 def reach(scores: Path) -> Figure:
     """Mean accuracy by window, a dot for each seed; the models without one as level lines."""
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     by_task = {task: own for (task,), own in grouped(rows, "task").items()}
     found = {task: each for task, own in by_task.items() if (each := windows(own))}
     if not found:

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from lra.core.unique import distinct
 from lra.report.figures import style
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.summary import AT_CHANCE, Outcome, outcomes
 
 TITLE = "Test accuracy (%)"
@@ -25,7 +25,7 @@ def scores(scores: Path) -> Figure:
 
     FAIL (not above chance) and statuses are written in the cell; hatched: not every seed is ok.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return style.nothing(TITLE)
     models, tasks = distinct(rows, "model"), distinct(rows, "task")

@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
-from lra.results.records import SpanRow, read_table
+from lra.results.rates import read_chosen, read_of
+from lra.results.records import SpanRow
 
 TITLE = "Required attention span"
 # Not the models' own marks, which hold one like a cross.
@@ -21,13 +22,13 @@ MARKS = {"gradient": {}, "attention": {"markerfacecolor": "white", "markeredgewi
 SEED = {"markersize": 2.8, "markeredgewidth": 0.8}
 
 
-def span(span: Path) -> Figure:
+def span(span: Path, scores: Path) -> Figure:
     """Mean over layers and seeds, one panel a task; filled by gradient, hollow by attention.
 
     Models in the order of the table. Where a seed has no span there is no mean, but a small mark
     for each seed that has one; where none has, a cross at the left edge.
     """
-    rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == -1]
+    rows = [r for r in read_of(span, SpanRow, read_chosen(scores)) if r["layer"] == -1]
     if not rows:
         return style.nothing(TITLE)
     tasks, models = distinct(rows, "task"), distinct(rows, "model")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from lra.core.formats import decimals, listed, signed
 from lra.core.unique import distinct, grouped
-from lra.report.tables import accuracy_notes
+from lra.report.tables import accuracy_notes, rates
 from lra.report.tables.accuracy_notes import AVERAGE
 from lra.report.tables.letters import Letters
 from lra.report.tables.render import Entry, Mark, Table
 from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, models_by, one_value
+from lra.results.rates import chosen, sweeps
 from lra.results.records import ScoreRow, read_table
 from lra.stats import over_examples, published
 from lra.stats.over_examples import Share, told_apart
@@ -33,7 +34,8 @@ def accuracy(scores: Path, reference: Path, simple: Path) -> tuple[Table, list[d
     seeds on, else over test examples. An average is over the tasks that some model learned, seed by
     seed. Raises LRAError where the scores mix experiments, protocols or test sets.
     """
-    rows, chosen = with_best(read_table(scores, ScoreRow).to_pylist())
+    every = read_table(scores, ScoreRow).to_pylist()
+    rows, variants = with_best(chosen(every))
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment", "protocol")
@@ -53,7 +55,8 @@ def accuracy(scores: Path, reference: Path, simple: Path) -> tuple[Table, list[d
     table = models_by("task", lines, models, lambda x: _entry(x, several, letters, grey, digits))
     headings = [column + letters.at(column) for column in columns]
     caption = _caption(lines, rows, over, grey, reference)
-    return Table(caption, headings, table, notes + letters.notes, folded=chosen + folded), lines
+    notes += rates.notes(sweeps(every)) + letters.notes
+    return Table(caption, headings, table, notes, folded=variants + folded), lines
 
 
 def rank(values: Mapping[str, float | None]) -> dict[str, Mark]:

@@ -10,7 +10,7 @@ from lra.core.unique import distinct
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, one_value
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats import published
 from lra.stats.agreement import FEWEST, LEVEL, agreement
 from lra.stats.published import MATERIALISED
@@ -29,7 +29,7 @@ def rank_agreement(scores: Path, reference: Path) -> tuple[Table, list[dict]]:
     A task that has variants only counts by each model's best one, as in the table of accuracies.
     reference: csv of published accuracies. Raises LRAError where experiments are mixed.
     """
-    rows, _ = with_best(read_table(scores, ScoreRow).to_pylist())
+    rows, _ = with_best(read_chosen(scores))
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")

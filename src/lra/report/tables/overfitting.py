@@ -9,7 +9,8 @@ from lra.core.formats import listed, signed
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value, status
-from lra.results.records import HistoryRow, ScoreRow, read_table
+from lra.results.rates import read_chosen, read_of
+from lra.results.records import HistoryRow
 from lra.stats.summary import outcomes, summary, unlearned
 
 COLUMNS = {
@@ -25,11 +26,11 @@ def overfitting(scores: Path, history: Path) -> tuple[Table, list[dict]]:
 
     A mean counts only where every seed is ok. Raises LRAError where experiments are mixed.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
-    curves = grouped(read_table(history, HistoryRow).to_pylist(), "task", "model", "seed")
+    curves = grouped(read_of(history, HistoryRow, rows), "task", "model", "seed")
     lines = []
     for own in grouped(rows, "task", "model").values():
         trained = [

@@ -11,7 +11,8 @@ from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value, status
 from lra.results import layout
-from lra.results.records import ScoreRow, SpanRow, read_table
+from lra.results.rates import cell_file, read_chosen, read_of
+from lra.results.records import SpanRow
 from lra.stats.reach import NO_WINDOWS, SHARE, Windows, windows
 from lra.stats.summary import summary
 
@@ -24,7 +25,7 @@ def reach(scores: Path, span: Path, cells: Path) -> tuple[Table, list[dict]]:
     cells: the experiment's folder, whose configurations say how long the sequences are. Raises
     LRAError where experiments are mixed.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
@@ -34,7 +35,7 @@ def reach(scores: Path, span: Path, cells: Path) -> tuple[Table, list[dict]]:
         return Table(NO_WINDOWS, [], [], []), []
     spans = [
         row
-        for row in read_table(span, SpanRow).to_pylist()
+        for row in read_of(span, SpanRow, rows)
         if row["layer"] == -1 and row["model"] == "transformer"  # the one whose span is the paper's
     ]
     lengths = {task: _length(own[0], cells) for task, own in by_task.items()}
@@ -48,7 +49,7 @@ def reach(scores: Path, span: Path, cells: Path) -> tuple[Table, list[dict]]:
 
 def _length(row: dict, root: Path) -> int | None:
     """The longest input of a cell in tokens; None where its configuration is not there."""
-    path = root / layout.CONFIG.format(**row)
+    path = cell_file(root, layout.CONFIG, row)
     return read(Cell, str(path)).encoder.max_len if path.exists() else None
 
 

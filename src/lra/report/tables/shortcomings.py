@@ -15,7 +15,7 @@ from lra.core.unique import distinct, grouped, unique
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
 from lra.results.points import MemoryRow, SpeedRow, read_fast
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.published import MATERIALISED
 from lra.stats.summary import Outcome, fitted_exponent, outcomes, unlearned
 
@@ -44,7 +44,7 @@ def shortcomings(scores: Path, speed: Path, memory: Path) -> tuple[Table, list[d
     length that it and every profiled model of the family have; without it, or without a profile,
     they are `-`. Raises LRAError where the tables mix experiments.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     speeds = read_fast(speed, SpeedRow)

@@ -12,7 +12,8 @@ from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
 from lra.results import layout
-from lra.results.records import PredictionRow, ScoreRow, read_table
+from lra.results.rates import cell_file, read_chosen
+from lra.results.records import PredictionRow, read_table
 from lra.stats import paired
 from lra.stats.paired import ALPHA, Paired
 from lra.stats.summary import Outcome, outcomes, unlearned
@@ -26,7 +27,7 @@ def significance(scores: Path, cells: Path) -> tuple[Table, list[dict]]:
     apart.
     Raises LRAError where two cells of a task were not scored on the same examples.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
@@ -62,7 +63,7 @@ def right(root: Path, rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
     """
     answers, labels = [], None
     for row in rows:
-        path = root / layout.PREDICTIONS.format(**row)
+        path = cell_file(root, layout.PREDICTIONS, row)
         table = read_table(path, PredictionRow)
         own = table["label"].to_numpy()
         if len(own) == 0:

@@ -8,18 +8,19 @@ from lra.core.formats import listed, number
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value, status
-from lra.results.records import SpanRow, read_table
+from lra.results.rates import read_chosen, read_of
+from lra.results.records import SpanRow
 from lra.stats.summary import summary
 
 MEAN = -1  # the layer that stands for all
 
 
-def span(span: Path) -> tuple[Table, list[dict]]:
-    """The spans of span.parquet in tokens: means over layers and over seeds.
+def span(span: Path, scores: Path) -> tuple[Table, list[dict]]:
+    """The spans in tokens: means over layers and over seeds, of the cells of scores.parquet.
 
     A mean counts only where every seed is ok. Raises LRAError where experiments are mixed.
     """
-    rows = [r for r in read_table(span, SpanRow).to_pylist() if r["layer"] == MEAN]
+    rows = [r for r in read_of(span, SpanRow, read_chosen(scores)) if r["layer"] == MEAN]
     if not rows:
         return NOTHING
     one_value(span, rows, "experiment")

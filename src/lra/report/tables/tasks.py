@@ -12,7 +12,7 @@ from lra.core.unique import distinct, grouped, unique
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
 from lra.results import layout
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import cell_file, read_chosen
 
 PAPER = {  # Tay et al. 2020 (arXiv:2011.04006), section 2.2: data and tokens
     "listops": ("ListOps", "up to 2,000"),
@@ -33,7 +33,7 @@ def tasks(scores: Path, cells: Path, data: Path) -> tuple[Table, list[dict]]:
     data: folder of the data sets, for notes on them. Where models differ in something, all its
     values. Raises LRAError where experiments are mixed.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
@@ -51,7 +51,7 @@ def tasks(scores: Path, cells: Path, data: Path) -> tuple[Table, list[dict]]:
 def _line(rows: list[dict], root: Path) -> dict:
     line = {key: rows[0][key] for key in ("experiment", "protocol", "task")}
     first = [own[0] for own in grouped(rows, "model").values()]  # seeds have the same sizes
-    paths = [root / layout.CONFIG.format(**row) for row in first]
+    paths = [cell_file(root, layout.CONFIG, row) for row in first]
     found = [read(Cell, str(path)) for path in paths if path.exists()]
     line |= dict.fromkeys(SIZES, "-") | {"data": listed(distinct(rows, "dataset"))}
     if found:

@@ -8,7 +8,7 @@ from lra.core.formats import JOULES, SECONDS, elapsed, fitting_unit, listed, num
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Table
 from lra.report.tables.write import NOTHING, models_by, one_value, status
-from lra.results.records import ScoreRow, read_table
+from lra.results.rates import read_chosen
 from lra.stats.summary import summary
 
 
@@ -18,7 +18,7 @@ def training(scores: Path) -> tuple[Table, list[dict]]:
     A mean counts only where every seed is ok, of joules where each was reported. Raises LRAError
     where experiments are mixed.
     """
-    rows = read_table(scores, ScoreRow).to_pylist()
+    rows = read_chosen(scores)
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
