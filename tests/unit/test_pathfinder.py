@@ -186,7 +186,7 @@ def test_targets_have_contour_length_paddles_in_an_even_chain(images):
             heads = np.concatenate([snake[:1, 1], snake[1:, 0]])
             tails = np.concatenate([snake[:1, 0], snake[1:, 1]])
             gaps = np.linalg.norm(heads[:-1] - tails[1:], axis=1)
-            assert (gaps > 0.5).all() != constants.solid and (
+            assert (constants.solid or (gaps > 0.5).all()) and (
                 gaps < 2 * stimulus.margin + 1.7
             ).all()
             angles = np.arctan2(*(heads - tails).T)
