@@ -21,8 +21,12 @@ Different, so that images are close in distribution and not equal in pixels: piv
 quarter pixel and orientations to whole degrees, so that all weights fit in tables. At 32 px this
 lowers the share of pairs that succeed from 2.8 to 2.5 %. The number of distractors does not depend
 on the contour length (the original code leaves it open). Pixels that are drawn but not free are
-drawn again, and dashes are copied from tables; neither changes the distribution. 16 px is a variant
-of our own for laptops: 256 tokens, targets of 5 paddles, 2 distractors of one paddle.
+drawn again, and dashes are copied from tables; neither changes the distribution.
+
+Variants of our own for laptops: 16 px, 256 tokens, has targets of 5 paddles and 2 distractors of
+one paddle. 12 and 20 px, 144 and 400 tokens, are `solid`: two nearly straight lines of 2 paddles of
+3 pixels, or 3 of 4, at least two empty pixels between them, no distractors, and three grey values:
+ground 0, line 128, marker 255, which is one pixel. Lines start anywhere.
 
 The distance between the markers tells part of the label, as in the original: a histogram of it has
 a held-out accuracy of 52-54 % at 32 px with 14 paddles, 59 % with 6, and 68 % at 256 px. With
@@ -64,15 +68,18 @@ class Constants(NamedTuple):
     margins: tuple[int, ...]  # half the gap between paddles; drawn per image
     marker: float  # radius
     seed_distance: int  # between the first tips of the two targets
-    border: int  # of the image, where the first target does not start: 2 x seed distance
+    border: int  # of the image, where the first target does not start; originally 2 x seed distance
     continuity: float  # larger is straighter
     padding: int  # of the image, where no snake is
     contrasts: tuple[float, float]  # of a snake, of a target's paddles on top
+    solid: bool = False  # paddles meet, and pixels are ground, snake or marker, without shades
 
 
 SIZES = {
     # paddles, distractors, length x thickness, margins, marker, seed, border, continuity, padding
+    12: Constants(2, 0, (3, 0.5), (1,), 0.0, 4, 1, 2.0, 0, (0.5, 1.0), True),  # ours, for laptops
     16: Constants(5, 2, (2, 0.5), (1,), 1.0, 6, 6, 1.0, 0, (2.0, 0.75)),  # ours, for laptops
+    20: Constants(3, 0, (4, 0.5), (1,), 0.0, 6, 1, 2.0, 0, (0.5, 1.0), True),  # likewise
     32: Constants(14, 5, (2, 0.5), (1,), 1.5, 7, 14, 1.0, 1, (2.0, 0.75)),
     64: Constants(14, 5, (5, 1.0), (1,), 2.5, 12, 24, 1.8, 1, (0.8, 1.0)),
     128: Constants(14, 8, (5, 1.5), (2, 3), 3.0, 20, 40, 1.8, 1, (0.9, 1.0)),
@@ -83,11 +90,11 @@ SIZES = {
 class PathfinderConfig(Settings):
     """A variant of the task."""
 
-    # pixels a side; 128 is Path-X, 16 a small variant of our own
-    size: Literal[16, 32, 64, 128, 256] = 32
+    # pixels a side; 128 is Path-X; 12, 16 and 20 are small variants of our own
+    size: Literal[12, 16, 20, 32, 64, 128, 256] = 32
     # paddles of each target: 6 easy, 9 medium, 14 hard; a third of it are a distractor's
     contour_length: int = Field(
-        default_factory=lambda data: SIZES[data["size"]].contour_length, ge=3, le=32
+        default_factory=lambda data: SIZES[data["size"]].contour_length, ge=2, le=32
     )
     # reject pairs so that the distance between the markers does not tell the label, which the
     # original does not do
@@ -110,6 +117,7 @@ def _brush(size: int) -> pathfinder_tables.Brush:
 
     c = SIZES[size]
     snake, paddle = c.contrasts
+    gaps = (0,) * len(c.margins) if c.solid else c.margins
     return pathfinder_tables.Brush(
         size=size,
         padding=c.padding,
@@ -119,8 +127,9 @@ def _brush(size: int) -> pathfinder_tables.Brush:
         marker_radius=c.marker,
         target_contrast=snake * paddle,
         distractor_contrast=snake,
-        **pathfinder_tables.turn_tables(c.paddle[0], c.margins, c.continuity),
-        **pathfinder_tables.brush_tables(size, *c.paddle, c.margins),
+        margins=np.array(gaps),
+        **pathfinder_tables.turn_tables(c.paddle[0], gaps, c.continuity),
+        **pathfinder_tables.brush_tables(size, *c.paddle, c.margins, c.solid),
     )
 
 

@@ -153,11 +153,13 @@ def _grow(rng, brush, margin, occupied, newest, paddle, heading):
 
 @compiled
 def _seed(rng, brush, margin, occupied, snakes, headings):
-    """Lay the first paddles of both targets; whether the second lies inside the image."""
+    """Lay the first paddles of both targets; whether both lie inside the image."""
     inner = brush.size - 2 * brush.border
     y = brush.border + int(inner * rng.random())
     x = brush.border + int(inner * rng.random())
     _start(brush, margin, y, x, int(360 * rng.random()), snakes[0, 0], headings[0])
+    if not _is_free(occupied, _shape(brush, margin, snakes[0, 0]), 0):
+        return False
     for _ in range(PADDLE_TRIES):
         direction = 2 * math.pi * rng.random()
         second_y = round(y + brush.seed_distance * math.sin(direction))
@@ -184,8 +186,13 @@ def _targets(rng, brush, margin, occupied, snakes, contour_length):
     headings = np.empty((2, 3), np.int64)
     if not _seed(rng, brush, margin, occupied, snakes, headings):
         return False
-    for s in range(2):
-        _stamp(occupied, _shape(brush, margin, snakes[s, 0]), _mark(s, 0))
+    _stamp(occupied, _shape(brush, margin, snakes[0, 0]), _mark(0, 0))
+    second = _shape(brush, margin, snakes[1, 0])
+    # only paddles that meet are so long that both first ones can reach each other
+    if brush.margins[margin] == 0 and not _is_free(occupied, second, 0):
+        _clear(occupied, _shape(brush, margin, snakes[0, 0]))
+        return False
+    _stamp(occupied, second, _mark(1, 0))
     for k in range(2, 2 * contour_length):
         s, i = k % 2, k // 2
         newest = _mark(s, i - 1)

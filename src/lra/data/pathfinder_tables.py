@@ -110,9 +110,12 @@ def _lists(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def brush_tables(
-    size: int, length: float, thickness: float, margins: tuple[int, ...]
+    size: int, length: float, thickness: float, margins: tuple[int, ...], crisp: bool
 ) -> dict[str, np.ndarray]:
-    """The array fields of a `Brush`, for paddles of `length` x `thickness` pixels."""
+    """The array fields of a `Brush`, for paddles of `length` x `thickness` pixels.
+
+    crisp: a pixel is drawn whole where a paddle touches it, else in shades.
+    """
     from scipy.ndimage import binary_dilation  # slow to import
 
     reach = math.ceil(SCALE * (length + 0.5)) + 1  # a paddle's length varies by rounding
@@ -127,6 +130,8 @@ def brush_tables(
         ink[i, j] = image.resize((window, window), Image.Resampling.LANCZOS)
         blocks = np.asarray(image).reshape(window, SCALE, window, SCALE)
         solid[i, j] = blocks.any((1, 3))
+    if crisp:
+        ink = np.where(solid, 255, 0).astype(np.uint8)
     occupied = [binary_dilation(solid, disc(margin)[None, None]) for margin in margins]
     largest = max(margins)
     discs = [np.pad(disc(margin), largest - margin) for margin in margins]
@@ -134,7 +139,6 @@ def brush_tables(
     cells, cell_counts = _lists(np.stack(occupied))
     disc_cells, disc_counts = _lists(np.stack(discs))
     return {
-        "margins": np.array(margins),
         "ink": ink,
         "cells": cells @ stride,
         "cell_counts": cell_counts,
