@@ -132,8 +132,8 @@ class Training(Settings):
     pad_to: Count = 64  # batches are padded to their longest member, rounded up to this
     precision: Precision = "float32"
     compile: bool = False  # the blocks, by torch.compile
-    # what is predicted: a label, each next token, or hidden tokens (lra.training.tokens). These two are
-    # not written where they are the defaults, so that cells are written as before there were any
+    # what is predicted: a label, each next token or hidden ones (lra.training.tokens). Neither of
+    # these two is written where it is the default: cells are written as before there were any
     objective: Literal["classify", "next", "masked"] = Field(
         "classify", exclude_if=lambda given: given == "classify"
     )

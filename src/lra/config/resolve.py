@@ -130,8 +130,8 @@ class Arena:
             )
         if self.predicts_tokens and experiment.span.models:
             raise LRAError(
-                f"{self.place('span.models')}: span.models: spans are of models that predict labels; "
-                "remove it"
+                f"{self.place('span.models')}: span.models: spans are of models that predict "
+                "labels; remove it"
             )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))

@@ -1,8 +1,8 @@
 """Bytes: the text of enwik8, cut into windows of one length, without labels.
 
-The parts are those of the papers on enwik8: the first 90 million bytes are trained on, the next five
-validate, the last five test. A split has the first windows of its part, each right after the one
-before it. Token = byte: nothing is padding.
+The parts are those of the papers on enwik8: the first 90 million bytes are trained on, the next
+five validate, the last five test. A split has the first windows of its part, each right after the
+one before it. Token = byte: nothing is padding.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Associative recall of several keys: which value followed this key before?
 
-Multi-query associative recall of Arora et al. 2023, "Zoology" (arXiv:2312.04927); HazyResearch/zoology
-at d88d6f5, zoology/data/associative_recall.py. An example begins with pairs of a key and its value.
-Then each key comes once more, at places that a power law prefers near the pairs, and its value after
-it. These values are what is to be predicted. All other places hold random tokens.
+Multi-query associative recall of Arora et al. 2023, "Zoology" (arXiv:2312.04927);
+HazyResearch/zoology at d88d6f5, zoology/data/associative_recall.py. An example begins with pairs of
+a key and its value. Then each key comes once more, at places that a power law prefers near the
+pairs, and its value after it. These values are what is to be predicted. All other places hold
+random tokens.
 
 The lower half of the vocabulary are keys, but for token 0, the upper half values. There the answer
-is no part of the input but a target beside it; here it is the next token, so that one sequence serves
-every objective, and the random token in its place is gone.
+is no part of the input but a target beside it; here it is the next token, so that one sequence
+serves every objective, and the random token in its place is gone.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 - uniform: every token of the vocabulary alike; for Recall every value.
 - token frequencies (Bytes): those of train, each count plus one.
-- gzip, xz (Bytes): the test split in one piece, by the best setting of each. They see all text before
-  a byte, a model only its window.
+- gzip, xz (Bytes): the test split in one piece, by the best setting of each. They see all text
+  before a byte, a model only its window.
 - a value of the context (Recall): each value of the example's pairs alike.
 
 A share of right answers stands beside where it follows: in percent, expected of a guess.

@@ -72,7 +72,7 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> TokenScore:
 
 
 def answers(scores: Tensor, question: Question) -> Tensor:
-    """Of each token: loss, whether right, whether predicted, whether counted: (4, B, T, N) float64"""
+    """Of each token its loss, and whether right, predicted, counted: (4, B, T, N) float64"""
     predicted = question.targets != IGNORED
     right = scores.argmax(-1) == question.targets
     counted = predicted if question.over is None else question.over

@@ -109,7 +109,6 @@ def _parts(root: Path, out: Path, cells: Cells) -> None:
     for cell in cells:
         record = _record(root, layout.SCORE_RECORD, ScoreRecord, cell)
         for part in record.parts or []:
-            _check_value(_path(root, layout.SCORE_RECORD, cell), "ok", "loss", part.loss)
             rows.append(_shared_fields(record, PartRow) | _shared_fields(part, PartRow))
     write_rows(out, rows, PartRow)
 

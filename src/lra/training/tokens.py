@@ -1,16 +1,16 @@
 """Training on tokens in place of labels: what a model reads, and which tokens it then predicts.
 
 next: each token from those before it, by the mechanism's causal version. What is read is shifted by
-one token, and in place of the first is one learned vector: so the first token, too, is predicted, and
-the costs of a window's tokens add up to its negative log-likelihood.
+one token, and in place of the first is one learned vector: so the first token is predicted, too,
+and the costs of a window's tokens add up to its negative log-likelihood.
 
 masked: hidden tokens from all others (masked diffusion). A share t of the tokens is hidden, each by
-itself, and their mean cost over t is in expectation over t, uniform in (0, 1], an upper bound on the
-same negative log-likelihood (Nie et al. 2025, LLaDA, arXiv:2502.09992, equation 3). The model is not
-told t (Ou et al. 2024, RADD, arXiv:2406.03736).
+itself, and their mean cost over t is in expectation over t, uniform in (0, 1], an upper bound on
+the same negative log-likelihood (Nie et al. 2025, LLaDA, arXiv:2502.09992, equation 3). The model
+is not told t (Ou et al. 2024, RADD, arXiv:2406.03736).
 
-Both read the same windows. Of tokens that are marked (`Batch.counted`) these alone are predicted, and
-under `masked` these alone are hidden.
+Both read the same windows. Of tokens that are marked (`Batch.counted`) these alone are predicted,
+and under `masked` these alone are hidden.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class TokenObjective(Classification):
         return loss / over, 100 * right / asked
 
     def sums(self, model: TokenModel, question: Question) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of a batch: loss, right predictions, how many there are, and tokens that the loss is of."""
+        """Of a batch: loss, right predictions, how many there are, and tokens the loss is over."""
         scores = forward(model, question.batch, self.cell, question.hidden)
         loss = costs(scores, question, "sum" if question.weights is None else "none").sum()
         right = (scores.detach().argmax(-1) == question.targets).sum()
