@@ -5,9 +5,7 @@ rule baselines:
     """The baselines of every task, and their table."""
     input:
         in_results(layout.PARQUET, what=["baselines"]),
-        in_results(
-            f"{layout.TABLE}.md", table=["language" if TOKENS else "baselines"]
-        ),
+        in_results(f"{layout.TABLE}.md", table=["language" if TOKENS else "baselines"]),
 
 
 rule baseline:
