@@ -75,7 +75,7 @@ include: "workflow/rules/aggregate.smk"
 include: "workflow/rules/run.smk"
 
 
-report: "workflow/report/workflow.rst"
+report: f"workflow/report/{'tokens' if TOKENS else 'workflow'}.rst"
 
 
 rule all:

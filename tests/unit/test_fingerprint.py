@@ -145,3 +145,10 @@ def test_no_module_of_the_project_imports_another_in_a_circle():
     paths = [path.relative_to(ROOT / "src") for path in (ROOT / "src/lra").rglob("*.py")]
     names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths]
     assert len(fingerprint(*names)) == 16
+
+
+def test_tokens_have_code_of_their_own_which_no_training_on_labels_reads():
+    own = {"lra.training.tokens", "lra.evaluation.tokens", "lra.evaluation.floors"}
+    for stage in ("train", "evaluate", "baseline"):
+        assert not own & set(modules(STAGES[stage]))
+    assert "lra.training.tokens" in modules(STAGES["evaluate_tokens"])

@@ -14,11 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from lra.cli.app import app
+from lra.core.unique import unique
 from lra.report import registry
 from lra.report.item import PARQUET
 from tiny import ROOT
 
-ITEMS = [*registry.TABLES, *registry.FIGURES]
+ITEMS = unique(
+    [*registry.TABLES, *registry.FIGURES, *registry.TOKEN_TABLES, *registry.TOKEN_FIGURES]
+)
 STAGES = """
 import json
 from lra.report import registry

@@ -33,7 +33,7 @@ rule collect:
     benchmark:
         written(layout.benchmark("collect", "{what}"))
     wildcard_constraints:
-        what=one_of_names(PARQUET),
+        what=one_of_names(COLLECTED),
     conda:
         "../../envs/environment.yaml"
     threads: 1

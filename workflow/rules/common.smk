@@ -14,7 +14,6 @@ from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS
 from lra.planning import left_out
 from lra.report import registry
-from lra.report.item import PARQUET
 from lra.results import fingerprint, layout
 from lra.stats.published import accuracies
 from lra.training.attempts import allow_attempts, is_last
@@ -32,8 +31,10 @@ PROFILED, LENGTHS = list(arena.profile_rows()), EXPERIMENT.profile.lengths
 DATASETS = arena.datasets()
 GENERATED = [n for n in arena.all_datasets if arena.dataset(n).source in GENERATORS]
 PREPARED = [n for n in arena.all_datasets if n not in GENERATED]
-TABLES = [item.name for item in registry.TABLES]
-FIGURES = [item.name for item in registry.FIGURES]
+TOKENS = arena.predicts_tokens
+COLLECTED = registry.collected(TOKENS)
+SHOWN = registry.shown(TOKENS)
+TABLES, FIGURES = ([item.name for item in items] for items in SHOWN)
 # A run may stand elsewhere (snakemake --directory); its inputs from the checkout are then named from
 # there.
 HERE = Path(os.path.relpath(ROOT.resolve()))
@@ -142,10 +143,11 @@ def points_json(wildcards):
 
 
 def code_of(stage):
-    """The code of a stage with the cell's mechanism."""
+    """The code of a stage with the cell's mechanism; tokens have code of their own."""
+    name = f"{stage}_tokens" if TOKENS and stage in ("train", "evaluate") else stage
 
     def code(wildcards):
-        return stage_code(stage, mechanism_of(wildcards.model))
+        return stage_code(name, mechanism_of(wildcards.model))
 
     return code
 
@@ -248,7 +250,7 @@ def records():
         *every_cell(layout.SPAN_RECORD, SPANNED),
         *every_point(["speed", "memory"]),
         *in_results(layout.BASELINE_RECORD, task=TASKS),
-        *in_results(layout.PARQUET, what=PARQUET),
+        *in_results(layout.PARQUET, what=COLLECTED),
     ]
 
 
@@ -266,6 +268,8 @@ def records_of(wildcards):
         return every_cell(layout.SPAN_RECORD, SPANNED)
     if wildcards.what == "baselines":
         return in_results(layout.BASELINE_RECORD, task=TASKS)
+    if wildcards.what == "parts":
+        return every_cell(layout.SCORE_RECORD)
     if wildcards.what == "history":
         return every_cell(layout.HISTORY)
     return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD)
@@ -282,7 +286,7 @@ def inputs_of(find):
     def files(wildcards):
         _, name = wildcards  # the experiment, and the table or figure
         item = find(name)
-        known = {what: in_results(layout.PARQUET, what=what) for what in PARQUET}
+        known = {what: in_results(layout.PARQUET, what=what) for what in COLLECTED}
         known["reference"] = [REFERENCE, str(PUBLISHED / "remarks.csv"), *SOURCES]
         known["efficiency"] = [
             str(PUBLISHED / f"{n}.csv") for n in ("efficiency", "remarks")

@@ -14,7 +14,7 @@ rule page:
     input:
         CAPTIONS,
         in_results(layout.PARQUET, what=["scores", "speed", "memory"]),
-        in_results(f"{layout.TABLE}.csv", table=["accuracy"]),
+        in_results(f"{layout.TABLE}.csv", table=TABLES),
         in_results(f"{layout.TABLE}.html", table=TABLES),
         in_results(f"{layout.FIGURE}.svg", figure=FIGURES),
         [path for path in rules.data.input if path.endswith(".png")],
@@ -32,12 +32,14 @@ rule page:
     params:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
-        shown=ascii(registry.TABLES + registry.FIGURES),
+        shown=ascii(SHOWN[0] + SHOWN[1]),
+        kind="--tokens" if TOKENS else "",
         captions=subpath(input[0], parent=True),
     message:
         "page"
     shell:
         "lra page --root {params.root} --captions {params.captions:q} --out {output.page}"
+        " {params.kind}"
         " 2>&1 | tee {log}"
 
 

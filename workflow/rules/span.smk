@@ -4,9 +4,13 @@
 rule span:
     """The span of every listed cell, and their figure."""
     input:
-        in_results(layout.PARQUET, what=["span"]),
-        in_results(
-            f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]
+        [] if TOKENS else in_results(layout.PARQUET, what=["span"]),
+        (
+            []
+            if TOKENS
+            else in_results(
+                f"{layout.FIGURE}.{{ending}}", figure=["span"], ending=["svg", "png"]
+            )
         ),
 
 

@@ -23,6 +23,8 @@ from lra.core.files import sha256
 from lra.results import layout, records
 from lra.results.records import read_record, read_table
 
+PREDICTIONS = layout.PREDICTIONS_FILE
+
 
 def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> list[str]:
     """Findings. `unpacked` has the files of the archive, `folder` is what they restore to.
@@ -140,6 +142,8 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
         return [f"{name}: status {score.status}, and there are results"] if there else []
     made, found = about.data.get(score.dataset), []
     rows = made.splits["test"].rows if made and "test" in made.splits else 0
+    if score.parts is not None:
+        return _parts(name, score, rows) + _curve(unpacked, cell, layout.TRAIN_FILE, train)
     if not len(predictions) == score.n_test == rows:
         found.append(f"{name}: n_test {score.n_test}, {len(predictions)} predictions and {rows} "
                      "examples differ")  # fmt: skip
@@ -147,9 +151,24 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
         labels = predictions["label"]
         right = pc.sum(pc.equal(labels, predictions["prediction"])).as_py() / len(labels)
         majority = pc.max(labels.value_counts().field("counts")).as_py() / len(labels)
-        found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, "predictions")
-        found += _compare(f"{name}: chance", score.chance, 100 * majority, "predictions")
+        found += _compare(f"{name}: accuracy", score.accuracy, 100 * right, PREDICTIONS)
+        found += _compare(f"{name}: chance", score.chance, 100 * majority, PREDICTIONS)
     return found + _curve(unpacked, cell, layout.TRAIN_FILE, train)
+
+
+def _parts(name: str, score: records.ScoreRecord, rows: int) -> list[str]:
+    """Of a cell that predicts tokens: loss and accuracy against those of the positions."""
+    found = []
+    if score.n_test != rows:
+        found.append(f"{name}: n_test {score.n_test} and {rows} examples differ")
+    parts = [part for part in score.parts if part.by == "position"]
+    tokens, asked = sum(p.tokens for p in parts), sum(p.predictions for p in parts)
+    if not tokens or not asked:
+        return [*found, f"{name}: has no parts by position"]
+    loss = sum(part.tokens * part.loss for part in parts) / tokens
+    right = sum(part.predictions * (part.accuracy or 0) for part in parts) / asked
+    found += _compare(f"{name}: loss", score.loss, loss, "its parts")
+    return found + _compare(f"{name}: accuracy", score.accuracy, right, "its parts")
 
 
 def _curve(unpacked: Path, cell: Path, file: str, train: records.TrainRecord) -> list[str]:
@@ -160,10 +179,10 @@ def _curve(unpacked: Path, cell: Path, file: str, train: records.TrainRecord) ->
              if row["split"] == "val" and row["step"] == train.chosen_step]  # fmt: skip
     if not curve:
         return [f"{name}: history.parquet has no validation at step {train.chosen_step}"]
-    return _compare(f"{name}: val_accuracy", train.val_accuracy, curve[-1], "history")
+    return _compare(f"{name}: val_accuracy", train.val_accuracy, curve[-1], "history.parquet")
 
 
-def _compare(where: str, recorded: float | None, value: float, table: str) -> list[str]:
+def _compare(where: str, recorded: float | None, value: float, other: str) -> list[str]:
     if recorded is not None and abs(recorded - value) <= 1e-6:  # never true of NaN
         return []
-    return [f"{where} {recorded} is not the {value:g} of {table}.parquet"]
+    return [f"{where} {recorded} is not the {value:g} of {other}"]

@@ -24,7 +24,9 @@ PUBLISHED = Path("config/reference/scores.csv")
 
 @app.command(rich_help_panel=RULES)
 def collect(
-    what: Annotated[str, typer.Argument(help="scores, history, span, baselines, speed or memory")],
+    what: Annotated[
+        str, typer.Argument(help="scores, history, span, parts, baselines, speed or memory")
+    ],
     root: Root,
     out: Out,
     models: Commas,
@@ -80,12 +82,13 @@ def page(
     captions: Annotated[Path, typer.Option(help="folder of the captions")] = Path(
         "workflow/report"
     ),
+    tokens: Annotated[bool, typer.Option(help="its cells predict tokens, not labels")] = False,
 ) -> None:
     """Put all tables and figures on one HTML page that needs no other file."""
     from lra.report import registry
     from lra.report.page import write
 
-    write(root, registry.TABLES, registry.FIGURES, captions, out)
+    write(root, *registry.shown(tokens), captions, out)
 
 
 @app.command(rich_help_panel=PEOPLE)

@@ -59,12 +59,12 @@ class Results:
         return path and read_record(path, ScoreRecord)
 
     def answers(self, key: Key) -> tuple[np.ndarray, np.ndarray] | None:
-        """Labels and predictions (n_test) of the test examples; None where they were not kept."""
-        path = self.file(layout.PREDICTIONS, key)
-        if path is None:
+        """Labels and predictions (n_test) of the test examples; None where they were not kept, as
+        those of tokens are not."""
+        path, row = self.file(layout.PREDICTIONS, key), self.rows[key]
+        if path is None or row["objective"]:
             return None
         table = read_table(path, PredictionRow)
-        row = self.rows[key]
         if row["status"] == "ok" and len(table) != row["n_test"]:
             raise LRAError(f"{path}: has {len(table)} rows, scores.parquet says {row['n_test']}")
         return table["label"].to_numpy(), table["prediction"].to_numpy()

@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
+OF_TOKENS = {"bytes", "recall"}  # tasks without labels: their tokens are what is predicted
 FAST = "fast"  # the setting under which every profile row is measured
 
 
@@ -131,6 +132,13 @@ class Training(Settings):
     pad_to: Count = 64  # batches are padded to their longest member, rounded up to this
     precision: Precision = "float32"
     compile: bool = False  # the blocks, by torch.compile
+    # what is predicted: a label, each next token or hidden ones (lra.training.tokens). Neither of
+    # these two is written where it is the default: cells are written as before there were any
+    objective: Literal["classify", "next", "masked"] = Field(
+        "classify", exclude_if=lambda given: given == "classify"
+    )
+    # of hidden tokens of each test example, for `masked`
+    draws: Count = Field(128, exclude_if=lambda given: given == 128)
 
     @model_validator(mode="after")
     def best_needs_an_evaluation(self):
@@ -175,6 +183,10 @@ class Cell(Settings):
         return f"{self.task}/{self.model}/seed{self.seed}"
 
     @property
+    def predicts_tokens(self) -> bool:
+        return self.training.objective in ("next", "masked")
+
+    @property
     def pretraining_cell(self) -> PretrainingCell | None:
         """What its pretraining depends on, without its own training and the head's settings."""
         if self.pretraining is None:
@@ -208,6 +220,10 @@ class PretrainingCell(Cell):
     @property
     def name(self) -> str:
         return f"pretraining of {super().name}"
+
+    @property
+    def predicts_tokens(self) -> bool:
+        return False  # its task does not
 
 
 class ProfilePoint(Settings):

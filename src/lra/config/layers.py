@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lra import attention
+from lra.config.cell import OF_TOKENS
 from lra.config.schema import Part, ProtocolModel
 from lra.core.errors import LRAError, one_of
 from lra.core.schema import Strict, complain
@@ -69,16 +70,46 @@ def complete_pretraining(mechanism: str, values: dict[str, Any], sources: dict[s
         return
     own = values["pretraining"]
     if own.get("objective") == "causal":
-        info = attention.info(mechanism)
-        where = f"{sources['pretraining.objective']}: pretraining.objective: '{mechanism}' has"
-        if not info.causal:
-            raise LRAError(f"{where} no causal version; choose 'masked'")
-        if info.other_weights:
-            raise LRAError(f"{where} other weights in its causal version; choose 'masked'")
+        where = f"{sources['pretraining.objective']}: pretraining.objective"
+        check_causal(where, mechanism)
+        if attention.info(mechanism).other_weights:
+            raise LRAError(
+                f"{where}: '{mechanism}' has other weights in its causal version; choose 'masked'"
+            )
     for key, value in values["training"].items():
         if key not in own:
             own[key] = value
             sources[f"pretraining.{key}"] = sources[f"training.{key}"]
+
+
+def check_causal(where: str, mechanism: str) -> None:
+    if not attention.info(mechanism).causal:
+        raise LRAError(f"{where}: '{mechanism}' has no causal version; choose 'masked'")
+
+
+def check_objective(
+    task: str, mechanism: str, values: dict[str, Any], sources: dict[str, str]
+) -> None:
+    """Raises LRAError naming the key where the task or the mechanism cannot have the objective.
+
+    task: of config/tasks/.
+    """
+    objective = values["training"].get("objective", "classify")
+    place = f"config/tasks/{task}.yaml"
+    where = f"{sources.get('training.objective', place)}: training.objective"
+    if task not in OF_TOKENS and objective in ("next", "masked"):
+        raise LRAError(f"{where}: the labels of '{task}' are predicted; choose 'classify'")
+    if task in OF_TOKENS and objective == "classify":
+        raise LRAError(f"{where}: '{task}' has no labels; choose 'next' or 'masked'")
+    if objective == "next":
+        check_causal(where, mechanism)
+    if task in OF_TOKENS and "pretraining" in values:
+        where = sources.get("pretraining.objective", place)
+        raise LRAError(f"{where}: pretraining: '{task}' has no labels to be trained on after it")
+    if task in OF_TOKENS and values["encoder"].get("mask_zero"):
+        raise LRAError(
+            f"{sources['encoder.mask_zero']}: encoder.mask_zero: hides tokens that are predicted"
+        )
 
 
 def validated(kind: type[Strict], values: dict, sources: dict[str, str], otherwise: str):

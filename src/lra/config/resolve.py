@@ -17,9 +17,10 @@ from typing import Any
 from pydantic import RootModel, ValidationError
 
 from lra.config import profile
-from lra.config.cell import Cell, ProfilePoint
+from lra.config.cell import OF_TOKENS, Cell, ProfilePoint
 from lra.config.layers import (
     Layer,
+    check_objective,
     complete_options,
     complete_pretraining,
     join,
@@ -122,6 +123,21 @@ class Arena:
         for task in experiment.tasks:
             for model in experiment.trained:
                 self.resolve(task, model, experiment.seeds[0])
+        if len({self.tasks[task] in OF_TOKENS for task in experiment.tasks}) > 1:
+            tokens = next(task for task in experiment.tasks if self.tasks[task] in OF_TOKENS)
+            raise LRAError(
+                f"{self.place('tasks')}: tasks: '{tokens}' has no labels and others have; make an "
+                "experiment of each kind"
+            )
+        if self.predicts_tokens and experiment.span.models:
+            raise LRAError(
+                f"{self.place('span.models')}: span.models: spans are of models that predict "
+                "labels; remove it"
+            )
+        if self.predicts_tokens and experiment.rates != [1]:
+            raise LRAError(
+                f"{self.place('rates')}: rates: a sweep chooses by accuracy of labels; write variants"
+            )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
         for name in self.datasets() if sources else ():
@@ -218,6 +234,8 @@ class Arena:
         model = self.base(model)
         file = _model(self.root, model)
         of_data = {"max_len": dataset.max_len}
+        if dataset.vocab_size:
+            of_data["vocab_size"] = dataset.vocab_size
         if dataset.classes:
             of_data["classes"] = dataset.classes
         layers: list[Layer] = [
@@ -261,6 +279,7 @@ class Arena:
         encoder = values["encoder"]
         encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
         encoder["attention"] = mechanism
+        check_objective(self.tasks[task], mechanism, values, sources)
         self._set_rate(model, values["training"], sources)
         complete_pretraining(mechanism, values, sources)
         fixed = self.task_name(task) | {
@@ -280,8 +299,15 @@ class Arena:
             training["learning_rate"] = float(f"{factor * own:.12g}")  # 0.15: 3 * 0.05 is more
             sources[key] = f"{self.place('rates')}: rates, {factor:g} times {sources[key]}"
 
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether its cells predict tokens; all do or none does."""
+        return self.tasks[self.experiment.tasks[0]] in OF_TOKENS
+
     def span_models(self) -> list[str]:
         """Those whose span is measured: of the experiment's models, the ones that `span` lists."""
+        if self.predicts_tokens:
+            return []
         listed = self.experiment.span.models
         return [m for m in self.experiment.trained if listed is None or unswept(m)[0] in listed]
 

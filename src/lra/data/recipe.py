@@ -68,6 +68,7 @@ class Dataset(Recipe):
     task: Name
     max_len: Count  # longest example in tokens
     classes: int | None = Field(None, gt=1)  # where there are others than the task's
+    vocab_size: Count | None = None  # likewise
     contact_sheet: bool = False  # draw samples by label as a picture
     licence: str
     citation: str

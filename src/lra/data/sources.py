@@ -8,7 +8,11 @@ from lra.core.errors import LRAError, one_of
 from lra.core.schema import checked
 from lra.data.recipe import Dataset
 
-GENERATORS = ("listops", "pathfinder")  # sources that need nothing; modules of src/lra/data/
+GENERATORS = (
+    "listops",
+    "pathfinder",
+    "recall",
+)  # sources that need nothing; modules of src/lra/data/
 IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",
@@ -17,6 +21,7 @@ READERS = {  # sources that read an archive, and the module of each
     "aan": "retrieval",
     "kind_pairs": "retrieval",
     "enwik8_links": "enwik8",
+    "enwik8_windows": "enwik8_windows",
     "cifar10": "image",
     "fashion": "image",
     "digits": "image",

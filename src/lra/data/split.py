@@ -1,7 +1,8 @@
 """The on-disk format of every data set: one Arrow IPC file per split, memory-mapped.
 
 Columns: ``tokens`` (list<uint8>, or uint16 where the vocabulary needs it), ``label`` (int64) and,
-for two-tower tasks, ``tokens_b``. The schema's metadata key ``lra`` holds the JSON of `Info`.
+for two-tower tasks, ``tokens_b``. Where only some tokens are to be predicted, ``counted``
+(list<uint8>) is 1 at these. The schema's metadata key ``lra`` holds the JSON of `Info`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ class Split:
     towers: tuple[Sequences, ...]
     labels: np.ndarray  # (examples,) int64
     info: Info
+    counted: Sequences | None = None  # 1 at each token that is to be predicted; None: all are
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -152,6 +154,7 @@ def read_split(path: Path) -> Split:
             _sequences(batches, name) for name in ("tokens", "tokens_b") if name in schema.names
         )
         labels = np.concatenate([batch.column("label").to_numpy() for batch in batches])
+        counted = _sequences(batches, "counted") if "counted" in schema.names else None
     except (KeyError, TypeError, ValueError) as error:
         raise LRAError(f"{path}: not a split of this pipeline ({error}); make it again") from None
-    return Split(towers, labels, info)
+    return Split(towers, labels, info, counted)

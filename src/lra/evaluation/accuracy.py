@@ -29,8 +29,11 @@ class Score:
 
 
 def trained(cell: Cell, checkpoint: Path) -> Classifier:
+    return with_weights(Classifier(cell.encoder), checkpoint)
+
+
+def with_weights(model: Classifier, checkpoint: Path) -> Classifier:
     """Raises LRAError naming the file where the checkpoint does not fit the cell."""
-    model = Classifier(cell.encoder)
     try:
         model.load_state_dict(load_file(checkpoint))
     except (SafetensorError, RuntimeError, OSError) as error:

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lra.config.cell import Cell, ProfilePoint, profile_row, read
+from lra.config.cell import OF_TOKENS, Cell, ProfilePoint, profile_row, read
 from lra.core.child import run_in_child
 from lra.core.errors import LRAError, one_of
 from lra.core.formats import BYTES, listed, number
@@ -28,11 +28,13 @@ from lra.results.points import POINT_KINDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
+    Part,
     PredictionRow,
     ScoreRecord,
     SpanMeasure,
     SpanRecord,
     TrainRecord,
+    in_bits,
     named,
     read_record,
     write_record,
@@ -46,32 +48,38 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
     data: folder of the data set. work: of the cell's unfinished training, beside which a failure is
     recorded. planned: the code's fingerprint in the plan. Raises LRAError naming the file.
     """
-    from lra.evaluation import accuracy
+    from lra.evaluation import accuracy, tokens
 
     with failure.noted(work, "evaluate"):
         cell = read(Cell, str(folder / layout.CONFIG_FILE))
-        found = agreed(planned, fingerprint.stage("evaluate", cell.encoder.attention))
+        found = agreed(planned, fingerprint.of_cell("evaluate", cell))
         trained = read_record(folder / layout.TRAIN_FILE, TrainRecord)
         test = data / "test.arrow"
         verify(test)
-        examples = accuracy.test_set(test)
+        scoring = tokens if cell.predicts_tokens else accuracy
+        examples = scoring.test_set(test)
         result: dict[str, Any] = dict.fromkeys(("accuracy", "loss", "attended_tokens"))
         rows: list[dict[str, int]] = []
         with held(cell.device, say):
             made_with = provenance(found, cell.device)
             if trained.status == "ok":
-                scored = accuracy.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
+                scored = scoring.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
                 result = {key: getattr(scored, key) for key in result}
-                pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
-                rows = [{"label": label, "prediction": answer} for label, answer in pairs]
+                if cell.predicts_tokens:
+                    result["parts"] = [Part(**asdict(each)) for each in scored.parts]
+                else:
+                    pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)
+                    rows = [{"label": label, "prediction": answer} for label, answer in pairs]
                 majority = f"(majority class {examples['chance']:.2f} %)"
-                say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}")
+                bits = f"  {in_bits(scored.loss):.4f} bits a token" * cell.predicts_tokens
+                say(f"{cell.name}  test accuracy {scored.accuracy:.2f} % {majority}{bits}")
         write_rows(folder / layout.PREDICTIONS_FILE, rows, PredictionRow)
         record = ScoreRecord(
             **named(cell),
             **made_with,
             status=trained.status,
             reason=trained.reason,
+            objective=cell.training.objective,
             **examples,
             **result,
         )
@@ -130,19 +138,22 @@ def measure_baselines(task: TaskName, data: Path, out: Path, planned: str | None
 
     Raises LRAError naming the file.
     """
-    from lra.evaluation import accuracy, baselines
+    from lra.evaluation import accuracy, baselines, floors, tokens
 
-    found = agreed(planned, fingerprint.stage("baseline"))
+    of_tokens = (task.variant_of or task.task) in OF_TOKENS
+    found = agreed(planned, fingerprint.stage("floor" if of_tokens else "baseline"))
     for split in SPLITS:
         verify(data / f"{split}.arrow")
-    results = baselines.baselines(data)
+    results = floors.floors(data) if of_tokens else baselines.baselines(data)
     for each in results:
-        value = f"{each.accuracy:.2f} %" if each.status == "ok" else f"{each.status}: {each.reason}"
+        value = f"{each.status}: {each.reason}"
+        if each.status == "ok":
+            value = f"{each.bits:.4f} bits" if of_tokens else f"{each.accuracy:.2f} %"
         say(f"{task.task}  {each.kind}  {value}")
     record = BaselineRecord(
         **task.model_dump(),
         **provenance(found, "cpu"),
-        **accuracy.test_set(data / "test.arrow"),
+        **(tokens if of_tokens else accuracy).test_set(data / "test.arrow"),
         n_train_split=len(read_split(data / "train.arrow")),
         measures=[Measure(**asdict(each)) for each in results],
     )

@@ -48,7 +48,7 @@ class Load:
     pads: bool  # batches come with masks
     precision: Precision
     cpu: bool  # certainly on a CPU, whose fused attention has no dropout
-    objective: str | None = None  # of a pretraining
+    objective: str | None = None  # of a pretraining, or of tokens
 
     @classmethod
     def of_cell(cls, cell: Cell) -> Load:
@@ -60,7 +60,7 @@ class Load:
             (cell.variant_of or cell.task) in PADDED,
             training.precision,
             cell.device == "cpu",
-            training.objective if isinstance(cell, PretrainingCell) else None,
+            None if training.objective == "classify" else training.objective,
         )
 
     @classmethod
@@ -201,7 +201,8 @@ class Estimates:
         evaluations = -(-training.steps // training.eval_every)
         batches = evaluations * math.ceil(dataset.val / training.eval_batch_size)
         if not isinstance(cell, PretrainingCell):
-            batches += math.ceil(dataset.test / training.eval_batch_size)
+            draws = training.draws if training.objective == "masked" else 1
+            batches += draws * math.ceil(dataset.test / training.eval_batch_size)
         slower, basis = self.slowdown(cell)
         time = training.steps * step.train.seconds(self.machine)
         time += batches * step.eval.seconds(self.machine)

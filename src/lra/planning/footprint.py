@@ -118,7 +118,7 @@ def footprint(load: Load) -> Footprint:
     half = torch.autocast("cpu", torch.bfloat16, enabled=load.precision == "bfloat16")
     with torch.device("meta"):  # initialisation reads values, which fake tensors refuse
         if load.objective:
-            model = TokenModel(load.encoder, load.objective == "causal")
+            model = TokenModel(load.encoder, load.objective in ("causal", "next"))
         else:
             model = Classifier(load.encoder)
     for block in model.blocks:
@@ -150,5 +150,6 @@ def inputs(load: Load, batch_size: int) -> tuple[Tensor | None, ...]:
     are hidden, as `TokenModel` does."""
     shape = (batch_size, load.encoder.towers, load.encoder.max_len)
     mask = torch.ones(shape, dtype=torch.bool) if load.pads else None
-    hidden = (torch.ones(shape, dtype=torch.bool),) if load.objective == "masked" else ()
+    asks = load.objective in ("masked", "next")
+    hidden = (torch.ones(shape, dtype=torch.bool),) if asks else ()
     return torch.zeros(shape, dtype=torch.int32), mask, *hidden

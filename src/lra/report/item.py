@@ -9,7 +9,8 @@ from typing import Any
 
 from lra.results import layout
 
-PARQUET = ("scores", "history", "span", "speed", "memory", "baselines")  # `what` of layout.PARQUET
+# `what` of layout.PARQUET
+PARQUET = ("scores", "history", "span", "speed", "memory", "baselines", "parts")
 
 
 @dataclass(frozen=True)

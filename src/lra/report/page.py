@@ -41,9 +41,9 @@ def write(
 ) -> None:
     """Write the page of the experiment in `root`, with tables and figures in the order given.
 
-    captions: folder with workflow.rst, table.rst and figure.rst. What has nothing to show is left
-    out, with its reason. Contact sheets are shown where the data folder beside `root` has
-    them. Raises LRAError naming the file that is missing or not a table's page.
+    captions: folder with workflow.rst, tokens.rst, table.rst and figure.rst. What has nothing to
+    show is left out, with its reason. Contact sheets are shown where the data folder beside `root`
+    has them. Raises LRAError naming the file that is missing or not a table's page.
     """
     rows = read_chosen(root / layout.PARQUET.format(what="scores"))
     configuration = _configuration(root, rows)
@@ -60,8 +60,8 @@ def write(
     content = page.render(
         experiment=root.name,
         models=_models(root, rows),
-        result=_result(root),
-        overview=caption(captions / "workflow.rst", configuration, {}),
+        result=_result(root, tables),
+        overview=caption(captions / _overview(rows), configuration, {}),
         tables=[
             _table(item, body, captions, configuration)
             for item, body in bodies.items()
@@ -81,6 +81,10 @@ def write(
     write_beside(out, content.encode())
 
 
+def _overview(rows: list[dict]) -> str:
+    return "tokens.rst" if any(row["objective"] for row in rows) else "workflow.rst"
+
+
 def _configuration(root: Path, rows: list[dict]) -> dict[str, object]:
     """The keys of the configuration that captions use, from the scores."""
     found = {f"{column}s": distinct(rows, column) for column in ("task", "model", "seed")}
@@ -96,8 +100,13 @@ def _models(root: Path, rows: list[dict]) -> list[str]:
     return unique(found)
 
 
-def _result(root: Path) -> dict[str, object]:
-    """What was found; counts of verdicts in the accuracy table, and on the published values."""
+def _result(root: Path, tables: Sequence[Item]) -> dict[str, object]:
+    """What was found; counts of verdicts in the accuracy table, and on the published values.
+
+    Nothing where there is no such table, as cells predict tokens.
+    """
+    if not any(item.name == "accuracy" for item in tables):
+        return {}
     every = accuracies(root)
     lines = [x for x in every if x["task"] != "average"]
     verdicts = Counter(x["verdict"] for x in lines)

@@ -6,7 +6,7 @@ Planning reads this, so it imports nothing heavy.
 from __future__ import annotations
 
 from lra.core.errors import one_of
-from lra.report.item import Item
+from lra.report.item import PARQUET, Item
 
 TABLES = [
     Item("tasks", "What was trained", "tables.tasks", ("scores", "cells", "data")),
@@ -40,16 +40,37 @@ FIGURES = [
     Item("ranks", "Critical difference (ranks)", "figures.ranks", ("scores",)),
     Item("energy", "Accuracy against energy", "figures.energy", ("scores",)),
 ]  # fmt: skip
+# of experiments whose cells predict tokens
+TOKEN_TABLES = [
+    Item("language", "Bits for each token", "tables.language", ("scores", "baselines")),
+    Item("recall", "Recall by number of pairs", "tables.recall",
+         ("scores", "parts", "baselines", "cells")),
+    *(item for item in TABLES if item.name in ("training", "efficiency", "costs")),
+]  # fmt: skip
+TOKEN_FIGURES = [
+    Item("bits", "Bits by position", "figures.bits", ("parts", "scores", "baselines")),
+    *(item for item in FIGURES if item.name in ("speed", "memory")),
+]
+
+
+def collected(tokens: bool) -> list[str]:
+    """Which of PARQUET an experiment has."""
+    return [what for what in PARQUET if what != ("span" if tokens else "parts")]
+
+
+def shown(tokens: bool) -> tuple[list[Item], list[Item]]:
+    """Tables and figures of an experiment; tokens: its cells predict tokens and no labels."""
+    return (TOKEN_TABLES, TOKEN_FIGURES) if tokens else (TABLES, FIGURES)
 
 
 def table(name: str) -> Item:
     """The table of this name; raises LRAError naming the nearest where there is none."""
-    return _find("lra tables", name, TABLES)
+    return _find("lra tables", name, TABLES + TOKEN_TABLES)
 
 
 def figure(name: str) -> Item:
     """The figure of this name; raises LRAError naming the nearest where there is none."""
-    return _find("lra figure", name, FIGURES)
+    return _find("lra figure", name, FIGURES + TOKEN_FIGURES)
 
 
 def _find(where: str, name: str, items: list[Item]) -> Item:

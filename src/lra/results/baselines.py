@@ -23,6 +23,7 @@ class Measure(Strict):
     status: Status
     reason: str | None  # one line, where status is not ok
     accuracy: float | None  # percent on the test split
+    bits: float | None = None  # of tokens: of code for each that is to be predicted
     val_accuracy: float | None  # percent on the examples that the penalty was chosen on
     penalty: float | None  # of half the squared weights; null where nothing was chosen
     n_train: int | None  # training examples learned from
@@ -49,6 +50,7 @@ class BaselineRow(Strict):
     kind: str
     status: Status
     accuracy: float | None
+    bits: float | None = None
     val_accuracy: float | None
     penalty: float | None
     n_train: int | None

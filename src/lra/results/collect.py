@@ -23,6 +23,7 @@ from lra.results.points import POINT_KINDS
 from lra.results.records import (
     CurveRow,
     HistoryRow,
+    PartRow,
     ScoreRecord,
     ScoreRow,
     SpanRecord,
@@ -36,7 +37,7 @@ from lra.results.records import (
 )
 
 Cells = Iterable[tuple[str, str, int]]  # task, model, seed
-WHAT = ("scores", "history", "span", "baselines", *POINT_KINDS)
+WHAT = ("scores", "history", "span", "parts", "baselines", *POINT_KINDS)
 
 
 def collect(
@@ -55,7 +56,7 @@ def collect(
     if what == "baselines":
         _baselines(root, out, tasks)
         return
-    table = {"scores": _scores, "history": _history, "span": _span}[what]
+    table = {"scores": _scores, "history": _history, "span": _span, "parts": _parts}[what]
     table(root, out, product(tasks, models, seeds))
 
 
@@ -102,6 +103,16 @@ def _span(root: Path, out: Path, cells: Cells) -> None:
     write_rows(out, rows, SpanRow)
 
 
+def _parts(root: Path, out: Path, cells: Cells) -> None:
+    """Of the cells that are ok; which others there are, is in the scores."""
+    rows = []
+    for cell in cells:
+        record = _record(root, layout.SCORE_RECORD, ScoreRecord, cell)
+        for part in record.parts or []:
+            rows.append(_shared_fields(record, PartRow) | _shared_fields(part, PartRow))
+    write_rows(out, rows, PartRow)
+
+
 def _baselines(root: Path, out: Path, tasks: Sequence[str]) -> None:
     rows = []
     for task in tasks:
@@ -110,7 +121,8 @@ def _baselines(root: Path, out: Path, tasks: Sequence[str]) -> None:
         if record.task != task:
             raise LRAError(f"{path}: is of {record.task}; delete it to make it again")
         for measure in record.measures:
-            _check_value(path, measure.status, "accuracy", measure.accuracy)
+            name = "accuracy" if measure.bits is None else "bits"
+            _check_value(path, measure.status, name, getattr(measure, name))
             rows.append(_shared_fields(record, BaselineRow) | _shared_fields(measure, BaselineRow))
     write_rows(out, rows, BaselineRow)
 

@@ -17,15 +17,19 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from lra.config.cell import Cell
 from lra.core.errors import LRAError
 
 SOURCE = Path(__file__).resolve().parents[2]
 STAGES = {
     "pretrain": "lra.training.pretraining",
     "train": "lra.training.loop",
+    "train_tokens": "lra.training.tokens",
     "evaluate": "lra.evaluation.accuracy",
+    "evaluate_tokens": "lra.evaluation.tokens",
     "span": "lra.evaluation.attention_span",
     "baseline": "lra.evaluation.baselines",
+    "floor": "lra.evaluation.floors",
     "profile": "lra.evaluation.profile",
     "collect": "lra.results.collect",
     "table": "lra.report.tables.write",
@@ -72,6 +76,11 @@ def stage(name: str, extra: str | None = None) -> str:
     package = {"generate": "data", "prepare": "data", "table": "report", "figure": "report"}
     by_name = [f"lra.{package.get(name, 'attention')}.{extra}"] if extra else []
     return fingerprint(STAGES[name], *by_name)
+
+
+def of_cell(name: str, cell: Cell) -> str:
+    """Of a cell's training, pretraining or scoring; tokens have code of their own."""
+    return stage(f"{name}_tokens" if cell.predicts_tokens else name, cell.encoder.attention)
 
 
 def agreed(planned: str | None, found: str) -> str:

@@ -34,7 +34,7 @@ PRETRAIN_RECORD = f"{PRETRAINED}/{PRETRAIN_FILE}"
 PRETRAIN_WORK = f"work/pretrained/{NAME}"
 POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
 
-PARQUET = "{what}.parquet"  # scores, history, span, speed, memory or baselines
+PARQUET = "{what}.parquet"  # scores, history, span, speed, memory, baselines or parts
 TABLE = "tables/{table}"  # .csv, .md, .tex, .html
 FIGURE = "figures/{figure}"  # .svg, .png, .pdf
 PAGE = "page.html"

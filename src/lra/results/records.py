@@ -7,6 +7,7 @@ beside a `status` that says why, never 0.
 from __future__ import annotations
 
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
@@ -74,17 +76,32 @@ class TrainRecord(CellName, Provenance):
     pretrain_seconds: float | None = None  # of making that; in no other value
 
 
+class Part(Strict):
+    """Some of the predicted tokens, see `lra.evaluation.tokens.Part`"""
+
+    by: Literal["position", "label"]
+    first: int
+    last: int
+    tokens: int  # that the loss is a mean of; each counts once a draw
+    predictions: int
+    loss: float  # nats
+    accuracy: float | None  # percent; null without a prediction
+
+
 class ScoreRecord(CellName, Provenance):
-    """score.json"""
+    """score.json; of tokens, accuracy and loss are over all that are predicted"""
 
     status: Status
     reason: str | None
     accuracy: float | None  # percent on the test split
     loss: float | None  # mean cross entropy in nats on the test split
     attended_tokens: float | None = None  # of a test example, both documents together: the mean
+    # these two are written of cells that predict tokens alone
+    objective: str = Field("classify", exclude_if=lambda given: given == "classify")
     n_test: int
     chance: float  # percent of the test split's majority class
     validation: str  # what the validation split was: "held out" or "test set"
+    parts: list[Part] | None = Field(None, exclude_if=lambda given: given is None)
 
 
 class ScoreRow(CellName):
@@ -95,6 +112,7 @@ class ScoreRow(CellName):
     val_accuracy: float | None
     loss: float | None
     attended_tokens: float | None = None
+    objective: str | None = None  # null: classify
     n_test: int
     chance: float
     params: int
@@ -109,6 +127,24 @@ class ScoreRow(CellName):
     torch_version: str
     git_commit: str | None
     validation: str
+
+
+class PartRow(Strict):
+    """parts.parquet, one row a cell that is ok and a part of its test tokens"""
+
+    experiment: str
+    task: str
+    model: str
+    mechanism: str
+    seed: int
+    objective: str
+    by: Literal["position", "label"]
+    first: int
+    last: int
+    tokens: int
+    predictions: int
+    loss: float
+    accuracy: float | None
 
 
 class CurveRow(Strict):
@@ -189,6 +225,10 @@ def named(cell: Cell) -> dict[str, str | int]:
     """The fields of `CellName`."""
     own = ("experiment", "protocol", "task", "variant_of", "model", "dataset", "seed")
     return {key: getattr(cell, key) for key in own} | {"mechanism": cell.encoder.attention}
+
+
+def in_bits(nats: float) -> float:
+    return nats / math.log(2)
 
 
 def write_record(path: Path, record: Strict) -> None:

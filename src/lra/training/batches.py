@@ -24,6 +24,9 @@ class Batch:
     tokens: Tensor  # (B, T, N) int32
     mask: Tensor | None  # (B, T, N) bool, True for a real token; None where no task pads
     labels: Tensor  # (B,)
+    counted: Tensor | None = (
+        None  # (B, T, N) bool, True for a token to predict; None: all real ones
+    )
 
 
 class Batches:
@@ -51,6 +54,7 @@ class Batches:
         self.towers = [_Tower(sequences, device) for sequences in split.towers]
         # kept on the host, so that no batch has to ask the device how wide it is
         self.lengths = np.stack([np.diff(sequences.offsets) for sequences in split.towers])
+        self.counted = None if split.counted is None else _Tower(split.counted, device)
         self.labels = torch.from_numpy(np.array(split.labels)).to(device)
 
     def __len__(self) -> int:
@@ -70,7 +74,10 @@ class Batches:
         width = min(-(-longest // self.pad_to) * self.pad_to, self.max_len)
         pairs = [tower.gather(where, width) for tower in self.towers]
         tokens, mask = (torch.stack(each, dim=1) for each in zip(*pairs, strict=True))
-        return Batch(tokens, mask if self.pads else None, self.labels[where])
+        counted = None
+        if self.counted is not None:
+            counted = self.counted.gather(where, width)[0].bool()[:, None]  # of one document
+        return Batch(tokens, mask if self.pads else None, self.labels[where], counted)
 
     def in_batches(self, size: int) -> Iterator[tuple[np.ndarray, Batch]]:
         """Every example once, shortest first, `size` at a time: their index and the batch."""

@@ -40,6 +40,7 @@ from lra.training.checkpoint import Work
 from lra.training.loop import Classification, Outcome, saved_outcome, train
 from lra.training.pretraining import TokenPrediction
 from lra.training.signals import TIME_IS_UP, stop_on_signals
+from lra.training.tokens import OBJECTIVES
 
 
 def train_cell(
@@ -63,7 +64,7 @@ def train_cell(
     with failure.noted(work, cell.stage):
         if (pretrained is None) != (cell.pretraining is None):
             raise LRAError(f"{cell.name}: --pretrained goes with a cell that has a pretraining")
-        found = agreed(planned, fingerprint.stage(cell.stage, cell.encoder.attention))
+        found = agreed(planned, fingerprint.of_cell(cell.stage, cell))
         for split in ("train", "val"):
             verify(data / f"{split}.arrow")
         with one_line(out):
@@ -174,7 +175,9 @@ def explain_kill(work: Path, code: int, last_attempt: bool = False) -> int:
 
 
 def _objective(cell: Cell) -> type[Classification]:
-    return TokenPrediction if isinstance(cell, PretrainingCell) else Classification
+    if isinstance(cell, PretrainingCell):
+        return TokenPrediction
+    return OBJECTIVES.get(cell.training.objective, Classification)
 
 
 def _key(cell: Cell, code: str, pretrained: str | None) -> str:

@@ -56,7 +56,7 @@ class Outcome:
 class Classification:
     """What is trained and what it minimises: a classifier, and the cross entropy of the labels.
 
-    `lra.training.pretraining` has another one.
+    `lra.training.tokens` and `lra.training.pretraining` have others.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -80,6 +80,10 @@ class Classification:
         """
         predictions, loss = predict(model, batches, self.cell, stop)
         return loss, 100 * (predictions == batches.labels).double().mean().item()
+
+    def score(self, loss: float, accuracy: float) -> float:
+        """What validation chooses a checkpoint by: the highest."""
+        return accuracy
 
 
 class Run:
@@ -116,7 +120,7 @@ class Run:
         self.joules_before: float | None = 0.0  # of the processes that it resumes
         self.unvalidated = False  # a validation is due at this step
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {}  # step, accuracy and weights of the chosen checkpoint
+        self.best: dict[str, Any] = {}  # step, accuracy, score and weights of the chosen one
         # loss and correct answers since the last history row, summed on the device
         self.sums = torch.zeros(2, dtype=torch.float64, device=self.device)
         self.summed = 0
@@ -197,11 +201,13 @@ class Run:
             loss, accuracy = self.objective.validate(self.model, self.val, stop)
         self.record("val", loss, accuracy)
         last = self.cell.training.checkpoint == "last"
-        if last or not self.best or accuracy > self.best["accuracy"]:
+        score = self.objective.score(loss, accuracy)
+        if last or not self.best or score > self.best["score"]:
             form = torch.contiguous_format  # a checkpoint takes no other
             state = self.model.state_dict()
             weights = {key: value.clone(memory_format=form) for key, value in state.items()}
-            self.best = {"step": self.step, "accuracy": accuracy, "weights": weights}
+            found = {"accuracy": accuracy, "score": score, "weights": weights}
+            self.best = {"step": self.step, **found}
         self.unvalidated = False
 
     def progress(self, done: int, seconds: float) -> str:

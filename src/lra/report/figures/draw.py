@@ -44,6 +44,7 @@ def draw(item: Item, root: Path, stem: Path, reference: Path) -> None:
 
 def _models(item: Item, root: Path) -> set[str]:
     """Of which models there are rows in what the figure reads."""
-    tables = [root / layout.PARQUET.format(what=what) for what in item.reads if what in PARQUET]
+    of_models = {*PARQUET} - {"baselines"}
+    tables = [root / layout.PARQUET.format(what=what) for what in item.reads if what in of_models]
     found = (pq.read_table(path, columns=["model"])["model"].unique() for path in tables)
     return {unswept(model)[0] for models in found for model in models.to_pylist()}

@@ -1,0 +1,73 @@
+"""Bits for each token against its position in the window: one panel a task and objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from lra.core.formats import listed
+from lra.core.unique import distinct, grouped
+from lra.report.figures import style
+from lra.results.baselines import BaselineRow
+from lra.results.records import PartRow, ScoreRow, in_bits, read_table
+
+TITLE = "Bits for each token by its position"
+
+
+def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
+    """Mean over the seeds that are ok; of tasks all of whose tokens are predicted."""
+    rows, cells = read_table(parts, PartRow).to_pylist(), read_table(scores, ScoreRow).to_pylist()
+    some = {row["task"] for row in rows if row["by"] == "label" and row["first"] > 0}
+    rows = [row for row in rows if row["by"] == "position" and row["task"] not in some]
+    if not rows:
+        return style.nothing(TITLE, "No task has all of its tokens predicted.")
+    own_cells = [cell for cell in cells if cell["task"] in distinct(rows, "task")]
+    panels = grouped(rows, "task", "objective")
+    names = [f"{task}, {objective}" for task, objective in panels]
+    figure, axes = style.panels(TITLE, names, 2.4, "position in the window", "bits", sharey=True)
+    looks = style.looks(distinct(rows, "model"))
+    floors = _floors(baselines)
+    for panel, ((task, _), own) in zip(axes, panels.items(), strict=True):
+        for (model,), of in grouped(own, "model").items():
+            by_end = {end: each for (end,), each in grouped(of, "last").items()}
+            means = [sum(in_bits(r["loss"]) for r in each) / len(each) for each in by_end.values()]
+            panel.plot(list(by_end), means, **looks[model])
+        if task in floors:
+            panel.axhline(floors[task][1], **style.CHANCE)
+        ends = distinct(own, "last")
+        panel.set_xscale("log", base=2)
+        panel.xaxis.set_major_locator(FixedLocator(ends[:: 1 + len(ends) // 9]))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        panel.xaxis.set_minor_locator(NullLocator())
+    handles = [Line2D([], [], **look) for look in looks.values()]
+    labels = list(looks)
+    if floors:
+        handles.append(Line2D([], [], **style.CHANCE))
+        labels.append("without a network")
+    return style.finish(figure, handles, labels, _notes(rows, own_cells, floors))
+
+
+def _floors(path: Path) -> dict[str, tuple[str, float]]:
+    """By task: the best that needs no network, and its bits."""
+    rows = [row for row in read_table(path, BaselineRow).to_pylist() if row["bits"] is not None]
+    best = {
+        task: min(own, key=lambda row: row["bits"])
+        for (task,), own in grouped(rows, "task").items()
+    }
+    return {task: (row["kind"], row["bits"]) for task, row in best.items()}
+
+
+def _notes(rows: list[dict], cells: list[dict], floors: dict[str, tuple[str, float]]) -> list[str]:
+    notes = [
+        "A mark is the mean over the positions after the mark before it, up to its own; masked: an "
+        "upper bound."
+    ]
+    said = (f"{task} {kind} {value:.2f}" for task, (kind, value) in floors.items())
+    notes += [f"Without a network: {listed(said)} bits."] if floors else []
+    lost = grouped((c for c in cells if c["status"] != "ok"), "task", "model")
+    names = (f"{model} on {task}" for task, model in lost)
+    notes += [f"Not ok in every seed: {listed(names)}."] if lost else []
+    return [*notes, style.run_text(cells)]
