@@ -276,10 +276,12 @@ def test_every_mechanism_can_be_a_denoiser_and_the_causal_ones_predict_next_toke
          "pretraining: 'bytes' has no labels to be trained on after it"),
         ("ar-quick", {"models": ["linear"], "span": {"models": ["linear"]}},
          "span.models: spans are of models that predict labels; remove it"),
+        ("ar-quick", {"models": ["linear"], "rates": [0.25, 1]},
+         "rates: a sweep chooses by the accuracy of labels; write variants"),
         ("config", {"models": ["linear"], "overrides": {"training": {"objective": "next"}}},
          "overrides: training.objective: the labels of 'listops' are predicted; choose 'classify'"),
     ],
-    ids=["no causal version", "no labels", "word", "mask_zero", "pretraining", "span", "labels"],
+    ids=["no causal version", "no labels", "word", "mask_zero", "pretraining", "span", "rates", "labels"],
 )  # fmt: skip
 def test_the_impossible_is_one_line(file, changed, said):
     with pytest.raises(LRAError) as error:

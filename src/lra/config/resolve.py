@@ -136,7 +136,8 @@ class Arena:
             )
         if self.predicts_tokens and experiment.rates != [1]:
             raise LRAError(
-                f"{self.place('rates')}: rates: a sweep chooses by accuracy of labels; write variants"
+                f"{self.place('rates')}: rates: a sweep chooses by the accuracy of labels; write "
+                "variants"
             )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))

@@ -108,8 +108,10 @@ def _parts(root: Path, out: Path, cells: Cells) -> None:
     rows = []
     for cell in cells:
         record = _record(root, layout.SCORE_RECORD, ScoreRecord, cell)
-        for part in record.parts or []:
-            rows.append(_shared_fields(record, PartRow) | _shared_fields(part, PartRow))
+        rows += [
+            _shared_fields(record, PartRow) | _shared_fields(part, PartRow)
+            for part in record.parts or []
+        ]
     write_rows(out, rows, PartRow)
 
 
