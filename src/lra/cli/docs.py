@@ -13,7 +13,7 @@ from typing import get_args, get_type_hints
 import typer
 
 from lra import attention
-from lra.attention import Info
+from lra.attention import Info, steps
 from lra.cli.options import MAKERS
 from lra.core.errors import LRAError
 
@@ -37,7 +37,7 @@ def mechanisms() -> str:
         info = attention.info(name)
         authors, year, arxiv = re.match(r"(.+?) ?(\d{4})?(?:, arXiv:(\S+))?$", info.paper).groups()
         paper = f"[{authors}](https://arxiv.org/abs/{arxiv})" if arxiv else authors
-        causal = "yes" if info.causal else "no"
+        causal = f"yes, {steps.kind(name)}" if info.causal else "no"
         row = f"| [{name}](src/lra/attention/{name}.py) | {_title(name)}, {paper} | {year or '-'} "
         row += f"| {info.family} | {info.complexity} | {causal} |"
         rows.append((families.index(info.family), year or "", row))
