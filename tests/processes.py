@@ -9,6 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
+
 import warm
 from lra.config.cell import Cell
 from tiny import ROOT
@@ -69,3 +71,15 @@ def wait_for(path: Path, process: subprocess.Popen) -> int:
             said = process.stderr.read() if process.stderr else "see its log"
             raise AssertionError(f"it ended without {path}: {said}")
         time.sleep(0.01)
+
+
+def results(out: Path) -> tuple[bytes, pd.DataFrame]:
+    """The checkpoint's bytes, and the history without its clock."""
+    history = pd.read_parquet(out / "history.parquet").drop(columns="seconds")
+    return (out / "checkpoint.safetensors").read_bytes(), history
+
+
+def same(one: Path, two: Path) -> None:
+    (bytes_one, history_one), (bytes_two, history_two) = results(one), results(two)
+    assert bytes_one == bytes_two
+    pd.testing.assert_frame_equal(history_one, history_two, check_exact=True)

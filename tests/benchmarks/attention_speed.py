@@ -3,17 +3,20 @@
 One layer with its projections, forward and backward, dim 512, 8 heads, batch 2, float32 on two
 threads (bfloat16 on CUDA), lengths 1024, 2048 and 4096. The floor is the four projections alone.
 Ours, peer and floor are timed in turn in one process, and the table holds medians and ratios, so
-that a noisy machine disturbs all three alike. Prints the table and saves it as Parquet and Markdown.
-Cost: about 10 minutes on two cores. Aim: each mechanism 1.5 times as fast as its peer or within
+that a noisy machine disturbs all three alike. Prints the table and saves it as Parquet and Markdown
+after each row; `--resume` keeps the rows that are there. What fails has no value, and its row says
+why. Cost: about 10 minutes on two cores. Aim: each mechanism 1.5 times as fast as its peer or within
 1.25 times the floor; two thirds of the peer's memory or within 1.5 times the floor's.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +28,11 @@ from attention_peers import ENTRIES
 from torch import Tensor, nn
 
 from lra import attention
+from lra.core.files import write_beside
+from lra.core.progress import say
 from lra.evaluation.profile import high_water_mark
 from lra.hardware.device import choose_device, synchronise
+from lra.hardware.gpu_lock import held
 
 DIM, HEADS, BATCH = 512, 8, 2
 ROUNDS = 5
@@ -85,10 +91,18 @@ def measure(name: str, length: int, device: torch.device) -> dict:
     }
     x = torch.randn(BATCH, length, DIM, device=device, requires_grad=True)
     grad = torch.randn_like(x)
-    layers = {key: build().to(device).train() for key, build in builds.items()}
-    row = {"mechanism": name, "length": length, "peer": entry.peer}
-    for key, layer in layers.items():
-        row[f"{key}_mb"] = growth(layer, x, grad)  # and the first, slow step
+    row = {"mechanism": name, "length": length, "peer": entry.peer, "problem": None}
+    row |= {f"{key}_{unit}": math.nan for unit in ("mb", "s") for key in builds}
+    layers: dict[str, nn.Module] = {}
+    for key, build in builds.items():
+        try:
+            layer = build().to(device).train()
+            row[f"{key}_mb"] = growth(layer, x, grad)  # and the first, slow step
+        except Exception as error:  # noqa: BLE001 -- a peer may raise anything, or take too much
+            said = (str(error).splitlines() or [""])[0]
+            row["problem"] = f"{key}: {type(error).__name__}: {said}"[:120]
+        else:
+            layers[key] = layer
     times: dict[str, list[float]] = {key: [] for key in layers}
     for _ in range(ROUNDS):
         for key, layer in layers.items():
@@ -105,8 +119,21 @@ def measure(name: str, length: int, device: torch.device) -> dict:
 
 
 def exponent(rows: pd.DataFrame) -> float:
-    """Of seconds against length, by least squares on logarithms."""
+    """Of seconds against length, by least squares on logarithms; NaN where fewer than two are known."""
+    rows = rows.dropna(subset=["ours_s"])
+    if len(rows) < 2:
+        return math.nan
     return np.polyfit(np.log(rows["length"]), np.log(rows["ours_s"]), 1)[0]
+
+
+def save(rows: list[dict], file: Path) -> None:
+    """As Parquet, and as Markdown beside it."""
+    table = pd.DataFrame(rows)
+    fitted = {name: exponent(group) for name, group in table.groupby("mechanism")}
+    table["exponent"] = table["mechanism"].map(fitted)
+    write_beside(file, table.to_parquet(index=False))
+    text = table.to_markdown(index=False, floatfmt=".2f")
+    write_beside(file.with_suffix(".md"), f"{text}\n".encode())
 
 
 def main(
@@ -114,24 +141,22 @@ def main(
     lengths: str = "1024,2048,4096",
     device: str = "auto",
     threads: int = 2,
+    resume: bool = False,
     out: Path = Path("results/benchmarks"),
 ) -> None:
     torch.set_num_threads(threads)
-    chosen = choose_device(device)
-    rows = []
-    for name in mechanisms or attention.names():
-        for length in map(int, lengths.split(",")):
-            rows.append(measure(name, length, chosen))
-            print({k: round(v, 2) if isinstance(v, float) else v for k, v in rows[-1].items()})
-            gc.collect()
-    table = pd.DataFrame(rows)
-    fitted = {name: exponent(group) for name, group in table.groupby("mechanism")}
-    table["exponent"] = table["mechanism"].map(fitted)
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(out / "attention_speed.parquet", index=False)
-    text = table.to_markdown(index=False, floatfmt=".2f")
-    (out / "attention_speed.md").write_text(text + "\n")
-    print(text)
+    file = out / "attention_speed.parquet"
+    rows = pd.read_parquet(file).to_dict("records") if resume and file.exists() else []
+    measured = {(row["mechanism"], row["length"]) for row in rows}
+    with held(device, say):
+        chosen = choose_device(device)
+        for name, length in product(mechanisms or ENTRIES, map(int, lengths.split(","))):
+            if (name, length) not in measured:
+                rows.append(measure(name, length, chosen))
+                print({k: round(v, 2) if isinstance(v, float) else v for k, v in rows[-1].items()})
+                gc.collect()
+                save(rows, file)
+    print(file.with_suffix(".md").read_text())
 
 
 if __name__ == "__main__":

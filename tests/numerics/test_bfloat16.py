@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -15,6 +14,7 @@ from lra.config.cell import Encoder
 from lra.models.classifier import Classifier
 from lra.training.optimizer import AdamW
 from oracles import OPTIONS
+from precision import DISCRETE, TOLERANCE, TOLERANCES, apart, step
 from tiny import ENCODER, slow
 
 LENGTH = 300
@@ -24,15 +24,6 @@ EVERY = pytest.mark.parametrize(
     [*((name, {}) for name in attention.names()), *slow([*CAUSAL, *OPTIONS])],
     ids=lambda x: x if isinstance(x, str) else "-".join(map(str, x.values())),
 )
-# Relative errors of outputs and of gradients, in the Frobenius norm. bfloat16 rounds by up to 0.4 %.
-TOLERANCE = (0.012, 0.03)
-DISCRETE = (0.2, 0.35)  # some tokens change their bucket or cluster
-TOLERANCES = {
-    "reformer": DISCRETE,
-    "routing": DISCRETE,
-    "sinkhorn": (0.012, 0.08),  # through the iterations
-    "performer": (0.012, 0.08),  # relu: some features change their sign
-}
 # What must not be computed from bfloat16: sums, exponents and feature maps. Fused and plain softmax
 # and norms have float32 inside, whatever they are given.
 STATISTICS = {"cumsum", "elu", "exp", "linalg_vector_norm", "log", "logsumexp", "mean", "rsqrt"}
@@ -43,27 +34,6 @@ OF_SCORES = {
     "compressive": {"sum"},  # of the auxiliary loss's gradient, over the slots
     "official": {"sum"},  # Sinkhorn's keys and values
 }
-
-
-def step(module: nn.Module, x: Tensor, mask: Tensor | None, half: bool) -> tuple[Tensor, Tensor]:
-    """Output and all gradients in a row."""
-    torch.manual_seed(1)
-    x = x.clone().requires_grad_()
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        out = module(x, mask)
-    if mask is not None:
-        out = out * mask[..., None]
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(2))
-    loss = (out.float() * weights).sum() + (module.auxiliary or 0)
-    variables = [x, *(p for p in module.parameters() if p.requires_grad)]
-    grads = torch.autograd.grad(loss, variables, materialize_grads=True)
-    assert {g.dtype for g in grads} == {torch.float32}
-    return out.detach().float(), torch.cat([g.flatten() for g in grads])
-
-
-def apart(a: Tensor, b: Tensor) -> float:
-    assert a.isfinite().all()
-    return ((a - b).norm() / b.norm()).item()
 
 
 @pytest.mark.parametrize("masked", [True, *slow([False])], ids=["masked", "whole"])

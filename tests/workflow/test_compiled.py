@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_kill import results, same
 from torch.testing import assert_close
 
 from lra.config.cell import Cell, ProfilePoint
@@ -19,7 +18,7 @@ from lra.core.errors import LRAError
 from lra.core.schema import checked
 from lra.data.split import read_split
 from lra.training.batches import Batches
-from processes import finish, lra, start, wait_for
+from processes import finish, lra, results, same, start, wait_for
 from tiny import ENCODER, make_cell
 
 STEPS = {"steps": 200, "eval_every": 100, "pad_to": 32}

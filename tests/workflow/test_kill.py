@@ -11,26 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
 
-from processes import finish, start, wait_for
+from processes import finish, results, same, start, wait_for
 from tiny import make_cell, slow
 
 SEED = random.SystemRandom().randrange(10**6)
-
-
-def results(out: Path) -> tuple[bytes, pd.DataFrame]:
-    """The checkpoint's bytes, and the history without its clock."""
-    history = pd.read_parquet(out / "history.parquet").drop(columns="seconds")
-    return (out / "checkpoint.safetensors").read_bytes(), history
-
-
-def same(one: Path, two: Path) -> None:
-    (bytes_one, history_one), (bytes_two, history_two) = results(one), results(two)
-    assert bytes_one == bytes_two
-    pd.testing.assert_frame_equal(history_one, history_two, check_exact=True)
 
 
 # without state, and with what must be saved: redrawn features, centroids, hashes, an auxiliary loss;

@@ -18,13 +18,21 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from test_kill import results, same
 
 from lra.training import attempts
 from lra.training.checkpoint import Work
 from lra.training.loop import train
 from lra.training.signals import Stop
-from processes import environment, finish, lra, start, train_arguments, wait_for
+from processes import (
+    environment,
+    finish,
+    lra,
+    results,
+    same,
+    start,
+    train_arguments,
+    wait_for,
+)
 from tiny import make_cell, slow
 
 SEED = random.SystemRandom().randrange(10**6)
