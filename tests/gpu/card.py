@@ -16,6 +16,8 @@ from oracles import OPTIONS
 DEVICE = os.environ.get("LRA_CARD", "cpu")
 ON_CARD = DEVICE == "cuda"
 needs_card = pytest.mark.skipif(not ON_CARD, reason="only a CUDA card has it: make gpu")
+# what other tests have on a CPU
+on_card_or_slow = pytest.mark.skipif(False, reason="") if ON_CARD else pytest.mark.slow
 MECHANISMS = attention.names() if ON_CARD else ["transformer", "reformer", "s5"]
 EVERY = pytest.mark.parametrize(
     ("name", "options"),

@@ -69,7 +69,7 @@ def page(steps: list[Step], out: Path, records: dict[str, dict[str, Any]], tiny:
         files = [name for name in step.saved if (out / name).exists()]
         links = listed(f"[{Path(name).name}]({name})" for name in files)
         status = record["status"]
-        status += "".join(f" ({counted(out / n)})" for n in files if n == f"{step.name}.csv")
+        status += "".join(f" ({counted(out / n)})" for n in files if step.saved[n].suffix == ".xml")
         estimate = minutes(step.minutes) + (" (guess)" if step.basis == "guess" else "")
         took = elapsed(record["seconds"])
         lines.append(f"| {step.name} | {step.what} | {status} | {estimate} | {took} | {links} |")

@@ -16,6 +16,7 @@ from lra.planning.estimate import CACHE, Estimates, read_cache
 from lra.results import layout
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
 WORK = Path("results/card")  # logs, and what steps write before it is saved
 SHORTEST = 2.0  # minutes for which a step that goes on later is worth starting
 POINT = 15.0  # seconds of a profile point beside its measuring: two processes, two CUDA contexts
@@ -45,7 +46,7 @@ def tests(name: str, what: str, minutes: float, *chosen: str) -> Step:
     """A file of tests/gpu; what its tests measured becomes a csv."""
     found = WORK / f"{name}.xml"
     file = ROOT / f"tests/gpu/test_card_{name}.py"
-    command = [sys.executable, "-m", "pytest", str(file), "-c", str(ROOT / "pyproject.toml")]
+    command = [PYTHON, "-m", "pytest", str(file), "-c", str(ROOT / "pyproject.toml")]
     command += ["-m", "", "-p", "no:cacheprovider", f"--junitxml={found}", *chosen]
     return Step(name, what, minutes, command, {f"{name}.csv": found})
 
@@ -65,7 +66,7 @@ def snakemake(configfile: str, *targets: str | Path, changes: list[str] | None =
 
 def attention(minutes: float, lengths: str, *mechanisms: str) -> Step:
     file, out = ROOT / "tests/benchmarks/attention_speed.py", WORK / "attention"
-    command = [sys.executable, str(file), *mechanisms, "--lengths", lengths, "--resume"]
+    command = [PYTHON, str(file), *mechanisms, "--lengths", lengths, "--resume"]
     made = [f"attention_speed.{end}" for end in ("md", "parquet")]
     what = "one layer of every mechanism beside its peer, 1K to 16K tokens, bfloat16"
     command += ["--out", str(out)]
@@ -143,7 +144,7 @@ def tiny() -> list[Step]:
     config = "config/config.yaml"
     return [
         tests("numerics", "one mechanism", 0.2, "-k", "test_float32 and s5"),
-        attention(0.2, "32,64", "transformer"),
+        attention(0.2, "32", "transformer"),
         table("card-tiny", 0.3, snakemake(config, target, changes=changes)),
         cell("card-tiny", "listops/linear/seed1", 0.5, config, changes),
     ]

@@ -7,7 +7,7 @@ import gc
 import pytest
 import torch
 import yaml
-from card import DEVICE, MECHANISMS, ON_CARD
+from card import DEVICE, MECHANISMS, ON_CARD, on_card_or_slow
 
 from lra.config.cell import ProfilePoint
 from lra.config.resolve import Arena
@@ -69,6 +69,7 @@ def test_the_peak_is_the_estimates(fast_kernels, record_property, name, length):
     assert LEAST < ratio < MOST
 
 
+@on_card_or_slow
 def test_a_profile_that_does_not_fit_has_a_status(fast_kernels):
     """On a card twice what it has in all: the inputs fit and a step does not."""
     point, examples = point_of("transformer", LENGTHS[-1]), 10**12

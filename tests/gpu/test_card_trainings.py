@@ -8,14 +8,14 @@ import time
 import uuid
 
 import pytest
-from card import DEVICE, ON_CARD, needs_card
+from card import DEVICE, ON_CARD, needs_card, on_card_or_slow
 
 from lra.hardware import gpu_lock
 from lra.results.records import TrainRecord, read_record
 from processes import finish, same, start, wait_for
 from tiny import make_cell
 
-pytestmark = [] if ON_CARD else [pytest.mark.slow]  # tests/workflow/test_kill.py is these on a CPU
+pytestmark = on_card_or_slow  # tests/workflow/test_kill.py has these on a CPU
 SEED = random.SystemRandom().randrange(10**6)
 # without state; redrawn features, centroids, hashes, an auxiliary loss; FFTs; a scan
 KILLED = ["transformer", "performer", "routing", "reformer", "compressive", "s4d", "mamba2"]
