@@ -28,8 +28,9 @@ def cell_of(model: str = "transformer", **training):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"] if ON_CARD else ["float32"])
-@pytest.mark.parametrize("model", KILLED if ON_CARD else ["transformer"])
+@needs_card
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("model", KILLED)
 def test_the_same_bits_twice_and_after_a_kill(tiny_listops, tmp_path, model, precision):
     cell = cell_of(model, precision=precision)
     for name in ("one", "two"):
