@@ -111,12 +111,13 @@ def test_a_runner_that_is_killed_does_not_repeat_what_is_done(tmp_path):
     assert json.loads((tmp_path / "out/steps/two.json").read_text())["status"] == "ok"
 
 
-MINUTES = st.floats(0.1, 2000) | st.just(float("inf"))
+MINUTES = st.floats(100, 900) | st.just(float("inf"))
 
 
 @examples(100)
 @given(
-    given_steps=st.lists(st.tuples(MINUTES, st.booleans()), max_size=12), left=st.floats(0, 2000)
+    given_steps=st.lists(st.tuples(MINUTES, st.booleans()), min_size=3, max_size=12),
+    left=st.floats(0, 1000),
 )
 def test_a_plan_begins_no_more_than_fits(given_steps, left):
     steps = [step(str(i), "", m, resumes=r) for i, (m, r) in enumerate(given_steps)]
