@@ -49,6 +49,7 @@ def test_queries_come_soon_after_the_pairs_as_their_power_law_says():
     assert np.abs(found - weights / weights.sum()).max() < 0.05
 
 
+@pytest.mark.slow
 def test_the_bytes_depend_on_seed_and_size_alone_and_a_large_vocabulary_has_16_bits(tmp_path):
     config = {**SMALL, "vocab_size": 1024}
     sizes = {"train": 1500, "val": 100, "test": 100}
