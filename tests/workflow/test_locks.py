@@ -66,7 +66,7 @@ def test_two_folders_that_share_their_data_make_it_once_and_do_not_tear_it(tmp_p
         (tmp_path / name).mkdir()
         checkouts.append(Checkout(tmp_path / name))
         (tmp_path / name / "results/data").symlink_to(tmp_path / "shared")
-        checkouts[-1].edit("config/datasets.yaml", "train: 400", "train: 20000")
+        checkouts[-1].edit("config/datasets.yaml", "train: 400\n", "train: 20000\n")
     asked = ["--configfile", "config/tiny.yaml", "--cores", "1", data]
     runs = []
     for checkout, python in zip(checkouts, (sys.executable, warm.python()), strict=True):
