@@ -40,8 +40,9 @@ def test_records_a_table_and_a_figure_are_made_and_each_job_has_what_it_needs(sl
 
 def test_an_archive_is_made_and_verified(slurm, remote, finished):
     """Of the experiment that ran without Slurm: one job."""
-    shutil.rmtree(remote.folder / "results")
-    shutil.copytree(finished / "results", remote.folder / "results", symlinks=True)
+    shutil.rmtree(remote.folder)
+    shutil.copytree(finished, remote.folder, symlinks=True)
+    remote.site()
     commit_all(remote.folder)
     before = set(slurm.jobs())
     remote.finish(remote.start(config=[], targets=["archive"]))

@@ -70,7 +70,7 @@ def test_what_a_changed_key_runs_again(done, old, new, runs):
 @pytest.mark.parametrize(
     ("file", "old", "new", "runs"),
     [
-        ("training/pretraining.py", "IGNORED = -100", "IGNORED = -200", {FIRST, *THEN}),
+        ("training/pretraining.py", "VALIDATION = 0", "VALIDATION = 1", {FIRST, *THEN}),
         ("models/token_model.py", "torch.randn", "2 * torch.randn", {FIRST, *THEN}),
     ],
     ids=["objective", "model"],

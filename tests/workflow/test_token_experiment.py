@@ -7,7 +7,7 @@ import json
 import pytest
 import yaml
 
-from checkout import EXPERIMENT, PROTOCOL, Checkout
+from checkout import EXPERIMENT, PROTOCOL, Checkout, commit_all
 from lra.archive.verify import verify
 from lra.report import registry
 
@@ -34,6 +34,7 @@ def test_it_runs_to_its_archive_and_only_its_own_code_runs_it_again(tmp_path):
     profile = {**EXPERIMENT["profile"], "task": "recall", "lengths": [16]}
     text = yaml.safe_dump({**EXPERIMENT, **OWN, "profile": profile})
     checkout.write("config/tiny.yaml", text)
+    commit_all(checkout.folder)
     checkout.run("archive")
     root = checkout.folder / "results/tiny"
     tables, figures = registry.shown(tokens=True)
