@@ -1,4 +1,4 @@
-# make           set up .venv, then run the experiment `quick`
+# make           set up .venv, then run the experiment `quick`; ARGS: more arguments of snakemake
 # make test      set up .venv, then run the tests to run after every change
 # make test-all  all tests: also with Slurm, a browser, whole archives, more random examples, peers
 # make peers     the tests that compare ours with public packages, which are added to .venv
@@ -17,7 +17,7 @@ TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-
 .PHONY: all setup test test-all peers gpu gpu-plan lock
 
 all: setup
-	$(BIN)/snakemake --cores all --profile profiles/quiet
+	$(BIN)/snakemake --cores all --profile profiles/quiet $(ARGS)
 
 setup: .venv/.ready
 
