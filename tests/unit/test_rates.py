@@ -11,6 +11,7 @@ import yaml
 from fabricated import baseline_row, score_row, span_row, table
 from hypothesis import given
 from hypothesis import strategies as st
+from test_render import check_forms
 
 from lra.config.annotate import annotated
 from lra.config.cell import to_yaml
@@ -165,6 +166,11 @@ def test_the_table_has_every_rate(made):
     (row,) = (x for x in text.splitlines() if x.startswith("| set"))
     row = re.sub(" +", " ", row)
     assert "| **68.0**<br><sub>test 69.00</sub> | 0.016<br><sub>edge</sub> |" in row
+
+
+def test_every_form_of_it_shows_the_same_cells(made):
+    table("rates", made)
+    check_forms(made, "rates")
 
 
 def test_the_accuracy_table_has_the_chosen_ones_and_says_so(made):

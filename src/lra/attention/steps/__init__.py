@@ -7,14 +7,13 @@ added or changed trains nothing again.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lra import attention
 from lra.core.errors import LRAError
 
 if TYPE_CHECKING:
     from lra.attention.base import MultiHead
-    from lra.attention.steps.base import Steps
 
 # recurrent: a state of fixed size sums up all earlier tokens
 # window: the last tokens, at most a fixed number of them
@@ -52,8 +51,9 @@ def kind(name: str) -> Kind:
     return FORMS.get(name, RECOMPUTED)[0]
 
 
-def build(layer: MultiHead, dim: int) -> Steps:
-    """The step form of a causal layer of width dim, in evaluation and with weights that stay.
+def build(layer: MultiHead, dim: int) -> Any:
+    """The step form (`lra.attention.steps.base.Steps`) of a causal layer of width dim, in
+    evaluation and with weights that stay.
 
     Raises LRAError where the mechanism, or the layer, is not causal.
     """
