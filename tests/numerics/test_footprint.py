@@ -52,7 +52,11 @@ def bytes_beside(name: str, **encoder) -> tuple[float, float]:
     return figures.train.bytes - 4 * figures.params, measured["peak_bytes"]
 
 
-@pytest.mark.parametrize("name", attention.names())
+FEW = ["local", "mamba2", "transformer"]  # `make test-all` has the others
+MECHANISMS = pytest.mark.parametrize("name", [*FEW, *slow(sorted({*attention.names()} - {*FEW}))])
+
+
+@MECHANISMS
 def test_memory_is_what_the_profiler_measures(name):
     estimated, measured = bytes_beside(name)
     print(f"{name}: estimated {estimated:,}, measured {measured:,}, {estimated / measured:.3f}")
@@ -84,10 +88,7 @@ def test_flops_of_the_transformer_are_the_closed_form():
     assert figures.train.flops == 3 * linear + 7 * pair + 3 * head
 
 
-FEW = ["local", "mamba2", "transformer"]  # the others' FLOPs are counted by `make test-all`
-
-
-@pytest.mark.parametrize("name", [*FEW, *slow(sorted({*attention.names()} - {*FEW}))])
+@MECHANISMS
 def test_flops_of_a_step_that_runs_are_the_estimates(name):
     counted = profile.step_work(profile.Workload(point(name), torch.device("cpu")))
     assert counted["flops_per_step"] == costs(name).train.flops

@@ -111,6 +111,7 @@ def test_same_seed_same_bytes_and_others_differ():
         assert (arrays(first)[0] != arrays(other)[0]).any(1).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_chunks_do_not_depend_on_the_number_of_workers():
     make = partial(chunk, PathfinderConfig(size=32), 7)
     expected = [make(index) for index in range(3)]

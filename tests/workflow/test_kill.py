@@ -72,6 +72,7 @@ def suspended_with(state: Path, jobs: list[psutil.Process]) -> None:
         time.sleep(0.003)
 
 
+@pytest.mark.slow
 def test_a_killed_job_leaves_the_rest_and_is_resumed_by_the_next_snakemake(checkout):
     """The training is killed as a cluster would: without warning, snakemake left alive."""
     checkout.forget_tables()

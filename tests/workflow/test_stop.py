@@ -118,6 +118,7 @@ def test_stopped_in_the_midst_of_a_validation_the_bits_are_the_same(
     pd.testing.assert_frame_equal(one, two, check_exact=True)
 
 
+@pytest.mark.slow
 def test_the_time_limit_in_the_last_attempt_is_a_status_and_more_time_goes_on(
     undisturbed, tiny_listops, tmp_path, monkeypatch
 ):
