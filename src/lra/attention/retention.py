@@ -100,13 +100,14 @@ class Attention(MultiHead):
         return logs, logs
 
 
-def rotations(n: int, size: int, device: torch.device) -> Tensor:
-    """e^(i t r), complex (N, K / 2), of positions t and rates r: powers of 1 / BASE from exponent 0
-    to 1, as in microsoft/torchscale's retnet.py, of which the paper gives none.
+def rotations(n: int, size: int, device: torch.device, first: int = 0) -> Tensor:
+    """e^(i t r), complex (N, K / 2), of N positions t from `first` on and rates r: powers of
+    1 / BASE from exponent 0 to 1, as in microsoft/torchscale's retnet.py, of which the paper gives
+    none.
 
     In float64: at position 16,384 float32 errs by 0.001.
     """
     exponents = torch.linspace(0, 1, size // 2, dtype=torch.float64, device=device)
-    position = torch.arange(n, dtype=torch.float64, device=device)
+    position = torch.arange(first, first + n, dtype=torch.float64, device=device)
     angles = position[:, None] * BASE**-exponents
     return torch.complex(angles.cos(), angles.sin())

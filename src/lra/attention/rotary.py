@@ -66,9 +66,10 @@ class Attention(MultiHead):
         return self.merge(out)
 
 
-def rotations(n: int, size: int, device: torch.device) -> Tensor:
-    """e^(i t r), complex (N, D / 2), of positions t and rates r = 10,000^(-2 i / D), i from 0"""
-    positions = torch.arange(n, dtype=torch.float64, device=device)
+def rotations(n: int, size: int, device: torch.device, first: int = 0) -> Tensor:
+    """e^(i t r), complex (N, D / 2), of N positions t from `first` on and rates
+    r = 10,000^(-2 i / D), i from 0"""
+    positions = torch.arange(first, first + n, dtype=torch.float64, device=device)
     sines, cosines = sinusoids(positions, size).chunk(2, dim=1)
     return torch.complex(cosines, sines)
 

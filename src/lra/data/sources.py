@@ -8,11 +8,8 @@ from lra.core.errors import LRAError, one_of
 from lra.core.schema import checked
 from lra.data.recipe import Dataset
 
-GENERATORS = (
-    "listops",
-    "pathfinder",
-    "recall",
-)  # sources that need nothing; modules of src/lra/data/
+# sources that need nothing; modules of src/lra/data/
+GENERATORS = ("listops", "pathfinder", "recall")
 IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from safetensors.torch import load_file
 
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
-from lra.data.split import read_split
+from lra.data.split import Split, read_split
 from lra.hardware.device import choose_device, make_repeatable
 from lra.models.classifier import Classifier, attended
 from lra.training.batches import Batches
@@ -67,10 +69,12 @@ def attended_tokens(batches: Batches, cell: Cell) -> float:
     return total.item() / len(batches)
 
 
-def test_set(test: Path) -> dict[str, float | int | str]:
-    """Of a test split: `n_test` examples, `chance` (percent of the majority class) and `validation`
-    (what the data set is validated on)."""
+def test_set(
+    test: Path, answers: Callable[[Split], np.ndarray] = attrgetter("labels")
+) -> dict[str, float | int | str]:
+    """Of a test split: `n_test` examples, `chance` (percent of the most frequent answer) and
+    `validation` (what the data set is validated on)."""
     split = read_split(test)
-    counts = np.bincount(split.labels)
-    majority = 100 * int(counts.max()) / len(split)
-    return {"n_test": len(split), "chance": majority, "validation": split.info.validation}
+    counts = np.bincount(answers(split))
+    most = 100 * int(counts.max()) / int(counts.sum())
+    return {"n_test": len(split), "chance": most, "validation": split.info.validation}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lra.config.cell import Cell
 from lra.data.split import Split, read_split
-from lra.evaluation.accuracy import with_weights
+from lra.evaluation import accuracy
 from lra.hardware.device import choose_device, make_repeatable
 from lra.training.batches import Batches
 from lra.training.predict import forward
@@ -46,7 +46,7 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> TokenScore:
     device = choose_device(cell.device)
     split = read_split(test)
     batches, aim = Batches(split, cell, device), OBJECTIVES[cell.training.objective](cell)
-    model = with_weights(aim.model(), checkpoint).to(device).eval()
+    model = accuracy.with_weights(aim.model(), checkpoint).to(device).eval()
     labels = int(split.labels.max()) + 1
     # sums by position and by label: loss, right, predictions, tokens
     by_position = torch.zeros(4, batches.max_len, dtype=torch.float64, device=device)
@@ -107,9 +107,5 @@ def predicted_tokens(split: Split) -> np.ndarray:
 
 
 def test_set(test: Path) -> dict[str, float | int | str]:
-    """Of a test split: `n_test` examples, `chance` (percent of the most frequent token that is to
-    be predicted) and `validation` (what the data set is validated on)."""
-    split = read_split(test)
-    counts = np.bincount(predicted_tokens(split))
-    most = 100 * int(counts.max()) / int(counts.sum())
-    return {"n_test": len(split), "chance": most, "validation": split.info.validation}
+    """As of labels; its answers are the tokens that are to be predicted."""
+    return accuracy.test_set(test, predicted_tokens)

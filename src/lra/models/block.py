@@ -104,21 +104,32 @@ class Block(nn.Module):
             self.mlp_norm = norm.build(config)
             self.mlp = MLP(config)
 
-    def mix(self, x: Tensor, mask: Tensor | None, stream: Tensor) -> Tensor:
-        """What is added to the stream: the mechanism of x, with the GLU where there is one."""
-        gated = (stream,) if self.attention.gates_residual else ()
-        x = self.attention(x, mask, *gated)
-        return self.dropout(x if self.glu is None else self.glu(x))
+    def before(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Of the stream x what the mechanism is given: its inputs, and x where that asks for it."""
+        inputs = x if self.post else self.attention_norm(x, mask)
+        return (inputs, x) if self.attention.gates_residual else (inputs,)
+
+    def added(self, mixed: Tensor) -> Tensor:
+        """Of what the mechanism gives what is added to the stream."""
+        return self.dropout(mixed if self.glu is None else self.glu(mixed))
+
+    def after(self, x: Tensor, mixed: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The block's output, of the stream x and what the mechanism gives."""
+        x = x + self.added(mixed)
+        if self.post:
+            x = self.attention_norm(x, mask)
+            return x if self.mlp is None else self.mlp_norm(x + self.mlp(x), mask)
+        return x if self.mlp is None else x + self.residual_mlp(x, mask)
+
+    def mix(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        inputs, *stream = self.before(x, mask)
+        return self.attention(inputs, mask, *stream)
 
     def residual_attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.mix(self.attention_norm(x, mask), mask, x)
+        return self.added(self.mix(x, mask))
 
     def residual_mlp(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.mlp(self.mlp_norm(x, mask))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if self.post:
-            x = self.attention_norm(x + self.mix(x, mask, x), mask)
-            return x if self.mlp is None else self.mlp_norm(x + self.mlp(x), mask)
-        x = x + self.residual_attention(x, mask)
-        return x if self.mlp is None else x + self.residual_mlp(x, mask)
+        return self.after(x, self.mix(x, mask), mask)

@@ -85,18 +85,13 @@ class Decoder:
 def through_block(
     block: Block, mixer: Steps, x: Tensor, state: State | None
 ) -> tuple[Tensor, State]:
-    """As Block.forward, in evaluation, with the mechanism by steps or, without a state, in parallel
+    """Block.forward with the mechanism by steps or, without a state, in parallel.
 
     x (B, N, dim), N = 1 where there is a state.
     """
-    inputs = x if block.post else block.attention_norm(x)
-    gated = (x,) if block.attention.gates_residual else ()
+    inputs, *stream = block.before(x)
     if state is None:
-        mixed, state = mixer.prefill(inputs, *gated)
+        mixed, state = mixer.prefill(inputs, *stream)
     else:
-        mixed, state = mixer.step(inputs, state, *gated)
-    x = x + (mixed if block.glu is None else block.glu(mixed))
-    if block.post:
-        x = block.attention_norm(x)
-        return (x if block.mlp is None else block.mlp_norm(x + block.mlp(x))), state
-    return (x if block.mlp is None else x + block.residual_mlp(x)), state
+        mixed, state = mixer.step(inputs, state, *stream)
+    return block.after(x, mixed), state

@@ -24,9 +24,8 @@ class Batch:
     tokens: Tensor  # (B, T, N) int32
     mask: Tensor | None  # (B, T, N) bool, True for a real token; None where no task pads
     labels: Tensor  # (B,)
-    counted: Tensor | None = (
-        None  # (B, T, N) bool, True for a token to predict; None: all real ones
-    )
+    # (B, T, N) bool, True for a token that is to be predicted; None: all real ones are
+    counted: Tensor | None = None
 
 
 class Batches:

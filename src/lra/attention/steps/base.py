@@ -128,10 +128,3 @@ def last(cache: Tensor, count: int) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """q (B, H, 1, D), k and v (B, H, n, D), bias of scores (broadcast to B, H, 1, n) or a mask"""
     return scaled_dot_product_attention(q, k, v, bias)
-
-
-def turns(first: int, count: int, rates: Tensor) -> Tensor:
-    """e^(i t r), complex (count, D / 2), of positions t from `first` on and rates r (D / 2,)"""
-    positions = torch.arange(first, first + count, dtype=rates.dtype, device=rates.device)
-    angles = positions[:, None] * rates
-    return torch.complex(angles.cos(), angles.sin())

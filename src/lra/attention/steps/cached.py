@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lra.attention.rotary import rotations
 from lra.attention.shared.rotation import rotate
-from lra.attention.steps.base import State, Steps, append, attend, cached, last, turns
-
-BASE = 10_000.0  # of rotary positions
+from lra.attention.steps.base import State, Steps, append, attend, cached, last
 
 
 class Cached(Steps):
@@ -49,13 +48,10 @@ class Rotary(Cached):
 
     def __init__(self, layer: Any, dim: int) -> None:
         super().__init__(layer, dim)
-        size = layer.query.out_features // layer.heads
-        place = torch.arange(0, size, 2, dtype=torch.float64, device=layer.query.weight.device)
-        self.rates = BASE ** (-place / size)
         self.alibi = layer.positions == "alibi"
 
     def turned(self, t: Tensor, first: int) -> Tensor:
-        return t if self.alibi else rotate(t, turns(first, t.shape[2], self.rates))
+        return t if self.alibi else rotate(t, rotations(*t.shape[2:], t.device, first))
 
     def keys(self, x: Tensor, first: int) -> tuple[Tensor, Tensor]:
         k, v = super().keys(x, first)

@@ -10,28 +10,22 @@ from torch.nn.functional import layer_norm, pad, silu, softplus
 
 from lra.attention.deltanet import EPS, unit
 from lra.attention.mingru import candidate, states
-from lra.attention.retention import BASE
 from lra.attention.retention import EPS as NORM_EPS
+from lra.attention.retention import rotations
 from lra.attention.shared.convolution import Convolve
 from lra.attention.shared.delta import delta_rule
 from lra.attention.shared.rotation import rotate
-from lra.attention.steps.base import State, Steps, turns
+from lra.attention.steps.base import State, Steps
 from lra.attention.steps.sums import tail
 
 
 class Retention(Steps):
     """The decayed sum of k v^T (B, H, K, P), already decayed to the next token"""
 
-    def __init__(self, layer: Any, dim: int) -> None:
-        super().__init__(layer, dim)
-        pairs = layer.query.out_features // layer.heads // 2
-        device = layer.query.weight.device
-        self.rates = BASE ** -torch.linspace(0, 1, pairs, dtype=torch.float64, device=device)
-
     def keys(self, x: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of x (B, N, dim), whose first token has that position"""
         q, k, v = self.layer.project(x)
-        turn = turns(first, x.shape[1], self.rates)
+        turn = rotations(*q.shape[2:], x.device, first)
         return rotate(q, turn), rotate(k * self.layer.scale, turn), v
 
     def after(self, x: Tensor) -> tuple[Tensor, ...]:

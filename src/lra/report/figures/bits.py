@@ -6,7 +6,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
@@ -39,9 +38,7 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
             panel.axhline(floors[task][1], **style.CHANCE)
         ends = distinct(own, "last")
         panel.set_xscale("log", base=2)
-        panel.xaxis.set_major_locator(FixedLocator(ends[:: 1 + len(ends) // 9]))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        panel.xaxis.set_minor_locator(NullLocator())
+        style.ticks_at(panel.xaxis, ends[:: 1 + len(ends) // 9], "{:,g}".format)
     handles = [Line2D([], [], **look) for look in looks.values()]
     labels = list(looks)
     if floors:

@@ -7,7 +7,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lra.core.formats import BYTES, fitting_unit, listed, number, signed
 from lra.core.unique import distinct, grouped, unique
@@ -78,9 +77,7 @@ def _against_length(rows: list[dict], title: str, ylabel: str, lost_at_top: bool
     room = 4.0 if lost else 1.4
     axes.set_xlim(style.log_limits(lengths, 1.2, 1.2))
     axes.set_ylim(style.log_limits(values, *((1.4, room) if lost_at_top else (room, 1.4))))
-    axes.xaxis.set_major_locator(FixedLocator(lengths))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: style.length_text(round(x))))
-    axes.xaxis.set_minor_locator(NullLocator())
+    style.ticks_at(axes.xaxis, lengths, lambda x: style.length_text(round(x)))
     style.log_ticks(axes.yaxis)
     for (length,), at_length in grouped(lost, "length").items():
         for place, ((status,), own) in enumerate(grouped(at_length, "status").items()):

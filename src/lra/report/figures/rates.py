@@ -7,7 +7,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lra.core.formats import listed
 from lra.core.unique import unique
@@ -16,8 +15,7 @@ from lra.results.rates import NO_SWEEP, WINDOW, Sweep, learning_rate, sweeps
 from lra.results.records import ScoreRow, read_table
 
 TITLE = "Accuracy by learning rate"
-RING = {"marker": "o", "markersize": 10, "linestyle": "none", "markerfacecolor": "none"}
-RING |= {"markeredgecolor": "0.2", "markeredgewidth": 1}
+RING = style.RING | {"markersize": 10}
 HOLLOW = {"markerfacecolor": "white", "markeredgewidth": 1.2}  # a rate that does not work
 
 
@@ -41,9 +39,7 @@ def rates(scores: Path, cells: Path) -> Figure:
             at = {factor: learning_rate(cells, rows[0]) for factor, rows in sweep.at.items()}
             _draw(axes, sweep, at, looks[sweep.model])
             ticks |= {*at.values()}
-        axes.xaxis.set_major_locator(FixedLocator(sorted(ticks)[:: 1 + len(ticks) // 7]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        style.ticks_at(axes.xaxis, sorted(ticks)[:: 1 + len(ticks) // 7], "{:g}".format)
     grey = {"color": "0.35", "marker": "o", "linestyle": "none"}
     handles = [Line2D([], [], **looks[model]) for model in models]
     handles += [Line2D([], [], **grey), Line2D([], [], **grey | HOLLOW), Line2D([], [], **RING)]

@@ -7,7 +7,6 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped, unique
@@ -17,8 +16,6 @@ from lra.stats.reach import NO_WINDOWS, SHARE, Windows, windows
 
 TITLE = "Accuracy by how far a token sees"
 SEED = {"marker": ".", "markersize": 3.5, "linestyle": "none", "color": "0.1", "zorder": 4}
-RING = {"marker": "o", "markersize": 9, "linestyle": "none", "markerfacecolor": "none"}
-RING |= {"markeredgecolor": "0.2", "markeredgewidth": 1}
 
 
 def reach(scores: Path) -> Figure:
@@ -46,15 +43,13 @@ def reach(scores: Path) -> Figure:
             _line(axes, each, looks[each.mechanism])
         widths = sorted({width for each in own for width in each.at})
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_locator(FixedLocator(widths[:: 1 + len(widths) // 9]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        style.ticks_at(axes.xaxis, widths[:: 1 + len(widths) // 9], "{:,g}".format)
     handles = [Line2D([], [], **looks[name] | {"linestyle": "-"}) for name in mechanisms]
     handles += [Line2D([], [], **looks[name] | {"marker": ""}) for name in levels]
     names = [f"{name} by window" for name in mechanisms] + levels
     return style.finish(
         figure,
-        [*handles, Line2D([], [], **RING)],
+        [*handles, Line2D([], [], **style.RING)],
         [*names, "required span"],
         _notes(rows),
     )
@@ -72,7 +67,7 @@ def _line(axes: Axes, own: Windows, look: dict) -> None:
         values = [(row["reach"], row["accuracy"]) for row in rows if row["status"] == "ok"]
         axes.plot(*zip(*values, strict=True) if values else ([], []), **SEED)
     if (width := own.required().tokens) is not None:
-        axes.plot([width], [means[width]], **RING, zorder=4)
+        axes.plot([width], [means[width]], **style.RING, zorder=4)
 
 
 def _level(axes: Axes, rows: list[dict], look: dict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import seaborn as sns
 from matplotlib.artist import Artist
@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerLine2D
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Transform
 
 from lra.core.formats import listed
@@ -45,6 +45,8 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lra",
 }
+RING = {"marker": "o", "markersize": 9, "linestyle": "none", "markerfacecolor": "none"}
+RING |= {"markeredgecolor": "0.2", "markeredgewidth": 1}
 CHANCE = {"color": "0.3", "linestyle": (0, (4, 3)), "linewidth": 1}  # also uniform attention
 RUN = {"experiment": "experiment", "protocol": "protocol", "batch_size": "batch size"}
 RUN |= {"seed": "seed", "device": "on"}
@@ -218,6 +220,13 @@ def log_ticks(axis: Axis) -> None:
     """Ticks at 1, 2, 5, 10, ... as plain numbers on a logarithmic axis."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def ticks_at(axis: Axis, values: Sequence[float], text: Callable[[float], str]) -> None:
+    """Ticks at these values alone, with their texts."""
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_minor_locator(NullLocator())
 
 
