@@ -37,10 +37,12 @@ def notes(found: list[Sweep]) -> list[str]:
         return []
     factors = sorted({factor for each in found for factor in each.at})
     chosen = [each for each in found if each.best is not None]
-    said = [
-        f"Learning rate: of {listed(map(_times, factors))} the model's own, the best mean over "
-        f"seeds on validation: {_by_factor(chosen)}."
-    ] * bool(chosen)
+    said = []
+    if chosen:
+        said.append(
+            f"Learning rate: of {listed(map(_times, factors))} the model's own, the best mean over "
+            f"seeds on validation: {_by_factor(chosen)}."
+        )
     if edge := [each for each in chosen if each.at_edge]:
         said.append(f"At the edge of the sweep, sweep further: {_by_factor(edge)}.")
     if lost := [
