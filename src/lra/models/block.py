@@ -116,6 +116,7 @@ class Block(nn.Module):
     def after(self, x: Tensor, mixed: Tensor, mask: Tensor | None = None) -> Tensor:
         """The block's output, of the stream x and what the mechanism gives."""
         x = x + self.added(mixed)
+        del mixed  # else it would lie in memory while the MLP runs
         if self.post:
             x = self.attention_norm(x, mask)
             return x if self.mlp is None else self.mlp_norm(x + self.mlp(x), mask)
