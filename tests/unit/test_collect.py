@@ -74,6 +74,16 @@ def test_a_row_joins_training_and_scoring(tmp_path):
     assert row["fingerprint"] == PROVENANCE["fingerprint"]  # of the training
 
 
+def test_a_cell_of_tokens_has_the_validation_loss_of_its_checkpoint(tmp_path):
+    folder = write_cell(tmp_path, score={"objective": "next", "state_bytes": 64})
+    curve = {"split": "val", "accuracy": 61.0, "learning_rate": 1e-3, "seconds": 1.0}
+    steps = [{"step": step, "loss": loss} | curve for step, loss in ((4, 0.9), (5, 0.6), (6, 0.3))]
+    steps.insert(1, steps[1] | {"split": "train", "loss": 0.1})
+    write_rows(folder / "history.parquet", steps, CurveRow)
+    (row,) = collect_scores(tmp_path)
+    assert (row["val_loss"], row["state_bytes"]) == (0.6, 64)
+
+
 def test_only_what_was_asked_for_is_read_and_in_that_order(tmp_path):
     for seed in range(3):
         write_cell(tmp_path, seed=seed)

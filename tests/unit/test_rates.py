@@ -103,6 +103,13 @@ def test_the_choice_is_by_validation_whatever_the_test_says(validation, test):
     assert [(row["model"], row["seed"]) for row in found] == [("linear", 0), ("linear", 1)]
 
 
+def test_of_tokens_the_lowest_validation_loss_counts_whatever_the_accuracies_say():
+    rows = rows_of(validation=(90.0, 60.0, 95.0), objective="next")
+    losses = {"linear@0.25": 1.0, "linear": 0.9, "linear@4": 1.1}
+    (found,) = sweeps(row | {"val_loss": losses[row["model"]]} for row in rows)
+    assert found.best == 1.0
+
+
 def test_of_equal_means_the_nearest_to_the_own_rate_counts():
     assert [s.best for s in sweeps(rows_of(validation=(70, 70, 70)))] == [1.0]
     assert [s.best for s in sweeps(rows_of(validation=(70, 60, 70)))] == [0.25]

@@ -10,6 +10,7 @@ from fabricated import PAPER, baseline_row, score_row, table
 
 from lra.compare.experiment import opened
 from lra.config.cell import to_yaml
+from lra.config.rates import unswept
 from lra.core.errors import LRAError
 from lra.report import page, registry
 from lra.report.tables.write import write
@@ -95,12 +96,15 @@ def test_seeds_have_a_mean_only_where_all_are_ok(tmp_path):
 
 def recall_cells(root) -> list[dict]:
     rows, parts = [], []
-    for model, rate, val, at in (
-        ("linear", 0.003, 50.0, (60.0, 20.0)),
-        ("linear-fast", 0.01, 70.0, (80.0, 30.0)),
-        ("rotary", 0.003, 99.0, (100.0, 98.0)),
+    for model, rate, val, at, held in (
+        ("linear@0.33", 0.001, 1.5, (82.0, 38.0), 512),
+        ("linear", 0.003, 1.2, (60.0, 20.0), 512),
+        ("linear@3.3", 0.01, 1.1, (80.0, 30.0), 512),
+        ("rotary", 0.003, 0.1, (100.0, 98.0), 4096),
+        ("hidden", 0.003, 0.9, (50.0, 30.0), None),
     ):
-        own = {"mechanism": model.split("-")[0], "val_accuracy": val, "accuracy": sum(at) / 2}
+        own = {"mechanism": unswept(model)[0], "val_loss": val, "accuracy": sum(at) / 2}
+        own |= {"state_bytes": held, "objective": "next" if held else "masked"}
         rows.append(token_row(model, 1.0, task="recall", **own))
         parts += [
             part_row(rows[-1], "label", p, p, 1.0, a) for p, a in zip((4, 8), at, strict=True)
@@ -114,15 +118,99 @@ def recall_cells(root) -> list[dict]:
     return rows
 
 
-def test_recall_is_of_the_rate_with_the_best_validation_by_the_number_of_pairs(tmp_path):
+def test_recall_is_of_the_rate_with_the_lowest_validation_loss_by_the_number_of_pairs(tmp_path):
+    """Of linear the lowest rate is the best on the test set, and not chosen."""
     recall_cells(tmp_path)
     lines, text = table("recall", tmp_path)
-    linear, rotary = lines
-    assert (linear["model"], linear["rate"], linear["n_rates"]) == ("linear-fast", "0.01", "2")
-    assert (linear["pairs_4"], linear["pairs_8"]) == ("80.0", "30.0")
-    assert (rotary["model"], rotary["accuracy"]) == ("rotary", "99.0")
-    assert "0.003: 40.0, 0.01: 55.0" in text and "a value of the context" in text
-    assert "Some have one rate alone" in text
+    linear, rotary, hidden = lines
+    assert (linear["model"], linear["rate"], linear["n_rates"]) == ("linear", "0.01", "3")
+    assert (linear["accuracy"], linear["pairs_4"], linear["pairs_8"]) == ("55.0", "80.0", "30.0")
+    assert (linear["lowest"], linear["highest"]) == ("40.0", "60.0")
+    assert (rotary["model"], rotary["accuracy"], rotary["state_bytes"]) == (
+        "rotary",
+        "99.0",
+        "4096",
+    )
+    assert (hidden["objective"], hidden["state_bytes"]) == ("masked", "")
+    assert "0.001: 60.0, 0.003: 40.0, 0.01: 55.0" in text and "a value of the context" in text
+    assert "4,096" in text and "No state: the model is not causal" in text
+    assert "Some have one rate alone" in text and "At the edge of the sweep" in text
+
+
+def upright(axes):
+    """The lines of one x and two y; others lead to the names."""
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    return [line for line in lines if len({*line.get_xdata()}) == 1]
+
+
+def test_recall_stands_against_the_state_with_a_bar_from_the_worst_to_the_best_rate(tmp_path):
+    recall_cells(tmp_path)
+    (axes,) = figure("recall", tmp_path).axes
+    marks = {line.get_xdata()[0]: line for line in axes.lines if len(line.get_xdata()) == 1}
+    assert {x: line.get_ydata()[0] for x, line in marks.items()} == {512: 55, 4096: 99}
+    bars = upright(axes)
+    assert {bar.get_xdata()[0]: (*bar.get_ydata(),) for bar in bars} == {
+        512: (40, 60),
+        4096: (99, 99),
+    }
+    assert axes.get_xscale() == "log"
+    assert {text.get_text() for text in axes.texts} == {"linear", "rotary"}
+    text = words("recall", tmp_path)
+    assert "Without a state, so not drawn: hidden 40.0 %." in text
+    assert "Bar: from the worst rate's mean to the best one's" in text
+
+
+def test_a_rate_that_is_not_ok_is_in_no_bar_and_a_lost_model_has_no_mark(tmp_path):
+    rows = recall_cells(tmp_path)
+    lost = {"status": "diverged", "accuracy": None, "loss": None}
+    rows = [row | (lost if row["model"] in ("linear@0.33", "rotary") else {}) for row in rows]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    (axes,) = figure("recall", tmp_path).axes
+    (bar,) = upright(axes)
+    assert (*bar.get_ydata(),) == (40, 55)
+    assert "Not ok in every seed: rotary on recall." in words("recall", tmp_path)
+    _, text = table("recall", tmp_path)
+    assert "0.001: diverged, 0.003: 40.0, 0.01: 55.0" in text
+
+
+def test_of_a_sweep_the_chosen_model_alone_is_in_bits_and_language(tmp_path):
+    rows = [
+        token_row("linear", 3.5, val_loss=2.0),
+        token_row("linear@4", 3.4, val_loss=2.1, val_accuracy=90.0),
+    ]
+    parts = [part_row(row, "position", 1, 1, 5.0 + n) for n, row in enumerate(rows)]
+    lines, text = table("language", written(tmp_path, rows, parts))
+    assert [(line["model"], line["bits"]) for line in lines] == [("linear", "3.5")]
+    assert "Learning rate: of ×1, ×4 the model's own" in text
+    (axes,) = figure("bits", tmp_path).axes
+    (line,) = axes.lines
+    assert list(line.get_ydata()) == pytest.approx([5.0])
+
+
+def test_long_windows_have_a_column_and_a_panel_and_who_reads_none_a_reason(tmp_path):
+    reason = "positions are learned, for 4 tokens"
+    rows = [
+        token_row("linear", 3.5, long_loss=4.0 * NATS),
+        token_row("rotary", 3.0, long_loss=3.9 * NATS),
+        token_row("transformer", 3.2, long_reason=reason),
+    ]
+    parts = [part_row(row, "position", 1, 4, 3.5) for row in rows]
+    parts += [part_row(row, "position", 5, 64, 4.1) | {"times": 16} for row in rows[:2]]
+    lines, text = table("language", written(tmp_path, rows, parts, FLOORS))
+    found = {line["model"]: line["long_bits"] for line in lines}
+    assert found["transformer"] == found["xz"] == ""
+    assert float(found["linear"]) == pytest.approx(4.0)
+    assert "16 times as long" in text and "**3.900**" in text and "**3.000**" in text
+    assert f"Not read so long, as {reason}: transformer." in text
+    body = {line.split("|")[1].strip(): line.split("|")[3].strip() for line in text.splitlines()
+            if line.startswith("|")}  # fmt: skip
+    assert body["transformer"] == "-" and body["linear"].startswith("4.000")
+    short, long = figure("bits", tmp_path).axes
+    assert (short.get_title(), long.get_title()) == ("bytes, next", "bytes, next, 16 times as long")
+    assert len(short.lines) == 4 and len(long.lines) == 4
+    assert long.lines[-1].get_xdata()[0] == 4  # where the training ended
+    assert list(long.lines[0].get_ydata()) == pytest.approx([4.1])
+    assert f"Not read so long, as {reason}: transformer." in words("bits", tmp_path)
 
 
 def test_bits_against_position_have_a_line_a_model_and_the_best_floor(tmp_path):

@@ -20,7 +20,7 @@ from lra.core.errors import LRAError
 from lra.data.generate import generate_dataset
 from lra.data.split import read_split
 from lra.evaluation.job import score_cell
-from lra.evaluation.tokens import answers, spaced
+from lra.evaluation.tokens import answers, spaced, state_bytes
 from lra.models.token_model import TokenModel
 from lra.results.records import CurveRow, ScoreRecord, TrainRecord, read_record, read_table
 from lra.training.batches import Batch, Batches
@@ -215,6 +215,16 @@ def test_a_cell_is_trained_chosen_by_its_loss_scored_and_counted_in_parts(
         count = int(read_split(tiny_recall / "test.arrow").counted.values.sum())
         assert tokens == count * (3 if objective == "masked" else 1)
     assert [part.first for part in score.parts if part.by == "label"] == [1, 2]
+    assert (score.long_loss, score.long_reason) == (None, None)  # no window follows another
+    assert (score.state_bytes is None) == (objective == "masked")
+
+
+def test_the_state_is_that_after_a_whole_window():
+    cell = token_cell(attention="transformer", layers=2, dim=8, qkv_dim=8, heads=2)
+    held = 2 * 2 * 16 * 8 * 4  # keys and values of 2 layers and 16 tokens, 8 float32 each
+    assert state_bytes(seeded(Next(cell)), 16) == held
+    reversible = token_cell(attention="reformer", options={"reversible": True})
+    assert state_bytes(seeded(Next(reversible)), 16) is None
 
 
 def test_positions_are_in_doubling_parts():
@@ -276,12 +286,10 @@ def test_every_mechanism_can_be_a_denoiser_and_the_causal_ones_predict_next_toke
          "pretraining: 'bytes' has no labels to be trained on after it"),
         ("ar-quick", {"models": ["linear"], "span": {"models": ["linear"]}},
          "span.models: spans are of models that predict labels; remove it"),
-        ("ar-quick", {"models": ["linear"], "rates": [0.25, 1]},
-         "rates: a sweep chooses by the accuracy of labels; write variants"),
         ("config", {"models": ["linear"], "overrides": {"training": {"objective": "next"}}},
          "overrides: training.objective: the labels of 'listops' are predicted; choose 'classify'"),
     ],
-    ids=["no causal version", "no labels", "word", "mask_zero", "pretraining", "span", "rates", "labels"],
+    ids=["no causal version", "no labels", "word", "mask_zero", "pretraining", "span", "labels"],
 )  # fmt: skip
 def test_the_impossible_is_one_line(file, changed, said):
     with pytest.raises(LRAError) as error:

@@ -272,7 +272,8 @@ def records_of(wildcards):
         return every_cell(layout.SCORE_RECORD)
     if wildcards.what == "history":
         return every_cell(layout.HISTORY)
-    return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD)
+    curves = every_cell(layout.HISTORY) if TOKENS else []
+    return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD) + curves
 
 
 def collected_models(wildcards):

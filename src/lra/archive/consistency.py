@@ -157,18 +157,24 @@ def _cell(unpacked: Path, cell: Path, about: About) -> list[str]:
 
 
 def _parts(name: str, score: records.ScoreRecord, rows: int) -> list[str]:
-    """Of a cell that predicts tokens: loss and accuracy against those of the positions."""
+    """Of a cell that predicts tokens: losses and accuracy against those of the positions."""
     found = []
     if score.n_test != rows:
         found.append(f"{name}: n_test {score.n_test} and {rows} examples differ")
-    parts = [part for part in score.parts if part.by == "position"]
+    by_position = [part for part in score.parts if part.by == "position"]
+    parts = [part for part in by_position if part.times == 1]
     tokens, asked = sum(p.tokens for p in parts), sum(p.predictions for p in parts)
     if not tokens or not asked:
         return [*found, f"{name}: has no parts by position"]
     loss = sum(part.tokens * part.loss for part in parts) / tokens
     right = sum(part.predictions * (part.accuracy or 0) for part in parts) / asked
     found += _compare(f"{name}: loss", score.loss, loss, "its parts")
-    return found + _compare(f"{name}: accuracy", score.accuracy, right, "its parts")
+    found += _compare(f"{name}: accuracy", score.accuracy, right, "its parts")
+    if long := [part for part in by_position if part.times > 1]:
+        tokens = sum(part.tokens for part in long)
+        loss = sum(part.tokens * part.loss for part in long) / tokens
+        found += _compare(f"{name}: long_loss", score.long_loss, loss, "its parts")
+    return found
 
 
 def _curve(unpacked: Path, cell: Path, file: str, train: records.TrainRecord) -> list[str]:

@@ -134,11 +134,6 @@ class Arena:
                 f"{self.place('span.models')}: span.models: spans are of models that predict "
                 "labels; remove it"
             )
-        if self.predicts_tokens and experiment.rates != [1]:
-            raise LRAError(
-                f"{self.place('rates')}: rates: a sweep chooses by the accuracy of labels; write "
-                "variants"
-            )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
         for name in self.datasets() if sources else ():

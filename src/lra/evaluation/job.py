@@ -66,6 +66,8 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
                 scored = scoring.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
                 result = {key: getattr(scored, key) for key in result}
                 if cell.predicts_tokens:
+                    own = ("state_bytes", "long_loss", "long_reason")
+                    result |= {key: getattr(scored, key) for key in own}
                     result["parts"] = [Part(**asdict(each)) for each in scored.parts]
                 else:
                     pairs = zip(scored.labels.tolist(), scored.predictions.tolist(), strict=True)

@@ -91,8 +91,11 @@ class Requests:
 
     def evaluate(self, wildcards: Any, attempt: int) -> int:
         cell, site = self.cell_of(wildcards), self._one_seed(0.2)
-        examples = self.estimates.arena.dataset(cell.dataset).test
-        return scoring_minutes(cell, self.estimates, attempt, site, examples)
+        passes = self.estimates.arena.dataset(cell.dataset).test
+        if cell.predicts_tokens:  # also in windows 16 times as long, a token up to 16 times as dear
+            draws = cell.training.draws if cell.training.objective == "masked" else 1
+            passes *= draws * (1 + 16)
+        return scoring_minutes(cell, self.estimates, attempt, site, passes)
 
     def span(self, wildcards: Any, attempt: int) -> int:
         passes = self.experiment.span.samples * (1 + self.experiment.span.queries)

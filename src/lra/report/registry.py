@@ -49,6 +49,7 @@ TOKEN_TABLES = [
 ]  # fmt: skip
 TOKEN_FIGURES = [
     Item("bits", "Bits by position", "figures.bits", ("parts", "scores", "baselines")),
+    Item("recall", "Recall by size of the state", "figures.recall", ("scores",)),
     *(item for item in FIGURES if item.name in ("speed", "memory")),
 ]
 

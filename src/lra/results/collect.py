@@ -61,7 +61,10 @@ def collect(
 
 
 def _scores(root: Path, out: Path, cells: Cells) -> None:
-    """Join train.json and score.json. A cell is ok where training and scoring both were."""
+    """Join train.json and score.json. A cell is ok where training and scoring both were.
+
+    Of tokens also the validation loss, which train.json lacks.
+    """
     rows = []
     for cell in cells:
         train = _record(root, layout.TRAIN_RECORD, TrainRecord, cell)
@@ -69,10 +72,18 @@ def _scores(root: Path, out: Path, cells: Cells) -> None:
         status = train.status if train.status != "ok" else score.status
         _check_value(_path(root, layout.SCORE_RECORD, cell), status, "accuracy", score.accuracy)
         row = _shared_fields(score, ScoreRow) | _shared_fields(train, ScoreRow)
+        if score.objective != "classify":
+            row |= {"val_loss": _validation_loss(root, cell, train.chosen_step)}
         if status != "ok":
             row |= {"status": status, "accuracy": None, "loss": None}
         rows.append(row)
     write_rows(out, rows, ScoreRow)
+
+
+def _validation_loss(root: Path, cell: tuple[str, str, int], step: int | None) -> float | None:
+    """Of the checkpoint of `step`; None where none was chosen."""
+    curve = read_table(_path(root, layout.HISTORY, cell), CurveRow).to_pylist()
+    return next((r["loss"] for r in curve if (r["split"], r["step"]) == ("val", step)), None)
 
 
 def _history(root: Path, out: Path, cells: Cells) -> None:

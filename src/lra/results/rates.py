@@ -1,7 +1,7 @@
 """Which learning rate of a sweep (`rates:` of an experiment) a model has on a task.
 
-It is chosen here, by validation accuracy alone. Tables and figures read the scores of the chosen
-cells, under their models' own names; `rates` shows the others.
+It is chosen here, by validation alone: accuracy, or the loss of tokens. Tables and figures read the
+scores of the chosen cells, under their models' own names; `rates` and `recall` show the others.
 """
 
 from __future__ import annotations
@@ -30,14 +30,25 @@ class Sweep:
     model: str
     at: dict[float, list[dict]]  # factor of the model's own rate, ascending -> rows, one a seed
 
-    @property
-    def validation(self) -> dict[float, float]:
-        """Mean accuracy in percent by factor, of those at which every seed is ok."""
+    def mean(self, column: str) -> dict[float, float]:
+        """Of scores.parquet, by factor, of those at which every seed is ok."""
         return {
-            factor: fmean(row["val_accuracy"] for row in rows)
+            factor: fmean(row[column] for row in rows)
             for factor, rows in self.at.items()
             if all(row["status"] == "ok" for row in rows)
         }
+
+    @property
+    def validation(self) -> dict[float, float]:
+        """Mean accuracy in percent by factor."""
+        return self.mean("val_accuracy")
+
+    @property
+    def quality(self) -> dict[float, float]:
+        """What is chosen by, higher is better: `validation`, or minus the mean loss of tokens."""
+        if not any(row.get("objective") for rows in self.at.values() for row in rows):
+            return self.validation
+        return {factor: -loss for factor, loss in self.mean("val_loss").items()}
 
     @property
     def held_out(self) -> bool:
@@ -47,7 +58,7 @@ class Sweep:
     @property
     def best(self) -> float | None:
         """The factor of the best mean, of equal ones the nearest to 1; None where none may be."""
-        known = self.validation
+        known = self.quality
         if not known or not self.held_out:
             return None
         return max(known, key=lambda factor: (known[factor], -abs(math.log(factor))))
@@ -94,7 +105,7 @@ def read_chosen(scores: Path) -> list[dict]:
 
 
 def read_of(path: Path, kind: type[Strict], cells: Iterable[dict]) -> list[dict]:
-    """The rows of history.parquet or span.parquet that are of `chosen` cells, by their models."""
+    """The rows of history, span or parts.parquet that are of `chosen` cells, by their models."""
     models = {(cell["task"], cell["trained"], cell["seed"]): cell["model"] for cell in cells}
     return [
         row | {"model": models[key]}

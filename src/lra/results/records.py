@@ -86,6 +86,7 @@ class Part(Strict):
     predictions: int
     loss: float  # nats
     accuracy: float | None  # percent; null without a prediction
+    times: int = 1  # length of the windows over that in training
 
 
 class ScoreRecord(CellName, Provenance):
@@ -102,6 +103,11 @@ class ScoreRecord(CellName, Provenance):
     chance: float  # percent of the test split's majority class
     validation: str  # what the validation split was: "held out" or "test set"
     parts: list[Part] | None = Field(None, exclude_if=lambda given: given is None)
+    # bytes of one sequence's state after a whole window; null without a causal form by steps
+    state_bytes: int | None = Field(None, exclude_if=lambda given: given is None)
+    # as `loss`, of windows 16 times as long as in training; or why these were not read
+    long_loss: float | None = Field(None, exclude_if=lambda given: given is None)
+    long_reason: str | None = Field(None, exclude_if=lambda given: given is None)
 
 
 class ScoreRow(CellName):
@@ -110,9 +116,13 @@ class ScoreRow(CellName):
     status: Status
     accuracy: float | None
     val_accuracy: float | None
+    val_loss: float | None = None  # nats, of the chosen checkpoint; of cells that predict tokens
     loss: float | None
     attended_tokens: float | None = None
     objective: str | None = None  # null: classify
+    state_bytes: int | None = None  # of one sequence after a whole window; null: not causal
+    long_loss: float | None = None  # nats, of windows 16 times as long as in training
+    long_reason: str | None = None  # why these were not read
     n_test: int
     chance: float
     params: int
@@ -145,6 +155,7 @@ class PartRow(Strict):
     predictions: int
     loss: float
     accuracy: float | None
+    times: int | None = None  # length of the windows over that in training; null: 1
 
 
 class CurveRow(Strict):

@@ -1,4 +1,6 @@
-"""Bits for each token against its position in the window: one panel a task and objective."""
+"""Bits for each token against its position in the window: one panel a task, objective and length
+of the windows.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +13,32 @@ from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
 from lra.results.baselines import BaselineRow
-from lra.results.records import PartRow, ScoreRow, in_bits, read_table
+from lra.results.rates import read_chosen, read_of
+from lra.results.records import PartRow, in_bits, read_table
 
 TITLE = "Bits for each token by its position"
+TRAINED = {"color": "0.3", "linestyle": ":", "linewidth": 1}
 
 
 def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
     """Mean over the seeds that are ok; of tasks all of whose tokens are predicted."""
-    rows, cells = read_table(parts, PartRow).to_pylist(), read_table(scores, ScoreRow).to_pylist()
+    cells = read_chosen(scores)
+    rows = read_of(parts, PartRow, cells)
     some = {row["task"] for row in rows if row["by"] == "label" and row["first"] > 0}
     rows = [row for row in rows if row["by"] == "position" and row["task"] not in some]
     if not rows:
         return style.nothing(TITLE, "No task has all of its tokens predicted.")
     own_cells = [cell for cell in cells if cell["task"] in distinct(rows, "task")]
-    panels = grouped(rows, "task", "objective")
-    names = [f"{task}, {objective}" for task, objective in panels]
+    rows = [row | {"times": row["times"] or 1} for row in rows]
+    panels = grouped(rows, "times", "task", "objective")
+    names = [
+        f"{task}, {objective}" + f", {times} times as long" * (times > 1)
+        for times, task, objective in panels
+    ]
     figure, axes = style.panels(TITLE, names, 2.4, "position in the window", "bits", sharey=True)
     looks = style.looks(distinct(rows, "model"))
     floors = _floors(baselines)
-    for panel, ((task, _), own) in zip(axes, panels.items(), strict=True):
+    for panel, ((times, task, _), own) in zip(axes, panels.items(), strict=True):
         for (model,), of in grouped(own, "model").items():
             by_end = {end: each for (end,), each in grouped(of, "last").items()}
             means = [sum(in_bits(r["loss"]) for r in each) / len(each) for each in by_end.values()]
@@ -37,6 +46,8 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
         if task in floors:
             panel.axhline(floors[task][1], **style.CHANCE)
         ends = distinct(own, "last")
+        if times > 1:
+            panel.axvline(max(ends) / times, **TRAINED)
         panel.set_xscale("log", base=2)
         style.ticks_at(panel.xaxis, ends[:: 1 + len(ends) // 9], "{:,g}".format)
     handles = [Line2D([], [], **look) for look in looks.values()]
@@ -44,6 +55,9 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
     if floors:
         handles.append(Line2D([], [], **style.CHANCE))
         labels.append("without a network")
+    if any(times > 1 for times, *_ in panels):
+        handles.append(Line2D([], [], **TRAINED))
+        labels.append("length in training")
     return style.finish(figure, handles, labels, _notes(rows, own_cells, floors))
 
 
@@ -64,6 +78,9 @@ def _notes(rows: list[dict], cells: list[dict], floors: dict[str, tuple[str, flo
     ]
     said = (f"{task} {kind} {value:.2f}" for task, (kind, value) in floors.items())
     notes += [f"Without a network: {listed(said)} bits."] if floors else []
+    unread = (cell for cell in cells if cell["long_reason"])
+    for (reason,), own in grouped(unread, "long_reason").items():
+        notes.append(f"Not read so long, as {reason}: {listed(distinct(own, 'model'))}.")
     lost = grouped((c for c in cells if c["status"] != "ok"), "task", "model")
     names = (f"{model} on {task}" for task, model in lost)
     notes += [f"Not ok in every seed: {listed(names)}."] if lost else []

@@ -1,16 +1,16 @@
-"""Right answers of Recall by the number of pairs, of each mechanism's best learning rate."""
+"""Right answers of Recall by the number of pairs, beside the size of each model's state."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lra.config.cell import Cell, read
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
+from lra.report.tables import rates
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import one_value, status
-from lra.results import layout
 from lra.results.baselines import BaselineRow
+from lra.results.rates import Sweep, chosen, learning_rate, read_of, sweeps
 from lra.results.records import PartRow, ScoreRow, read_table
 from lra.stats.summary import summary
 
@@ -19,76 +19,74 @@ ALL = "all"
 
 
 def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Table, list[dict]]:
-    """One row a mechanism, objective and task: the model with the best validation of those that
-    the mechanism has.
+    """One row a model, objective and task, at the learning rate that its sweep chose.
 
-    cells: the experiment's folder, whose configurations say the learning rates. A model counts
+    cells: the experiment's folder, whose configurations say the learning rates. A mean counts only
     where every seed is ok. Raises LRAError where experiments are mixed.
     """
-    rows = [r for r in read_table(scores, ScoreRow).to_pylist() if _base(r) == "recall"]
-    if not rows:
+    every = [
+        row
+        for row in read_table(scores, ScoreRow).to_pylist()
+        if (row["variant_of"] or row["task"]) == "recall"
+    ]
+    if not every:
         return Table(NO_RECALL, [], [], []), []
-    one_value(scores, rows, "experiment", "protocol")
-    found = [r for r in read_table(parts, PartRow).to_pylist() if r["by"] == "label"]
+    one_value(scores, every, "experiment", "protocol")
+    rows, found = chosen(every), sweeps(every)
+    of_pairs = (r for r in read_of(parts, PartRow, rows) if r["by"] == "label")
     by_pairs = {
         key: {first: summary([r["accuracy"] for r in own]).mean for (first,), own in groups.items()}
-        for key, of in grouped(found, "task", "model").items()
+        for key, of in grouped(of_pairs, "task", "model").items()
         for groups in [grouped(of, "first")]
     }
+    swept = {(each.task, each.model): each for each in found}
     lines = [
-        _line([_model(own, by_pairs, cells) for own in grouped(of, "model").values()])
-        for of in grouped(rows, "task", "objective", "mechanism").values()
+        _line(own, swept.get(key), by_pairs.get(key, {}), cells)
+        for key, own in grouped(rows, "task", "model").items()
     ]
+    lines.sort(key=lambda line: (line["task"], line["objective"] == "masked"))
     floors = [
         row
         for row in read_table(baselines, BaselineRow).to_pylist()
         if row["task"] in distinct(rows, "task") and row["accuracy"] is not None
     ]
-    return _table(lines, rows, floors), lines
+    return _table(lines, rows, floors, found), lines
 
 
-def _base(row: dict) -> str:
-    return row["variant_of"] or row["task"]
-
-
-def _model(rows: list[dict], by_pairs: dict[tuple, dict], root: Path) -> dict:
+def _line(rows: list[dict], sweep: Sweep | None, by_pairs: dict[int, float], root: Path) -> dict:
     """One model: means over its seeds."""
-    names = ("experiment", "task", "objective", "mechanism", "model")
+    names = ("experiment", "task", "objective", "mechanism", "model", "state_bytes")
     line = {key: rows[0][key] for key in names}
-    path = root / layout.CONFIG.format(**rows[0])
-    line |= {"rate": read(Cell, str(path)).training.learning_rate if path.exists() else None}
-    line |= {"status": status(rows)} | dict.fromkeys(("validation", "accuracy", "pairs"))
+    line |= {"rate": learning_rate(root, rows[0] | {"model": rows[0]["trained"]})}
+    line |= {"status": status(rows)} | dict.fromkeys(("accuracy", "lowest", "highest"))
+    at = {} if sweep is None else sweep.at
+    means = {} if sweep is None else sweep.mean("accuracy")
+    tried = (
+        f"{learning_rate(root, own[0]):g}: "
+        + (f"{means[factor]:.1f}" if factor in means else status(own))
+        for factor, own in at.items()
+    )
+    line |= {"n_rates": max(len(at), 1), "tried": listed(tried)}
     if line["status"] == "ok":
-        line |= {"validation": summary([r["val_accuracy"] for r in rows]).mean}
-        line |= {"accuracy": summary([r["accuracy"] for r in rows]).mean}
-        line |= {"pairs": by_pairs.get((line["task"], line["model"]), {})}
+        line |= {"accuracy": summary([row["accuracy"] for row in rows]).mean}
+        values = [*means.values()] or [line["accuracy"]]
+        line |= {"lowest": min(values), "highest": max(values)}
+        line |= {f"pairs_{pairs}": value for pairs, value in by_pairs.items()}
     return line
 
 
-def _line(models: list[dict]) -> dict:
-    ok = [each for each in models if each["status"] == "ok"]
-    best = max(ok, key=lambda each: each["validation"]) if ok else models[0]
-    tried = (
-        f"{each['rate']}: "
-        + (each["status"] if each["accuracy"] is None else f"{each['accuracy']:.1f}")
-        for each in models
-    )
-    at = {f"pairs_{pairs}": value for pairs, value in (best["pairs"] or {}).items()}
-    line = {key: value for key, value in best.items() if key != "pairs"}
-    return line | {"n_rates": len(models), "tried": listed(tried)} | at
-
-
-def _table(lines: list[dict], rows: list[dict], floors: list[dict]) -> Table:
+def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[Sweep]) -> Table:
     columns = list(dict.fromkeys(k for line in lines for k in line if k.startswith("pairs_")))
     for line in lines:  # of a csv, where every line has the same columns
         line |= {column: line.get(column) for column in columns}
     several = len(distinct(rows, "task")) > 1
     table = [
         Row(
-            line["mechanism"],
+            line["model"],
             [
                 Entry(_percent(line["accuracy"]) or line["status"], line["tried"]),
-                Entry("-" if line["rate"] is None else f"{line['rate']:g}"),
+                Entry(f"{line['rate']:g}"),
+                Entry("-" if line["state_bytes"] is None else f"{line['state_bytes']:,}"),
                 *(Entry(_percent(line[column]) or "-") for column in columns),
             ],
             line["objective"] + (f", {line['task']}" if several else ""),
@@ -98,7 +96,7 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict]) -> Table:
     table += [
         Row(
             row["kind"],
-            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (1 + len(columns))],
+            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (2 + len(columns))],
             "without a network" + (f", {row['task']}" if several else ""),
         )
         for row in floors
@@ -108,13 +106,17 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict]) -> Table:
         f"Experiment {rows[0]['experiment']}, protocol {rows[0]['protocol']}, "
         f"{'mean over seeds' if len(seeds) > 1 else 'seed'} {listed(seeds)}. Percent of the asked "
         "values that are right on the test split, in all and by the number of pairs, at the "
-        "learning rate with the best validation accuracy; below, each rate that was tried."
+        "learning rate with the lowest validation loss; below, each rate that was tried. State: "
+        "bytes that a model keeps of one whole sequence, all layers together."
     )
-    headings = [ALL, "rate", *(f"{column.removeprefix('pairs_')} pairs" for column in columns)]
+    pairs = (f"{column.removeprefix('pairs_')} pairs" for column in columns)
     notes = ["One rate alone would compare how mechanisms were tuned (arXiv:2508.19029)."]
     if any(line["n_rates"] == 1 for line in lines):
         notes.append("Some have one rate alone: their values are no best of several.")
-    return Table(caption, headings, table, notes, "mechanism")
+    if any(line["state_bytes"] is None and line["status"] == "ok" for line in lines):
+        notes.append("No state: the model is not causal, or has no form by steps.")
+    headings = [ALL, "rate", "state", *pairs]
+    return Table(caption, headings, table, notes + rates.notes(found))
 
 
 def _percent(value: float | None) -> str:
