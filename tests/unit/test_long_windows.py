@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,13 +11,21 @@ import torch
 from safetensors.torch import save_file
 
 from lra import attention
+from lra.archive import consistency
 from lra.config.cell import Cell
+from lra.data import enwik8_windows
 from lra.data.split import Info, grid_table, read_split, write_split
 from lra.evaluation import long_windows
 from lra.evaluation import tokens as scoring
+from lra.evaluation.job import score_cell
 from lra.evaluation.tokens import evaluate
+from lra.results import layout
+from lra.results.collect import collect
+from lra.results.records import PartRow, ScoreRecord, read_record, read_table
 from lra.training.batches import Batch, Batches
+from lra.training.job import train_cell
 from lra.training.tokens import OBJECTIVES, Next
+from prepared import prepare
 from tiny import make_cell
 
 CPU = torch.device("cpu")
@@ -131,6 +140,31 @@ def test_what_is_not_read_has_a_reason_and_no_value(test_arrow):
     _, found = scored(token_cell(positions="learned"), test_arrow)
     assert (found.long_loss, found.long_reason) == (None, "positions are learned, for 8 tokens")
     assert {part.times for part in found.parts} == {1}
+
+
+@pytest.mark.slow
+def test_the_record_has_both_lengths_and_agrees_with_itself(tmp_path, monkeypatch):
+    text = np.random.default_rng(6).integers(97, 105, 1000, np.uint8).tobytes()
+    ends = {"train": slice(0, 600), "val": slice(600, 800), "test": slice(800, 1000)}
+    monkeypatch.setattr(enwik8_windows, "PARTS", ends)
+    with zipfile.ZipFile(tmp_path / "x.tar.gz", "w") as file:
+        file.writestr("enwik8", text)
+    data, options = tmp_path / "data", {"max_length": LENGTH}
+    prepare(tmp_path / "x.tar.gz", data, "enwik8_windows", (75, 20, 20), options=options)
+    cell = token_cell(training={"steps": 2, "eval_every": 2}, vocab_size=256, classes=256)
+    place = tmp_path / layout.CELL.format(task="bytes", model=cell.model, seed=cell.seed)
+    train_cell(cell, data, place, tmp_path / "work")
+    score_cell(place, data, tmp_path / "work")
+    score = read_record(place / "score.json", ScoreRecord)
+    assert score.long_loss > 0 and score.state_bytes > 0 and score.long_reason is None
+    assert consistency._parts("score.json", score, 20) == []
+    broken = score.model_copy(update={"long_loss": score.long_loss + 0.1})
+    (said,) = consistency._parts("score.json", broken, 20)
+    assert said.startswith("score.json: long_loss")
+    table = tmp_path / "parts.parquet"
+    collect("parts", tmp_path, table, ["bytes"], [cell.model], [cell.seed], [])
+    rows = read_table(table, PartRow).to_pylist()
+    assert {row["times"] for row in rows if row["by"] == "position"} == {1, 16}
 
 
 @pytest.mark.parametrize("said", ["CUDA out of memory", "another"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from lra import attention
@@ -20,7 +21,7 @@ from lra.core.errors import LRAError
 from lra.data.generate import generate_dataset
 from lra.data.split import read_split
 from lra.evaluation.job import score_cell
-from lra.evaluation.tokens import answers, spaced, state_bytes
+from lra.evaluation.tokens import answers, evaluate, spaced, state_bytes
 from lra.models.token_model import TokenModel
 from lra.results.records import CurveRow, ScoreRecord, TrainRecord, read_record, read_table
 from lra.training.batches import Batch, Batches
@@ -101,6 +102,13 @@ def test_masked_hides_shares_spread_over_the_batch_and_weighs_by_them():
     again, other = aim.question(batch, 3), aim.question(batch, 4)
     assert torch.equal(again.hidden, question.hidden)
     assert not torch.equal(other.hidden, question.hidden)
+
+
+def test_no_share_is_below_a_thousandth():
+    """Without that bound one batch in 16 would have one, and a weight above 1,000."""
+    aim, batch = Masked(token_cell("masked")), windows(64, 1)
+    weights = torch.stack([aim.question(batch, step).weights for step in range(200)])
+    assert weights.max() <= 1000.5 and weights.max() > 500
 
 
 def test_the_masked_loss_is_the_weighted_cost_over_all_tokens():
@@ -217,6 +225,27 @@ def test_a_cell_is_trained_chosen_by_its_loss_scored_and_counted_in_parts(
     assert [part.first for part in score.parts if part.by == "label"] == [1, 2]
     assert (score.long_loss, score.long_reason) == (None, None)  # no window follows another
     assert (score.state_bytes is None) == (objective == "masked")
+
+
+@BOTH
+@torch.no_grad()
+def test_a_score_is_of_a_model_that_does_not_see_what_is_hidden(tiny_recall, tmp_path, objective):
+    """Beside a loop over the questions, in which each hidden token is another one's number."""
+    cell = token_cell(objective, training={"eval_batch_size": 7})
+    aim, test = OBJECTIVES[objective](cell), tiny_recall / "test.arrow"
+    model = seeded(aim)
+    save_file(model.state_dict(), tmp_path / "weights")
+    total, over = 0.0, 0
+    for question in aim.questions(Batches(read_split(test), cell, CPU), 3):
+        other = (question.batch.tokens + 1) % 16
+        read = other.where(question.hidden, question.batch.tokens)
+        scores = model(read, None, question.hidden).double().log_softmax(-1)
+        asked = question.targets != IGNORED
+        chosen = scores.gather(-1, question.targets.where(asked, 0)[..., None])[..., 0]
+        weights = torch.ones(()) if question.weights is None else question.weights
+        total -= (chosen * weights * asked).sum().item()
+        over += (asked if question.over is None else question.over).sum().item()
+    assert evaluate(cell, tmp_path / "weights", test).loss == pytest.approx(total / over, abs=1e-5)
 
 
 def test_the_state_is_that_after_a_whole_window():
