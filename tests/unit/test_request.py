@@ -42,6 +42,17 @@ def test_a_pass_over_as_many_examples_as_a_training_sees_asks_for_as_much(estima
     )
 
 
+def test_tokens_are_scored_once_a_draw_and_in_long_windows_too(monkeypatch):
+    arena = Arena.read(ROOT / "config/ar-quick.yaml")
+    estimates = Estimates(arena, {}, Path("none"))
+    monkeypatch.setattr(resources, "scoring_minutes", lambda *given: given[-1])
+    test = arena.dataset("bytes-small").test
+    for model, draws in (("linear", 1), ("linear-masked", 4)):
+        cell, _ = arena.resolve("bytes", model, 1)
+        asks = resources.Requests(estimates, Site(), lambda wildcards, cell=cell: cell)
+        assert asks.evaluate(None, 1) == test * draws * 17
+
+
 def test_the_site_caps_what_is_asked(estimates):
     cell, site = cell_of(estimates, "pathx", "transformer"), Site(max_hours=0.5, max_memory_gb=1)
     assert resources.train_minutes(cell, estimates, 3, site) == 30

@@ -327,6 +327,13 @@ def test_the_impossible_is_one_line(file, changed, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_sweep_of_rates_serves_tokens():
+    found = arena("ar-recall")
+    assert len(found.experiment.trained) == 3 * len(found.experiment.models)
+    rate = {n: found.resolve("recall", n, 1)[0].training.learning_rate for n in ("s4d", "s4d@3.3")}
+    assert rate == {"s4d": 0.003, "s4d@3.3": 0.0099}
+
+
 def test_tasks_with_and_without_labels_are_two_experiments(tmp_path):
     shutil.copytree(ROOT / "config", tmp_path / "config")
     file = tmp_path / "config/protocols/ar-quick.yaml"
