@@ -256,6 +256,12 @@ def test_the_state_is_that_after_a_whole_window():
     assert state_bytes(seeded(Next(reversible)), 16) is None
 
 
+def test_a_denoiser_has_no_state(tiny_recall, tmp_path):
+    cell = token_cell("masked", attention="deltanet")
+    save_file(seeded(Masked(cell)).state_dict(), tmp_path / "weights")
+    assert evaluate(cell, tmp_path / "weights", tiny_recall / "test.arrow").state_bytes is None
+
+
 def test_positions_are_in_doubling_parts():
     assert spaced(1) == [(1, 1)]
     assert spaced(16) == [(1, 1), (2, 2), (3, 4), (5, 8), (9, 16)]
