@@ -45,7 +45,7 @@ rule collect:
         tasks=",".join(TASKS),
         models=collected_models,
         seeds=",".join(map(str, SEEDS)),
-        lengths=",".join(map(str, LENGTHS)),
+        lengths=collected_lengths,
     message:
         "collect {wildcards.what}"
     shell:

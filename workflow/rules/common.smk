@@ -28,12 +28,13 @@ EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.trained, EXPERIMENT.seeds
 SPANNED = arena.span_models()
 PROFILED, LENGTHS = list(arena.profile_rows()), EXPERIMENT.profile.lengths
+DECODED = {model: arena.decode_points(model) for model in arena.decode_models()}
 DATASETS = arena.datasets()
 GENERATED = [n for n in arena.all_datasets if arena.dataset(n).source in GENERATORS]
 PREPARED = [n for n in arena.all_datasets if n not in GENERATED]
 TOKENS = arena.predicts_tokens
-COLLECTED = registry.collected(TOKENS)
-SHOWN = registry.shown(TOKENS)
+COLLECTED = registry.collected(TOKENS, bool(DECODED))
+SHOWN = registry.shown(TOKENS, bool(DECODED))
 TABLES, FIGURES = ([item.name for item in items] for items in SHOWN)
 # A run may stand elsewhere (snakemake --directory); its inputs from the checkout are then named from
 # there.
@@ -142,6 +143,20 @@ def points_json(wildcards):
     return [point.model_dump_json() for point in points]
 
 
+def decode_lengths(what):
+    """Contexts to decode after, or lengths to train at."""
+    points = next(iter(DECODED.values()), [])
+    return [point.length for point in points if point.what == what]
+
+
+def decode_json(wildcards):
+    return [point.model_dump_json() for point in DECODED[wildcards.model]]
+
+
+def decode_code(wildcards):
+    return stage_code("decode", DECODED[wildcards.model][0].encoder.attention)
+
+
 def code_of(stage):
     """The code of a stage with the cell's mechanism; tokens have code of their own."""
     name = f"{stage}_tokens" if TOKENS and stage in ("train", "evaluate") else stage
@@ -230,6 +245,13 @@ def every_point(what):
     return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
 
 
+def every_decoding(what):
+    lengths = decode_lengths(what)
+    return in_results(
+        layout.POINT_RECORD, what=what, model=list(DECODED), length=lengths
+    )
+
+
 def records():
     """What was measured, and the Parquet tables of it."""
     of_cells = [
@@ -249,6 +271,8 @@ def records():
         *(path for pattern in of_pretrainings for path in every_pretraining(pattern)),
         *every_cell(layout.SPAN_RECORD, SPANNED),
         *every_point(["speed", "memory"]),
+        *every_decoding("decode"),
+        *every_decoding("directions"),
         *in_results(layout.BASELINE_RECORD, task=TASKS),
         *in_results(layout.PARQUET, what=COLLECTED),
     ]
@@ -258,12 +282,15 @@ def records_of(wildcards):
     """What one Parquet table is collected from, once it is sure that no row gets lost."""
     rows = {"baselines": [TASKS], "speed": [PROFILED, LENGTHS]}
     rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
+    rows |= {what: [DECODED, decode_lengths(what)] for what in ("decode", "directions")}
     keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
     table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
     with ends_in_one_line():
         left_out.refuse_fewer(table, keys)
     if wildcards.what in ("speed", "memory"):
         return every_point(wildcards.what)
+    if wildcards.what in ("decode", "directions"):
+        return every_decoding(wildcards.what)
     if wildcards.what == "span":
         return every_cell(layout.SPAN_RECORD, SPANNED)
     if wildcards.what == "baselines":
@@ -278,7 +305,14 @@ def records_of(wildcards):
 
 def collected_models(wildcards):
     by_what = {"speed": PROFILED, "memory": PROFILED, "span": SPANNED}
+    by_what |= dict.fromkeys(("decode", "directions"), DECODED)
     return ",".join(by_what.get(wildcards.what, MODELS))
+
+
+def collected_lengths(wildcards):
+    decoded = wildcards.what in ("decode", "directions")
+    lengths = decode_lengths(wildcards.what) if decoded else LENGTHS
+    return ",".join(map(str, lengths))
 
 
 def inputs_of(find):

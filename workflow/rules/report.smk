@@ -33,7 +33,7 @@ rule page:
         code=fingerprint.stage("page"),
         root=subpath(output.page, parent=True),
         shown=ascii(SHOWN[0] + SHOWN[1]),
-        kind="--tokens" if TOKENS else "",
+        kind=" ".join(["--tokens"] * TOKENS + ["--decode"] * bool(DECODED)),
         captions=subpath(input[0], parent=True),
     message:
         "page"

@@ -147,3 +147,19 @@ def profile(
     from lra.evaluation.job import measure_points
 
     measure_points([read(ProfilePoint, each) for each in points], root, fingerprint, again)
+
+
+@app.command(rich_help_panel=RULES)
+def decode(
+    points: Annotated[list[str], typer.Argument(help="decode points as YAML files or JSON")],
+    root: Annotated[Path, typer.Option(help="folder of the experiment")],
+    fingerprint: Planned = None,
+    again: Annotated[
+        bool, typer.Option(envvar="LRA_MEASURE_AGAIN", help="also what is measured already")
+    ] = False,
+) -> None:
+    """Measure a causal model token by token, and its training beside one that sees all tokens."""
+    from lra.config.decode import DecodePoint
+    from lra.evaluation.job import measure_decoding
+
+    measure_decoding([read(DecodePoint, each) for each in points], root, fingerprint, again)

@@ -85,8 +85,7 @@ def status(
 @app.command(rich_help_panel=PEOPLE)
 def depends(stage: str, mechanism: Annotated[str | None, typer.Argument()] = None) -> None:
     """Print the modules that a stage's fingerprint reads: `lra depends train linear`."""
-    extra = []
+    one_of("lra depends", stage, fingerprint.STAGES)
     if mechanism:
-        extra = [f"lra.attention.{one_of('lra depends', mechanism, attention.names())}"]
-    root = fingerprint.STAGES[one_of("lra depends", stage, fingerprint.STAGES)]
-    print(*fingerprint.modules(root, *extra), sep="\n")
+        one_of("lra depends", mechanism, attention.names())
+    print(*fingerprint.modules(*fingerprint.roots(stage, mechanism)), sep="\n")

@@ -17,7 +17,7 @@ Stem = Annotated[Path, typer.Option(help="where the files go, without ending")]
 Reference = Annotated[Path, typer.Option(help="published accuracies, csv")]
 ROWS = {  # what a table has rows of, if not of cells; there may be no cell whose span is measured
     "baselines": ("tasks",), "span": ("tasks", "seeds"),
-    "speed": ("models", "lengths"), "memory": ("models", "lengths"),
+    **dict.fromkeys(("speed", "memory", "decode", "directions"), ("models", "lengths")),
 }  # fmt: skip
 PUBLISHED = Path("config/reference/scores.csv")
 
@@ -25,7 +25,10 @@ PUBLISHED = Path("config/reference/scores.csv")
 @app.command(rich_help_panel=RULES)
 def collect(
     what: Annotated[
-        str, typer.Argument(help="scores, history, span, parts, baselines, speed or memory")
+        str,
+        typer.Argument(
+            help="scores, history, span, parts, baselines, speed, memory, decode or directions"
+        ),
     ],
     root: Root,
     out: Out,
@@ -83,12 +86,13 @@ def page(
         "workflow/report"
     ),
     tokens: Annotated[bool, typer.Option(help="its cells predict tokens, not labels")] = False,
+    decode: Annotated[bool, typer.Option(help="it has a decode section")] = False,
 ) -> None:
     """Put all tables and figures on one HTML page that needs no other file."""
     from lra.report import registry
     from lra.report.page import write
 
-    write(root, *registry.shown(tokens), captions, out)
+    write(root, *registry.shown(tokens, decode), captions, out)
 
 
 @app.command(rich_help_panel=PEOPLE)

@@ -80,18 +80,10 @@ def point(arena: Rules, name: str, length: int) -> ProfilePoint:
     row, experiment, of_task = rows(arena)[name], arena.experiment, task(arena)
     profile, where = experiment.profile, f"{arena.place('profile.encoder')}: profile"
     layers = [
-        (place, {"encoder": said["encoder"]})
-        for place, said in arena.layers(of_task, row.model)
-        if "encoder" in said
-    ]
-    layers += [
         (f"config/models/{row.model}.yaml", {"encoder": {"options": row.options}}),
         (where, {"encoder": profile.encoder}),
     ]
-    values, sources = join(layers)
-    encoder, base, mechanism = values["encoder"], arena.base(row.model), arena.mechanism(row.model)
-    encoder["options"] = complete_options(base, mechanism, encoder["options"], sources)
-    encoder |= {"attention": mechanism, "max_len": length}
+    values, sources = encoder_of(arena, of_task, row.model, layers, length)
     fixed = {
         "experiment": experiment.experiment,
         "protocol": experiment.protocol,
@@ -110,3 +102,19 @@ def point(arena: Rules, name: str, length: int) -> ProfilePoint:
         "masks": arena.tasks[of_task] in PADDED,
     }
     return validated(ProfilePoint, {**fixed, **values}, sources, where)
+
+
+def encoder_of(
+    arena: Rules, of_task: str, model: str, own: list[Layer], max_len: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What `layers.join` gives, of the protocol's encoder for a task with `own` over it."""
+    layers = [
+        (place, {"encoder": said["encoder"]})
+        for place, said in arena.layers(of_task, model)
+        if "encoder" in said
+    ]
+    values, sources = join(layers + own)
+    encoder, mechanism = values["encoder"], arena.mechanism(model)
+    encoder["options"] = complete_options(arena.base(model), mechanism, encoder["options"], sources)
+    encoder |= {"attention": mechanism, "max_len": max_len}
+    return values, sources

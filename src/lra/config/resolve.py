@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import RootModel, ValidationError
 
-from lra.config import profile
+from lra.config import decode, profile
 from lra.config.cell import OF_TOKENS, Cell, ProfilePoint
 from lra.config.layers import (
     Layer,
@@ -103,6 +103,11 @@ class Arena:
             ("protocol", [experiment.protocol], _stems(self.root, "protocols")),
             ("models", experiment.models, [*models, *experiment.variants]),
             ("span.models", experiment.span.models or [], [*models, *experiment.variants]),
+            (
+                "decode.models",
+                (experiment.decode and experiment.decode.models) or [],
+                [*models, *experiment.variants],
+            ),
             ("tasks", experiment.tasks, {*_stems(self.root, "tasks"), *self.tasks}),
             *(
                 (f"profile.variants.{name}.models", variant.models or [], self._profiled())
@@ -136,6 +141,8 @@ class Arena:
             )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
+        for model in self.decode_models():
+            self.decode_points(model)
         for name in self.datasets() if sources else ():
             check_source(name, self.dataset(name))
 
@@ -327,6 +334,12 @@ class Arena:
 
     def profile_point(self, name: str, length: int) -> ProfilePoint:
         return profile.point(self, name, length)
+
+    def decode_models(self) -> list[str]:
+        return decode.models(self)
+
+    def decode_points(self, model: str) -> list[decode.DecodePoint]:
+        return decode.points(self, model)
 
 
 def _stems(root: Path, folder: str) -> list[str]:

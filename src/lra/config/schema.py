@@ -40,6 +40,7 @@ def own_among(factors: list[float]) -> list[float]:
 
 Title = Annotated[str, Field(pattern=r"^[^\r\n\t]+$")]  # a cell of tables
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(no_twins)]
+Lengths = Annotated[list[Count], Field(min_length=1), AfterValidator(no_twins)]
 Factor = Annotated[float, Field(gt=0)]
 Rates = Annotated[list[Factor], AfterValidator(no_twins), AfterValidator(own_among)]
 Values = Annotated[dict[str, Any], AfterValidator(options_are_a_mapping)]  # of an encoder
@@ -116,7 +117,7 @@ class Profile(Settings):
     """The experiment's profile section: what speed and memory are measured on."""
 
     task: Name | None = None  # of the protocol: its encoder and options; default: text
-    lengths: Annotated[list[Count], Field(min_length=1), AfterValidator(no_twins)]  # tokens
+    lengths: Lengths  # tokens
     batch_size: Count
     seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
     threads: Threads = 1
@@ -129,6 +130,21 @@ class Profile(Settings):
         if FAST in values:
             raise ValueError(f"{FAST!r} is the setting that every row has")
         return values
+
+
+class Decode(Settings):
+    """The experiment's decode section: models token by token, and their training in order.
+
+    Task and threads are those of the profile section.
+    """
+
+    models: Names | None = None  # also ones that are not trained; default: the experiment's
+    contexts: Lengths  # tokens before those that are decoded
+    training_lengths: Lengths  # at which a step is timed in both directions
+    batch_size: Count = 1
+    seconds: float = Field(1, gt=0)  # of repeats of each thing that is measured
+    limit: float = Field(600, gt=0)  # seconds of one context or length; longer: status timeout
+    encoder: Values = {}  # over the task's
 
 
 class Span(Settings):
@@ -186,6 +202,7 @@ class Experiment(Settings):
     data_mirror: str | None = None  # folder of archives, read instead of the network
     generate_workers: Threads = 2  # processes; changes no byte of the data
     profile: Profile
+    decode: Decode | None = None
     span: Span = Span()
     estimate: Estimate = Estimate()
     overrides: Part = Part()  # for every cell, over everything else

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lra.config.cell import OF_TOKENS, Cell, ProfilePoint, profile_row, read
+from lra.config.decode import DecodePoint
 from lra.core.child import run_in_child
 from lra.core.errors import LRAError, one_of
 from lra.core.formats import BYTES, listed, number
@@ -24,7 +26,7 @@ from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
-from lra.results.points import POINT_KINDS, PointRecord
+from lra.results.points import DECODE_KINDS, POINT_KINDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
@@ -40,6 +42,14 @@ from lra.results.records import (
     write_record,
     write_rows,
 )
+
+KINDS = POINT_KINDS | DECODE_KINDS
+UNITS = {
+    "speed": ("training steps/s", 1.0),
+    "memory": ("MB", BYTES["MB"]),
+    "decode": ("tokens/s decoded", 1.0),
+    "directions": ("times the step in both directions", 1.0),
+}
 
 
 def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None) -> None:
@@ -174,12 +184,32 @@ def measure_points(
 
     from lra.evaluation import profile  # noqa: F401 -- once for all children
 
+    _measure_each("profile", list(product(points, POINT_KINDS)), root, planned, again)
+
+
+def measure_decoding(
+    points: Sequence[DecodePoint], root: Path, planned: str | None = None, again: bool = False
+) -> None:
+    """Measure what causal models cost, as `measure_points` measures speed and memory."""
+    from lra.evaluation import decode  # noqa: F401 -- once for all children
+
+    _measure_each("decode", [(point, point.what) for point in points], root, planned, again)
+
+
+def _measure_each(
+    stage: str,
+    asked: Sequence[tuple[ProfilePoint, str]],
+    root: Path,
+    planned: str | None,
+    again: bool,
+) -> None:
+    """Each (point, what) that is asked for."""
     failed = []
-    for point, (what, kind) in product(points, POINT_KINDS.items()):
-        found = agreed(planned, fingerprint.stage("profile", point.encoder.attention))
+    for point, what in asked:
+        found = agreed(planned, fingerprint.stage(stage, point.encoder.attention))
         row = profile_row(point.model, point.setting)
         name = layout.POINT_RECORD.format(what=what, model=row, length=point.length)
-        if not again and _measured(root / name, kind.record, found, point):
+        if not again and _measured(root / name, KINDS[what].record, found, point):
             continue
         status = run_in_child(measure_point, what, point, root / name, found)
         if status:
@@ -199,13 +229,19 @@ def _measured(file: Path, kind: type[PointRecord], found: str, point: ProfilePoi
 
 
 def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None:
-    """Measure the speed or the memory (`what`) of one model at one length, alone on its GPU.
+    """Measure `what` (of KINDS) of one model at one length, alone on its GPU.
 
     found: the code's fingerprint.
     """
-    from lra.evaluation import profile
+    kind = KINDS[what].record
+    if what in DECODE_KINDS:
+        from lra.evaluation import decode
 
-    run, kind = {"speed": profile.speed, "memory": profile.memory}[what], POINT_KINDS[what].record
+        run = partial(getattr(decode, what), limit=point.limit)
+    else:
+        from lra.evaluation import profile
+
+        run = getattr(profile, what)
     with held(point.device, say) as gpu, Meter(gpu) as meter:
         made_with = provenance(found, point.device)
         energy = {"joules": meter.joules} if what == "speed" else {}
@@ -217,8 +253,8 @@ def measure_point(what: str, point: ProfilePoint, out: Path, found: str) -> None
     record = kind(**{key: value for key, value in known.items() if key in kind.model_fields})
     write_record(out, record)
     if record.status == "ok":
-        unit, size = (" training steps/s", 1.0) if what == "speed" else (" MB", BYTES["MB"])
-        value = number(getattr(record, POINT_KINDS[what].value), size) + unit
+        unit, size = UNITS[what]
+        value = f"{number(getattr(record, KINDS[what].value), size)} {unit}"
     else:
         value = f"{record.status}: {record.reason}"
     say(f"{profile_row(point.model, point.setting)} at {point.length:,} tokens  {value}")

@@ -106,6 +106,12 @@ class Requests:
         """All lengths of a model are one job."""
         return capped_minutes(60 * attempt * len(self.experiment.profile.lengths), self.site)
 
+    def decode(self, wildcards: Any, attempt: int) -> int:
+        """All contexts and lengths of a model are one job."""
+        section = self.experiment.decode
+        points = len(section.contexts) + len(section.training_lengths)
+        return capped_minutes(attempt * points * (1 + section.limit / 60), self.site)
+
     def minutes(self, wanted: float) -> Callable[[Any, int], int]:
         """A fixed time limit, longer at each attempt."""
         return lambda wildcards, attempt: capped_minutes(attempt * wanted, self.site)

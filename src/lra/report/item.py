@@ -10,7 +10,8 @@ from typing import Any
 from lra.results import layout
 
 # `what` of layout.PARQUET
-PARQUET = ("scores", "history", "span", "speed", "memory", "baselines", "parts")
+PARQUET = ("scores", "history", "span", "speed", "memory", "baselines", "parts", "decode",
+           "directions")  # fmt: skip
 
 
 @dataclass(frozen=True)

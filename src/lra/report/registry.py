@@ -52,26 +52,35 @@ TOKEN_FIGURES = [
     Item("recall", "Recall by size of the state", "figures.recall", ("scores",)),
     *(item for item in FIGURES if item.name in ("speed", "memory")),
 ]
+# of experiments with a section `decode`, beside the others
+DECODE_TABLES = [Item("decoding", "Token by token", "tables.decoding", ("decode", "directions"))]
+DECODE_FIGURES = [Item("decoding", "Decoding by context", "figures.decoding", ("decode",))]
 
 
-def collected(tokens: bool) -> list[str]:
-    """Which of PARQUET an experiment has."""
-    return [what for what in PARQUET if what != ("span" if tokens else "parts")]
+def collected(tokens: bool, decode: bool = False) -> list[str]:
+    """Which of PARQUET an experiment has; for its kinds see `shown`."""
+    none = {"span"} if tokens else {"parts"}
+    none |= set() if decode else {"decode", "directions"}
+    return [what for what in PARQUET if what not in none]
 
 
-def shown(tokens: bool) -> tuple[list[Item], list[Item]]:
-    """Tables and figures of an experiment; tokens: its cells predict tokens and no labels."""
-    return (TOKEN_TABLES, TOKEN_FIGURES) if tokens else (TABLES, FIGURES)
+def shown(tokens: bool, decode: bool = False) -> tuple[list[Item], list[Item]]:
+    """Tables and figures of an experiment.
+
+    tokens: its cells predict tokens and no labels. decode: it has a section of that name.
+    """
+    tables, figures = (TOKEN_TABLES, TOKEN_FIGURES) if tokens else (TABLES, FIGURES)
+    return (tables + DECODE_TABLES, figures + DECODE_FIGURES) if decode else (tables, figures)
 
 
 def table(name: str) -> Item:
     """The table of this name; raises LRAError naming the nearest where there is none."""
-    return _find("lra tables", name, TABLES + TOKEN_TABLES)
+    return _find("lra tables", name, TABLES + TOKEN_TABLES + DECODE_TABLES)
 
 
 def figure(name: str) -> Item:
     """The figure of this name; raises LRAError naming the nearest where there is none."""
-    return _find("lra figure", name, FIGURES + TOKEN_FIGURES)
+    return _find("lra figure", name, FIGURES + TOKEN_FIGURES + DECODE_FIGURES)
 
 
 def _find(where: str, name: str, items: list[Item]) -> Item:

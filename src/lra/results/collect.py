@@ -19,7 +19,7 @@ from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.results import layout
 from lra.results.baselines import BaselineRecord, BaselineRow
-from lra.results.points import POINT_KINDS
+from lra.results.points import DECODE_KINDS, POINT_KINDS
 from lra.results.records import (
     CurveRow,
     HistoryRow,
@@ -37,7 +37,8 @@ from lra.results.records import (
 )
 
 Cells = Iterable[tuple[str, str, int]]  # task, model, seed
-WHAT = ("scores", "history", "span", "parts", "baselines", *POINT_KINDS)
+KINDS = POINT_KINDS | DECODE_KINDS
+WHAT = ("scores", "history", "span", "parts", "baselines", *KINDS)
 
 
 def collect(
@@ -50,7 +51,7 @@ def collect(
     lengths: Sequence[int],
 ) -> None:
     """Write the table `what` (one of WHAT) of the experiment in `root` to `out`."""
-    if what in POINT_KINDS:
+    if what in KINDS:
         _points(what, root, out, product(models, lengths))
         return
     if what == "baselines":
@@ -141,7 +142,7 @@ def _baselines(root: Path, out: Path, tasks: Sequence[str]) -> None:
 
 
 def _points(what: str, root: Path, out: Path, points: Iterable[tuple[str, int]]) -> None:
-    kind, row, value = POINT_KINDS[what]
+    kind, row, value = KINDS[what]
     rows = []
     for model, length in points:
         path = root / layout.POINT_RECORD.format(what=what, model=model, length=length)

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from lra.attention import steps
 from lra.config.cell import Cell
 from lra.core.errors import LRAError
 
@@ -31,6 +32,7 @@ STAGES = {
     "baseline": "lra.evaluation.baselines",
     "floor": "lra.evaluation.floors",
     "profile": "lra.evaluation.profile",
+    "decode": "lra.evaluation.decode",
     "collect": "lra.results.collect",
     "table": "lra.report.tables.write",
     "figure": "lra.report.figures.draw",
@@ -68,14 +70,20 @@ def fingerprint(*roots: str, source: Path = SOURCE) -> str:
 
 
 def stage(name: str, extra: str | None = None) -> str:
-    """Of a stage (a key of STAGES), with what it imports by name.
+    """Of a stage (a key of STAGES), with what it imports by name; see `roots`."""
+    return fingerprint(*roots(name, extra))
+
+
+def roots(name: str, extra: str | None = None) -> list[str]:
+    """The modules of a stage that nothing else of it imports, but by name.
 
     extra: a mechanism, for the stages that build one; a module of lra.data for generate and
     prepare; a module of lra.report for table and figure.
     """
     package = {"generate": "data", "prepare": "data", "table": "report", "figure": "report"}
     by_name = [f"lra.{package.get(name, 'attention')}.{extra}"] if extra else []
-    return fingerprint(STAGES[name], *by_name)
+    by_name += [steps.module(extra)] if name == "decode" and extra else []
+    return [STAGES[name], *by_name]
 
 
 def of_cell(name: str, cell: Cell) -> str:

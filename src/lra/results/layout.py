@@ -32,9 +32,9 @@ PRETRAINED_CHECKPOINT = f"{PRETRAINED}/{CHECKPOINT_FILE}"
 PRETRAINED_HISTORY = f"{PRETRAINED}/{HISTORY_FILE}"
 PRETRAIN_RECORD = f"{PRETRAINED}/{PRETRAIN_FILE}"
 PRETRAIN_WORK = f"work/pretrained/{NAME}"
-POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: speed or memory; model: a row
+POINT_RECORD = "profile/{what}/{model}/{length}.json"  # what: of points.py; model: a row
 
-PARQUET = "{what}.parquet"  # scores, history, span, speed, memory, baselines or parts
+PARQUET = "{what}.parquet"  # of lra.report.item.PARQUET
 TABLE = "tables/{table}"  # .csv, .md, .tex, .html
 FIGURE = "figures/{figure}"  # .svg, .png, .pdf
 PAGE = "page.html"

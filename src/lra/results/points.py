@@ -1,4 +1,7 @@
-"""Records and rows of profiles: one (model, setting, length) whose speed or memory was measured."""
+"""Records and rows of profiles: one (model, setting, length) whose speed or memory was measured.
+
+And of decoding: one (model, context), or (model, length) trained in both directions.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,35 @@ class Peaks(Strict):
     process_bytes: int | None  # resident set of the whole process at its peak
 
 
+class Decodings(Strict):
+    """What is measured of a model after a context; rates are medians of the repeats, with their
+    quartiles"""
+
+    state: str  # of lra.attention.steps.Kind
+    prefill_tokens_per_s: float | None
+    prefill_tokens_per_s_low: float | None
+    prefill_tokens_per_s_high: float | None
+    prefill_repeats: int | None
+    decode_tokens_per_s: float | None
+    decode_tokens_per_s_low: float | None
+    decode_tokens_per_s_high: float | None
+    decode_repeats: int | None
+    cpu_share: float | None  # CPU seconds per second of decoding
+    state_bytes: int | None  # of one sequence, after the context
+
+
+class Directions(Strict):
+    """A training step that sees no later token beside one that sees all, of the same mechanism;
+    medians over pairs of steps"""
+
+    causal_step_s: float | None
+    bidirectional_step_s: float | None
+    causal_over_bidirectional: float | None  # of the pairs' ratios, with their quartiles
+    causal_over_bidirectional_low: float | None
+    causal_over_bidirectional_high: float | None
+    pairs: int | None
+
+
 class PointRecord(Provenance):
     """What the records of speed and of memory share"""
 
@@ -77,6 +109,14 @@ class MemoryRecord(Peaks, PointRecord):
     """profile/memory/<row>/<length>.json"""
 
 
+class DecodeRecord(Decodings, PointRecord):
+    """profile/decode/<model>/<context>.json"""
+
+
+class DirectionsRecord(Directions, PointRecord):
+    """profile/directions/<model>/<length>.json"""
+
+
 class PointRow(Strict):
     """What the rows of speed and of memory share; older tables lack what may be null"""
 
@@ -108,6 +148,22 @@ class MemoryRow(Peaks, PointRow):
     """memory.parquet"""
 
 
+class DecodeRow(Decodings, PointRow):
+    """decode.parquet; `length` is the context"""
+
+    mechanism: str
+    threads: int
+    reason: str | None
+
+
+class DirectionsRow(Directions, PointRow):
+    """directions.parquet"""
+
+    mechanism: str
+    threads: int
+    reason: str | None
+
+
 class PointKind(NamedTuple):
     """What a profile measures of a point"""
 
@@ -119,6 +175,10 @@ class PointKind(NamedTuple):
 POINT_KINDS = {
     "speed": PointKind(SpeedRecord, SpeedRow, "train_steps_per_s"),
     "memory": PointKind(MemoryRecord, MemoryRow, "peak_bytes"),
+}
+DECODE_KINDS = {
+    "decode": PointKind(DecodeRecord, DecodeRow, "decode_tokens_per_s"),
+    "directions": PointKind(DirectionsRecord, DirectionsRow, "causal_over_bidirectional"),
 }
 
 

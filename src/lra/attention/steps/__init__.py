@@ -51,6 +51,11 @@ def kind(name: str) -> Kind:
     return FORMS.get(name, RECOMPUTED)[0]
 
 
+def module(name: str) -> str:
+    """The module of the step form of the mechanism `name`."""
+    return f"lra.attention.steps.{FORMS.get(name, RECOMPUTED)[1].partition('.')[0]}"
+
+
 def build(layer: MultiHead, dim: int) -> Any:
     """The step form (`lra.attention.steps.base.Steps`) of a causal layer of width dim, in
     evaluation and with weights that stay.
@@ -62,6 +67,6 @@ def build(layer: MultiHead, dim: int) -> Any:
         raise LRAError(f"attention '{name}' is not causal here, and only a causal layer has steps")
     import torch  # plans and tables ask for kinds alone
 
-    module, _, form = FORMS.get(name, RECOMPUTED)[1].partition(".")
+    form = FORMS.get(name, RECOMPUTED)[1].partition(".")[2]
     with torch.no_grad():
-        return getattr(importlib.import_module(f"lra.attention.steps.{module}"), form)(layer, dim)
+        return getattr(importlib.import_module(module(name)), form)(layer, dim)
