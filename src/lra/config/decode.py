@@ -14,6 +14,7 @@ from lra.config import profile
 from lra.config.cell import ProfilePoint
 from lra.config.layers import validated
 from lra.core.errors import LRAError
+from lra.core.formats import listed
 
 
 class DecodePoint(ProfilePoint):
@@ -31,7 +32,8 @@ def models(arena: profile.Rules) -> list[str]:
     named = section.models or arena.experiment.models
     found = [name for name in named if attention.info(arena.mechanism(name)).causal]
     if not found:
-        raise LRAError(f"{arena.place('decode.models')}: decode: no model has a causal version")
+        where = f"{arena.place('decode.models')}: decode.models"
+        raise LRAError(f"{where}: none of {listed(named)} has a causal version")
     return found
 
 
