@@ -69,16 +69,16 @@ def test_each_value_stands_under_its_context_and_beside_what_it_grows_by(tmp_pat
     lines, text = table("decoding", written(tmp_path))
     head = next(line for line in text.splitlines() if line.startswith("| model"))
     names = [cell.strip() for cell in head.strip("|").split("|")]
-    assert names == ["model", "state", "256", "1,024", "65,536", "65,536<br>over 1,024"]
+    assert names == ["model", "state", "256", "1,024", "65,536", "growth"]
     decoded = cells(text, "Decode")
     assert decoded["linear"] == ["recurrent", "-", "1,000", "970", "0.97×"]
     assert decoded["rotary"] == ["cache", "-", "800", "80.0", "0.10×"]
     assert decoded["local"] == ["window", "-", "700", "oom", "-"]
     assert cells(text, "Prefill")["rotary"][2:4] == ["8,000", "800"]
-    state = cells(text, "State of one sequence, kB")
+    state = cells(text, "State of a sequence, kB")
     assert state["linear"][2:] == ["16.9", "16.9", "1.0×"]
     assert state["rotary"][2:] == ["1,049", "67,109", "64.0×"]
-    ratio = cells(text, "Training step, causal over bidirectional")
+    ratio = cells(text, "Causal over bidirectional step")
     assert ratio == {
         "linear": ["recurrent", "1.5×", "1.8×", "-", ""], "rotary": ["cache", "0.80×", "0.90×", "-", ""],
     }  # fmt: skip
@@ -113,8 +113,18 @@ def test_the_figure_has_a_line_a_model_in_both_panels(tmp_path):
     assert {axis.get_scale() for axes in (speed, state) for axis in (axes.xaxis, axes.yaxis)} == {
         "log"
     }
+    (cross,) = [line for line in speed.lines if line.get_marker() == "x"]
+    assert list(cross.get_xdata()) == [65536]
     text = words("decoding", tmp_path)
     assert "× oom at 64K: local" in text and "100 kB" in text and "10 MB" in text
+
+
+def test_a_busy_machine_and_states_that_lie_on_each_other_are_said(tmp_path):
+    rows = [*DECODED, decode_row("transformer", 1024, 9.0, 1_048_576, "cache", cpu_share=0.4)]
+    rows.append(decode_row("transformer", 65536, 2.0, 67_108_864, "cache"))
+    assert "busy" not in table("decoding", written(tmp_path))[1]
+    assert "for as little as 40 % of the time" in table("decoding", written(tmp_path, rows))[1]
+    assert "on one line: rotary, transformer." in words("decoding", tmp_path)
 
 
 def test_only_an_experiment_with_the_section_has_them():

@@ -33,11 +33,15 @@ def decoding(decode: Path) -> Figure:
         for (model,), own in grouped(ok, "model").items():
             panel.plot([r["length"] for r in own], [r[column] for r in own], **looks[model])
         panel.set_xlim(style.log_limits(contexts, 1.2, 1.2))
-        panel.set_ylim(style.log_limits([row[column] for row in ok]))
+        below = 4.0 if len(ok) < len(rows) else 1.4  # room for crosses
+        panel.set_ylim(style.log_limits([row[column] for row in ok], below))
         style.ticks_at(panel.xaxis, contexts, lambda n: style.length_text(round(n)))
     speed, state = axes
     style.log_ticks(speed.yaxis)
     _draw_quartiles(speed, ok, looks)
+    for (status, length), own in _lost(rows).items():
+        text = f"{len(own)} {status}" if len(own) > 1 else status
+        style.cross(speed, length, 0.05, speed.get_xaxis_transform(), text=text)
     low, high = state.get_ylim()
     decades = [10.0**power for power in range(13) if low <= 10.0**power <= high]
     style.ticks_at(state.yaxis, decades, _bytes_text)
@@ -61,9 +65,18 @@ def _bytes_text(size: float) -> str:
 
 def _notes(rows: list[dict]) -> list[str]:
     notes = [style.run_text(rows), "Point: median of the repeats; bar: their quartiles."]
-    lost = grouped((row for row in rows if row["status"] != "ok"), "status", "length")
-    for (status, length), own in lost.items():
-        notes.append(
-            f"× {status} at {style.length_text(length)}: {listed(distinct(own, 'model'))}."
-        )
+    ok = [row for row in rows if row["status"] == "ok"]
+    sizes = [
+        {"model": model, "sizes": tuple(row["state_bytes"] for row in own)}
+        for (model,), own in grouped(ok, "model").items()
+    ]
+    alike = [listed(distinct(own, "model")) for own in grouped(sizes, "sizes").values() if own[1:]]
+    notes += [f"States of the same size, on one line: {models}." for models in alike]
+    for (status, length), own in _lost(rows).items():
+        models = listed(distinct(own, "model"))
+        notes.append(f"× {status} at {style.length_text(length)}: {models}.")
     return notes
+
+
+def _lost(rows: list[dict]) -> dict[tuple, list[dict]]:
+    return grouped((row for row in rows if row["status"] != "ok"), "status", "length")

@@ -10,7 +10,7 @@ from lra.core.formats import BYTES, listed, number, times
 from lra.core.unique import distinct
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
-from lra.results.points import DecodeRow, DirectionsRow
+from lra.results.points import LEAST_CPU, DecodeRow, DirectionsRow
 from lra.results.records import read_table
 
 NAMED = ("experiment", "protocol", "task", "model", "mechanism", "length", "batch_size", "threads")
@@ -19,8 +19,8 @@ RATIO = "causal_over_bidirectional"
 GROUPS = {  # column: heading
     "decode_tokens_per_s": "Decode, tokens/s",
     "prefill_tokens_per_s": "Prefill, tokens/s",
-    "state_bytes": "State of one sequence, {unit}",
-    RATIO: "Training step, causal over bidirectional",
+    "state_bytes": "State of a sequence, {unit}",
+    RATIO: "Causal over bidirectional step",
 }
 
 
@@ -61,12 +61,11 @@ def _table(lines: list[dict]) -> Table:
             growth = "" if column == RATIO else _growth(own, row.name, column, contexts)
             entries = [Entry(state.get(row.name, "-")), *row.entries, Entry(growth)]
             table.append(Row(row.name, entries, GROUPS[column].format(unit=unit)))
-    ends = f"{contexts[-1]:,}\nover {contexts[0]:,}" if contexts else ""
     caption = (
         f"Experiment {lines[0]['experiment']}. Causal models with random weights, by tokens of "
         "context or, in training, of the window. Medians; the csv has quartiles."
     )
-    columns = ["state", *(f"{n:,}" for n in lengths), ends]
+    columns = ["state", *(f"{n:,}" for n in lengths), "growth"]
     return Table(caption, columns, table, _notes(lines, state))
 
 
@@ -94,8 +93,9 @@ def _notes(lines: list[dict], state: dict[str, str]) -> list[str]:
         f"{known['batch_size']}; float32; {task}; encoder of {known['sizes']}. On a CPU seconds "
         f"are those of the process, with threads: {known['threads']}.",
         "Prefill: all tokens in parallel, then the state after them, for which most forms project "
-        "the tokens a second time. Decode: one token after the other from there. Where a step "
-        "does not depend on the context, the last column is near 1.",
+        "the tokens a second time. Decode: one token after the other from there.",
+        "Growth: the value after the longest context over that after the shortest; of decoding near "
+        "1 where a step does not depend on the context.",
     ]
     kinds = {
         "recurrent": "recurrent: a state of fixed size",
@@ -107,8 +107,14 @@ def _notes(lines: list[dict], state: dict[str, str]) -> list[str]:
     notes += [f"State, {'; '.join(said)}."] if said else []
     if any(line["what"] == "directions" for line in lines):
         notes.append(
-            "Training step: forward, backward and update of the same mechanism with and without "
-            "sight of later tokens, in turn in one process. Above 1× causality costs time."
+            "Step: forward, backward and update of the same mechanism with and without "
+            "sight of later tokens, in turn in one process. Above 1×, causality slows training."
+        )
+    shares = [line["cpu_share"] for line in lines if line["cpu_share"] is not None]
+    if "cpu" in known["device"] and min(shares, default=1.0) < LEAST_CPU:
+        notes.append(
+            "The machine was busy: while a model decoded, the process had a CPU for as little as "
+            f"{100 * min(shares):.0f} % of the time."
         )
     none = [name for name in attention.names() if not attention.info(name).causal]
     notes.append(f"No causal form: {listed(none)}.")
