@@ -94,8 +94,8 @@ def _notes(lines: list[dict], state: dict[str, str]) -> list[str]:
         f"are those of the process, with threads: {known['threads']}.",
         "Prefill: all tokens in parallel, then the state after them, for which most forms project "
         "the tokens a second time. Decode: one token after the other from there.",
-        "Growth: the value after the longest context over that after the shortest; of decoding near "
-        "1 where a step does not depend on the context.",
+        "Growth: the value after the longest context over that after the shortest. Of decoding it "
+        "is near 1 where a step does not depend on the context.",
     ]
     kinds = {
         "recurrent": "recurrent: a state of fixed size",
