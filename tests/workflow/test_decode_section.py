@@ -44,8 +44,10 @@ def test_it_runs_alone_and_again_where_its_own_code_or_contexts_change(checkout)
 
     before = measured(checkout)
     checkout.edit("config/tiny.yaml", "contexts: [8]", "contexts: [8, 16]")
-    checkout.run("decoding")
+    checkout.run()
     after = measured(checkout)
     assert {name for name in after if after[name] != before.get(name)} == {
         "decode/linear/16.json", "decode/local/16.json",
     }  # fmt: skip
+    page = (root / "page.html").read_text()
+    assert 'id="table-decoding"' in page and 'id="figure-decoding"' in page
