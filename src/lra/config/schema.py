@@ -135,7 +135,7 @@ class Profile(Settings):
 class Decode(Settings):
     """The experiment's decode section: models token by token, and their training in order.
 
-    Task and threads are those of the profile section.
+    The task is the profile section's. On a CPU with one thread.
     """
 
     models: Names | None = None  # also ones that are not trained; default: the experiment's
