@@ -12,7 +12,7 @@ from lra.attention.base import MultiHead, exact, pad_length, sum_before
 
 INFO = Info("kernel", "Katharopoulos et al. 2020, arXiv:2006.16236", "O(N)", causal=True)
 EPS = 1e-6  # of the official code, against division by zero where no token is real
-CHUNK = 128  # tokens of a causal chunk
+CHUNK = 64  # tokens of a causal chunk
 
 
 class Attention(MultiHead):

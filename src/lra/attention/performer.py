@@ -20,7 +20,7 @@ from lra.attention.base import MultiHead, exact, pad_length, sum_before
 from lra.core.errors import LRAError
 
 INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
-CHUNK = 256  # tokens of a causal chunk
+CHUNK = 64  # tokens of a causal chunk
 RELU_EPS = 1e-3  # of the official code, added to relu's features
 MAX_LAYERS = 1000  # that draw from seeds of their own
 TINY = 1e-30  # sums of similarities below this come from no real token
