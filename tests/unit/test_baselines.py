@@ -11,10 +11,10 @@ from fabricated import baseline_row, score_row, table
 from typer.testing import CliRunner
 
 from lra.cli.app import app
-from lra.config.cell import OF_TOKENS
 from lra.core.errors import LRAError
 from lra.data.generate import generate_dataset
 from lra.data.listops_tokens import MAX, MED, MIN
+from lra.data.sources import OF_TOKENS
 from lra.data.split import Info, Sequences, Split, grid_table, write_split
 from lra.evaluation import baselines
 from lra.evaluation.baselines import attempt, counts, kinds

@@ -22,7 +22,6 @@ Positive = Annotated[float, Field(gt=0)]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "bfloat16"]
 PADDED = {"listops", "text", "retrieval"}  # tasks whose batches have masks
-OF_TOKENS = {"bytes", "recall"}  # tasks without labels: their tokens are what is predicted
 FAST = "fast"  # the setting under which every profile row is measured
 
 

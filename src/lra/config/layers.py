@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from lra import attention
-from lra.config.cell import OF_TOKENS
 from lra.config.schema import Part, ProtocolModel
 from lra.core.errors import LRAError, one_of
 from lra.core.schema import Strict, complain
+from lra.data.sources import OF_TOKENS
 
 Layer = tuple[str, dict[str, Any]]  # where it is written, what is written there
 GIVEN_BY_ENCODER = {"qkv_dim", "dropout", "bias", "init"}  # options that the encoder's own keys set

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import RootModel, ValidationError
 
 from lra.config import decode, profile
-from lra.config.cell import OF_TOKENS, Cell, ProfilePoint
+from lra.config.cell import Cell, ProfilePoint
 from lra.config.layers import (
     Layer,
     check_objective,
@@ -33,7 +33,7 @@ from lra.config.yaml_file import merged, read_yaml, typed_values
 from lra.core.errors import LRAError, nearest, one_of
 from lra.core.schema import Name, checked, complain
 from lra.data.recipe import Archive, Dataset
-from lra.data.sources import check_source
+from lra.data.sources import OF_TOKENS, check_source
 
 Written = tuple[str, dict[str, Any]]  # a file, or "--config", and what is written there
 

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 
 from lra.core.schema import Settings
 from lra.data.generate import take
-from lra.data.split import Info, table_of
+from lra.data.split import Info, grid_table
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -66,10 +66,7 @@ def chunk(config: RecallConfig, seed: int, index: int) -> pa.Table:
     for pairs in sorted(set(config.pairs)):
         rows = np.flatnonzero(labels == pairs)
         _put(tokens, counted, rows, pairs, config, rng)
-    offsets = np.arange(CHUNK + 1) * config.max_length
-    table = table_of(tokens.ravel(), offsets, labels)
-    marks = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(counted.ravel()))
-    return table.append_column("counted", marks)
+    return grid_table(tokens, labels, counted)
 
 
 def _put(
@@ -82,18 +79,18 @@ def _put(
 ) -> None:
     """Write pairs and queries into these rows of tokens (CHUNK, N), and mark the answers."""
     half, row = config.vocab_size // 2, rows[:, None]
-    keys = 1 + _drawn(rng, np.zeros(half - 1), len(rows), pairs)
-    values = half + _drawn(rng, np.zeros(config.vocab_size - half), len(rows), pairs)
+    keys = 1 + drawn(rng, np.zeros(half - 1), len(rows), pairs)
+    values = half + drawn(rng, np.zeros(config.vocab_size - half), len(rows), pairs)
     tokens[row, np.arange(0, 2 * pairs, 2)] = keys
     tokens[row, np.arange(1, 2 * pairs, 2)] = values
     places = np.arange(1, (config.max_length - 2 * pairs) // 2 + 1)
-    chosen = _drawn(rng, (config.power - 1) * np.log(places), len(rows), pairs)
+    chosen = drawn(rng, (config.power - 1) * np.log(places), len(rows), pairs)
     at = 2 * pairs + 2 * chosen  # (rows, pairs)
     tokens[row, at], tokens[row, at + 1] = keys, values
     counted[row, at + 1] = 1
 
 
-def _drawn(rng: np.random.Generator, weights: np.ndarray, rows: int, count: int) -> np.ndarray:
+def drawn(rng: np.random.Generator, weights: np.ndarray, rows: int, count: int) -> np.ndarray:
     """(rows, count) different places each, one after the other by the exponentials of `weights`.
 
     The largest of the weights with Gumbel noise are such a draw (Vieira 2014).

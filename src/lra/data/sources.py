@@ -9,7 +9,15 @@ from lra.core.schema import checked
 from lra.data.recipe import Dataset
 
 # sources that need nothing; modules of src/lra/data/
-GENERATORS = ("listops", "pathfinder", "recall")
+GENERATORS = (
+    *("listops", "pathfinder", "recall", "noisy_recall", "fuzzy_recall", "copying"),
+    *("selective_copying", "needle", "markov", "addition", "sudoku"),
+)
+# tasks without labels: their tokens are what is predicted
+OF_TOKENS = {
+    *("bytes", "recall", "noisy_recall", "fuzzy_recall", "copy", "selective_copy", "needle"),
+    *("markov", "addition", "addition_reversed", "sudoku"),
+}
 IMAGES = ("image", "pathfinder", "pathx")  # tasks
 READERS = {  # sources that read an archive, and the module of each
     "imdb": "text",
@@ -39,8 +47,10 @@ def check_source(name: str, dataset: Dataset) -> None:
         )
     module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
     options = module.READERS[source].options if source in READERS else module.Config
-    checked(options, dataset.options, f"{where}.options")
+    settings = checked(options, dataset.options, f"{where}.options")
     longest = dataset.options.get("max_length", dataset.options.get("size", 0) ** 2)
+    if source in GENERATORS:
+        longest = module.info(settings).max_length
     if dataset.max_len < longest:
         raise LRAError(
             f"{where}.max_len: {dataset.max_len:,} tokens, but by options its examples have up to "

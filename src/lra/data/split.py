@@ -69,10 +69,14 @@ def table_of(values: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> pa.
     return pa.table({"tokens": tokens, "label": pa.array(labels, pa.int64())})
 
 
-def grid_table(pixels: np.ndarray, labels: np.ndarray) -> pa.Table:
-    """Images as such a table: pixels (n, tokens) uint8, labels (n,)."""
-    offsets = np.arange(len(pixels) + 1) * pixels.shape[1]
-    return table_of(pixels.ravel(), offsets, labels)
+def grid_table(grid: np.ndarray, labels: np.ndarray, counted: np.ndarray | None = None) -> pa.Table:
+    """Examples of one length as such a table: tokens and marks (n, tokens), labels (n,)."""
+    offsets = np.arange(len(grid) + 1) * grid.shape[1]
+    table = table_of(grid.ravel(), offsets, labels)
+    if counted is None:
+        return table
+    marks = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(counted.ravel()))
+    return table.append_column("counted", marks)
 
 
 class SplitWriter:

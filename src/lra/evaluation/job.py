@@ -13,13 +13,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from lra.config.cell import OF_TOKENS, Cell, ProfilePoint, profile_row, read
+from lra.config.cell import Cell, ProfilePoint, profile_row, read
 from lra.config.decode import DecodePoint
 from lra.core.child import run_in_child
 from lra.core.errors import LRAError, one_of
 from lra.core.formats import BYTES, listed, number
 from lra.core.progress import say
 from lra.data.manifest import verify
+from lra.data.sources import OF_TOKENS
 from lra.data.split import SPLITS, read_split
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
