@@ -44,7 +44,7 @@ Config = MarkovConfig
 
 
 def model_of(config: MarkovConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Probabilities: of the first state (S,), the stationary ones; of moves (S, S); of symbols (S, V).
+    """Probabilities of the first state (S,), stationary, of moves (S, S) and of symbols (S, V).
 
     Each state can move to the one after it, in a circle, so that each is reached from each.
     """

@@ -68,8 +68,8 @@ def chunk(config: SudokuConfig, seed: int, index: int) -> pa.Table:
     done = puzzles(tokens, digits, order, labels, config.box_rows, config.box_columns)
     if done.mean() < LEAST:
         raise LRAError(
-            f"sudoku: fewer than 1 in {1 / LEAST:.0f} puzzles of {config.size} x {config.size} have "
-            f"one solution with blanks {config.blanks}; ask for fewer blanks"
+            f"sudoku: options.blanks: fewer than 1 in {1 / LEAST:.0f} puzzles of {config.size} x "
+            f"{config.size} have one solution with {config.blanks}; ask for fewer"
         )
     tokens = tokens[done]
     counted = np.zeros_like(tokens)

@@ -80,7 +80,7 @@ def solutions(grid, digits, box_rows, box_columns, limit, first):
 
 @compiled
 def puzzles(tokens, digits, order, blanks, box_rows, box_columns):
-    """Fill `tokens` (B, 2 n * n) with puzzles and their solutions; which have all their blanks: (B,).
+    """Write puzzles and solutions to `tokens` (B, 2 n * n); which have all their blanks: (B,) bool.
 
     digits: (B, n * n, n), the order of digits in each cell. order: (B, n * n), of cells to become
     blank. blanks: (B,).

@@ -144,7 +144,7 @@ def of_sudoku(train: Split, test: Split) -> Iterator[Floor]:
 def candidates(test: Split) -> np.ndarray:
     """How many digits each blank of the puzzles could have, by row, column and box alone."""
     config = SudokuConfig(**test.info.generator["config"])
-    n, across = config.size, config.box_rows  # boxes beside each other: n / columns
+    n, across = config.size, config.box_rows  # as many boxes stand beside each other
     puzzles = rows(test, test.towers[0].values)[:, : n * n].reshape(-1, n, n)
     has = puzzles[..., None] == np.arange(1, n + 1)  # (B, n, n, digits)
     boxes = has.reshape(-1, n // across, across, across, n // across, n)

@@ -43,7 +43,7 @@ FIGURES = [
 # of experiments whose cells predict tokens
 TOKEN_TABLES = [
     Item("language", "Bits for each token", "tables.language", ("scores", "baselines")),
-    Item("recall", "Recall by number of pairs", "tables.recall",
+    Item("recall", "Right answers by how much is asked", "tables.recall",
          ("scores", "parts", "baselines", "cells")),
     *(item for item in TABLES if item.name in ("training", "efficiency", "costs")),
 ]  # fmt: skip

@@ -133,6 +133,8 @@ def _notes(lines: list[dict]) -> list[str]:
     unread = (line for line in lines if line["long_reason"])
     for (reason,), own in grouped(unread, "long_reason").items():
         notes.append(f"Not read so long, as {reason}: {listed(distinct(own, 'model'))}.")
+    if any(line["model"] == "the text's own model" for line in lines):
+        notes.append("The text's own model is exact: none is below it but by chance.")
     if any(line["n_seeds"] and line["n_ok"] < line["n_seeds"] for line in lines):
         notes.append("No mean where a seed is not ok.")
     return notes

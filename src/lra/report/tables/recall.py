@@ -1,4 +1,5 @@
-"""Right answers of Recall by the number of pairs, beside the size of each model's state."""
+"""Right answers by how much is asked, beside the size of each model's state: of the tasks that ask
+for some of their tokens alone."""
 
 from __future__ import annotations
 
@@ -16,6 +17,17 @@ from lra.stats.summary import summary
 
 NO_RECALL = "No task asks for recall."
 ALL = "all"
+WHAT = {  # what the labels of each task count
+    "recall": "pairs",
+    "noisy_recall": "pairs",
+    "fuzzy_recall": "pairs",
+    "copy": "copied",
+    "selective_copy": "copied",
+    "needle": "apart",
+    "addition": "carries",
+    "addition_reversed": "carries",
+    "sudoku": "blanks",
+}
 
 
 def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Table, list[dict]]:
@@ -24,24 +36,20 @@ def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Tab
     cells: the experiment's folder, whose configurations say the learning rates. A mean counts only
     where every seed is ok. Raises LRAError where experiments are mixed.
     """
-    every = [
-        row
-        for row in read_table(scores, ScoreRow).to_pylist()
-        if (row["variant_of"] or row["task"]) == "recall"
-    ]
+    every = [row for row in read_table(scores, ScoreRow).to_pylist() if _base(row) in WHAT]
     if not every:
         return Table(NO_RECALL, [], [], []), []
     one_value(scores, every, "experiment", "protocol")
     rows, found = chosen(every), sweeps(every)
-    of_pairs = (r for r in read_of(parts, PartRow, rows) if r["by"] == "label")
-    by_pairs = {
+    of_labels = (r for r in read_of(parts, PartRow, rows) if r["by"] == "label")
+    by_label = {
         key: {first: summary([r["accuracy"] for r in own]).mean for (first,), own in groups.items()}
-        for key, of in grouped(of_pairs, "task", "model").items()
+        for key, of in grouped(of_labels, "task", "model").items()
         for groups in [grouped(of, "first")]
     }
     swept = {(each.task, each.model): each for each in found}
     lines = [
-        _line(own, swept.get(key), by_pairs.get(key, {}), cells)
+        _line(own, swept.get(key), by_label.get(key, {}), cells)
         for key, own in grouped(rows, "task", "model").items()
     ]
     lines.sort(key=lambda line: (line["task"], line["objective"] == "masked"))
@@ -53,7 +61,11 @@ def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Tab
     return _table(lines, rows, floors, found), lines
 
 
-def _line(rows: list[dict], sweep: Sweep | None, by_pairs: dict[int, float], root: Path) -> dict:
+def _base(row: dict) -> str:
+    return row["variant_of"] or row["task"]
+
+
+def _line(rows: list[dict], sweep: Sweep | None, by_label: dict[int, float], root: Path) -> dict:
     """One model: means over its seeds."""
     names = ("experiment", "task", "objective", "mechanism", "model", "state_bytes")
     line = {key: rows[0][key] for key in names}
@@ -71,14 +83,16 @@ def _line(rows: list[dict], sweep: Sweep | None, by_pairs: dict[int, float], roo
         line |= {"accuracy": summary([row["accuracy"] for row in rows]).mean}
         values = [*means.values()] or [line["accuracy"]]
         line |= {"lowest": min(values), "highest": max(values)}
-        line |= {f"pairs_{pairs}": value for pairs, value in by_pairs.items()}
+        what = WHAT[_base(rows[0])]
+        line |= {f"{what}_{label}": value for label, value in by_label.items()}
     return line
 
 
 def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[Sweep]) -> Table:
-    columns = list(dict.fromkeys(k for line in lines for k in line if k.startswith("pairs_")))
-    for line in lines:  # of a csv, where every line has the same columns
-        line |= {column: line.get(column) for column in columns}
+    of_labels = {key for line in lines for key in line if key.rpartition("_")[0] in WHAT.values()}
+    columns = sorted(of_labels, key=_order)
+    for line in lines:  # of a csv, where every line has the same columns in one order
+        line |= {column: line.pop(column, None) for column in columns}
     several = len(distinct(rows, "task")) > 1
     table = [
         Row(
@@ -105,18 +119,23 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
     caption = (
         f"Experiment {rows[0]['experiment']}, protocol {rows[0]['protocol']}, "
         f"{'mean over seeds' if len(seeds) > 1 else 'seed'} {listed(seeds)}. Percent of the asked "
-        "values that are right on the test split, in all and by the number of pairs, at the "
+        "tokens that are right on the test split, in all and by how much is asked, at the "
         "learning rate with the lowest validation loss; below, each rate that was tried. State: "
         "bytes that a model keeps of one whole sequence, all layers together."
     )
-    pairs = (f"{column.removeprefix('pairs_')} pairs" for column in columns)
+    asked = (" ".join(column.split("_")[::-1]) for column in columns)
     notes = ["One rate alone would compare how mechanisms were tuned (arXiv:2508.19029)."]
     if any(line["n_rates"] == 1 for line in lines):
         notes.append("Some have one rate alone: their values are no best of several.")
     if any(line["state_bytes"] is None and line["status"] == "ok" for line in lines):
         notes.append("No state: the model is not causal, or has no form by steps.")
-    headings = [ALL, "rate", "state", *pairs]
+    headings = [ALL, "rate", "state", *asked]
     return Table(caption, headings, table, notes + rates.notes(found))
+
+
+def _order(column: str) -> tuple[int, int]:
+    what, _, label = column.rpartition("_")
+    return list(WHAT.values()).index(what), int(label)
 
 
 def _percent(value: float | None) -> str:
