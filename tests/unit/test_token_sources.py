@@ -13,6 +13,7 @@ from lra.core.schema import checked
 from lra.data.generate import generate_dataset
 from lra.data.recipe import Dataset
 from lra.data.sources import GENERATORS, OF_TOKENS, check_source
+from lra.data.split import read_split
 from tiny import ROOT
 
 FILE = yaml.safe_load((ROOT / "config/datasets.yaml").read_text())
@@ -67,8 +68,6 @@ def test_no_example_is_in_two_splits(name, tmp_path):
     dataset = OWN[name]
     sizes = {"train": 300, "val": 100, "test": 100}
     generate_dataset(dataset.source, dataset.options, sizes, 0, tmp_path)
-    from lra.data.split import read_split
-
     rows = [row.tobytes() for split in sizes
             for row in read_split(tmp_path / f"{split}.arrow").towers[0].values.reshape(
                 -1, dataset.max_len)]  # fmt: skip

@@ -213,6 +213,28 @@ def test_long_windows_have_a_column_and_a_panel_and_who_reads_none_a_reason(tmp_
     assert f"Not read so long, as {reason}: transformer." in words("bits", tmp_path)
 
 
+def test_tasks_that_ask_for_different_things_have_columns_of_their_own(tmp_path):
+    labels = {"addition": (1, 0), "copy": (16, 8), "noisy_recall": (8, 2), "markov": (0,)}
+    rows = [token_row("rotary", 1.0, task=task, val_accuracy=50.0) for task in labels]
+    parts = [
+        part_row(row, "label", first, first, 1.0, 90.0 - first)
+        for row in rows
+        for first in labels[row["task"]]
+    ]
+    lines, text = table(
+        "recall", written(tmp_path, rows, parts, [floor("markov", "uniform", 4, 6)])
+    )
+    assert [line["task"] for line in lines] == ["addition", "copy", "noisy_recall"]
+    columns = [key for key in lines[0] if key.rpartition("_")[2].isdigit()]
+    assert columns == ["pairs_2", "pairs_8", "copied_8", "copied_16", "carries_0", "carries_1"]
+    own = {line["task"]: {key: line[key] for key in columns if line[key]} for line in lines}
+    assert own["addition"] == {"carries_0": "90.0", "carries_1": "89.0"}
+    assert own["copy"] == {"copied_8": "82.0", "copied_16": "74.0"}
+    heading = next(line for line in text.splitlines() if "rate" in line and line[0] == "|")
+    assert "2 pairs" in heading and "8 copied" in heading and "0 carries" in heading
+    assert "markov" not in text and "next, copy" in text
+
+
 def test_bits_against_position_have_a_line_a_model_and_the_best_floor(tmp_path):
     parts = [
         part_row(row, "position", first, last, bits)
