@@ -31,7 +31,7 @@ def solved(cells: list[int], box_rows: int, box_columns: int) -> list[list[int]]
 
 
 @pytest.mark.parametrize(
-    ("box", "blanks", "count"), [((2, 2), [4, 9], 60), ((2, 3), [14, 22], 60), ((3, 3), [40], 10)]
+    ("box", "blanks", "count"), [((2, 2), [4, 12], 60), ((2, 3), [14, 22], 60), ((3, 3), [40], 10)]
 )
 def test_each_puzzle_has_the_solution_beside_it_and_no_other(box, blanks, count):
     config = sudoku.Config(box_rows=box[0], box_columns=box[1], blanks=blanks)
@@ -46,7 +46,7 @@ def test_each_puzzle_has_the_solution_beside_it_and_no_other(box, blanks, count)
         assert marks == [0] * cells + [int(cell == 0) for cell in puzzle]
     assert {label for *_, label in rows} == set(blanks)
     squares = {tuple(tokens[cells:]) for tokens, *_ in rows}
-    assert len(squares) > (200 if box == (2, 2) else 0.99 * len(rows))  # of 288, of 28 million
+    assert len(squares) > (150 if box == (2, 2) else 0.99 * len(rows))  # of 288, of 28 million
 
 
 def test_solutions_are_counted_up_to_the_limit_and_the_puzzle_stays():
