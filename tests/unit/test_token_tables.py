@@ -94,6 +94,13 @@ def test_seeds_have_a_mean_only_where_all_are_ok(tmp_path):
     assert "3.500 ± 0.707" in text and "1/2 ok" in text
 
 
+def config_of(root, task: str, model: str, rate: float) -> None:
+    path = root / "cells" / task / model / "seed0/config.yaml"
+    path.parent.mkdir(parents=True)
+    cell = make_cell(task=task, training={"objective": "next", "learning_rate": rate})
+    path.write_text(to_yaml(cell))
+
+
 def recall_cells(root) -> list[dict]:
     rows, parts = [], []
     for model, rate, val, at, held in (
@@ -109,10 +116,7 @@ def recall_cells(root) -> list[dict]:
         parts += [
             part_row(rows[-1], "label", p, p, 1.0, a) for p, a in zip((4, 8), at, strict=True)
         ]
-        path = root / "cells/recall" / model / "seed0/config.yaml"
-        path.parent.mkdir(parents=True)
-        cell = make_cell(task="recall", training={"objective": "next", "learning_rate": rate})
-        path.write_text(to_yaml(cell))
+        config_of(root, "recall", model, rate)
     floors = [floor("recall", "a value of the context", 2.4, 18.2)]
     written(root, rows, parts, floors)
     return rows
@@ -221,6 +225,8 @@ def test_tasks_that_ask_for_different_things_have_columns_of_their_own(tmp_path)
         for row in rows
         for first in labels[row["task"]]
     ]
+    for task in labels:
+        config_of(tmp_path, task, "rotary", 0.003)
     lines, text = table(
         "recall", written(tmp_path, rows, parts, [floor("markov", "uniform", 4, 6)])
     )
