@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -112,3 +113,18 @@ def test_a_mistake_in_the_site_file_is_one_line(tmp_path, line, said):
 
 def test_the_repositorys_site_file_says_the_defaults():
     assert load(ROOT / "config/site.yaml", Site, ROOT) == Site()
+
+
+def test_a_generation_asks_for_the_time_of_all_its_evaluations(monkeypatch):
+    monkeypatch.setattr(resources, "scoring_minutes", lambda *given: given[-1])
+
+    def passes(model: str, **asked) -> int:
+        typed = [f"generate={json.dumps({'examples': 10, 'steps': [1], 'blocks': []} | asked)}"]
+        arena = Arena.read(ROOT / "config/ar-quick.yaml", typed=typed)
+        cell, _ = arena.resolve("bytes", model, 1)
+        of = Estimates(arena, read_cache(ROOT / CACHE), Path("none"))
+        return resources.Requests(of, Site(), lambda _: cell).generate(None, 1)
+
+    assert passes("linear-masked", steps=[1, 8]) == 10 * 2 * 9  # two orders
+    assert passes("linear-masked", blocks=[4]) >= 10 * (2 + 256 + 128 + 64)  # steps 4, 2, 1
+    assert passes("linear") == 10 * 256

@@ -22,8 +22,9 @@ TASKS = {
     "standard": ["listops", "pathfinder", "text"], "authors": ["listops", "pathfinder", "text"],
 }  # fmt: skip
 MODELS = {"authors": "s5"}  # else linear
-# `span` lists none of the models, the experiment `tiny` runs it; test_pretrained.py runs the other
-ELSEWHERE = {"measure_span", "pretrain"}
+# `span` lists none of the models, the experiment `tiny` runs it; test_pretrained.py and
+# test_token_experiment.py run the others
+ELSEWHERE = {"measure_span", "pretrain", "generate_tokens"}
 TARGETS = {
     "all",
     "data",
@@ -32,6 +33,7 @@ TARGETS = {
     "tables",
     "figures",
     "span",
+    "generation",
     "baselines",
     "report",
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -21,6 +23,7 @@ RECALL = {
 OWN = {
     "tasks": ["recall"], "models": ["linear", "hidden"], "seeds": [1],
     "variants": {"hidden": {"model": "linear", "training": {"objective": "masked", "draws": 2}}},
+    "generate": {"examples": 30, "steps": [1, 2], "blocks": [1], "batch_size": 8},
 }  # fmt: skip
 
 
@@ -44,7 +47,30 @@ def test_it_runs_to_its_archive_and_only_its_own_code_runs_it_again(tmp_path):
     for model, objective in (("linear", "next"), ("hidden", "masked")):
         score = json.loads((root / f"cells/recall/{model}/seed1/score.json").read_text())
         assert (score["status"], score["objective"]) == ("ok", objective)
+    rows = pq.read_table(root / "generate.parquet").to_pylist()
+    found = [(r["model"], r["sampler"], r["block"], r["steps"]) for r in rows]
+    assert found == [
+        ("linear", "autoregressive", None, None),
+        *(("hidden", sampler, None, steps) for sampler in ("random", "confidence") for steps in (1, 2)),
+        ("hidden", "blocks", 1, 1),
+    ]  # fmt: skip
+    assert all(r["status"] == "ok" and 0 <= r["solved"] <= r["right"] <= 100 for r in rows)
     assert verify(root / "archive/tiny.zip", 1, 2, print) == []
+    checkout.edit("src/lra/evaluation/samplers.py", "SEED = 0", "SEED = 1")
+    again = {f"generate recall/{model}/seed1" for model in ("linear", "hidden")}
+    after = {"collect generate", "table order", "figure solve_rate", "page"}
+    assert checkout.plan() == again | after
     checkout.edit("src/lra/training/tokens.py", "SEED = 0", "SEED = 1")
     trained = {job for job in checkout.plan("cells") if job.startswith("train")}
     assert trained == {"train recall/linear/seed1", "train recall/hidden/seed1"}
+
+
+def test_a_plan_generates_where_the_experiment_says_so(checkout):
+    arguments = ("-n", "--configfile", "config/ar-recall.yaml", "--config", "models=[linear]")
+    plain = checkout.snakemake(*arguments)
+    asked = checkout.snakemake(*arguments, "generate={examples: 8}")
+    assert plain.returncode == asked.returncode == 0, plain.stdout + asked.stdout
+    assert ": generate recall/" not in plain.stdout
+    assert re.findall(r"^Job \d+: (generate .+/.+)$", asked.stdout, re.M) == [
+        "generate recall/linear/seed1"
+    ]

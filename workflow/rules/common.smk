@@ -11,7 +11,7 @@ from lra.config.resolve import Arena
 from lra.core import environment
 from lra.core.errors import SPEAKER, LRAError, ends_in_one_line
 from lra.core.progress import say
-from lra.data.sources import GENERATORS, READERS
+from lra.data.sources import GENERATORS, READERS, module_of
 from lra.planning import left_out
 from lra.report import registry
 from lra.results import fingerprint, layout
@@ -26,7 +26,7 @@ with ends_in_one_line():
 
 EXPERIMENT = arena.experiment
 TASKS, MODELS, SEEDS = EXPERIMENT.tasks, EXPERIMENT.trained, EXPERIMENT.seeds
-SPANNED = arena.span_models()
+SPANNED, GENERATING = arena.span_models(), arena.generating_models()
 PROFILED, LENGTHS = list(arena.profile_rows()), EXPERIMENT.profile.lengths
 DECODED = {model: arena.decode_points(model) for model in arena.decode_models()}
 DATASETS = arena.datasets()
@@ -167,6 +167,24 @@ def code_of(stage):
     return code
 
 
+def generation_code(wildcards):
+    return fingerprint.of_generation(
+        cell_of(wildcards),
+        module_of(arena.dataset(arena.dataset_name(wildcards.task)).source),
+    )
+
+
+def generation_options():
+    """Of `lra generate-tokens`; none where nothing is generated."""
+    if not EXPERIMENT.generate:
+        return ""
+    asked = EXPERIMENT.generate.model_dump()
+    values = [("--examples", asked["examples"]), ("--batch-size", asked["batch_size"])]
+    values += [("--steps", steps) for steps in asked["steps"]]
+    values += [("--block", block) for block in asked["blocks"]]
+    return " ".join(f"{option} {value}" for option, value in values)
+
+
 def profile_code(wildcards):
     point = arena.profile_point(wildcards.model, LENGTHS[0])
     return stage_code("profile", point.encoder.attention)
@@ -270,6 +288,7 @@ def records():
         *(path for pattern in of_cells for path in every_cell(pattern)),
         *(path for pattern in of_pretrainings for path in every_pretraining(pattern)),
         *every_cell(layout.SPAN_RECORD, SPANNED),
+        *every_cell(layout.GENERATION_RECORD, GENERATING),
         *every_point(["speed", "memory"]),
         *every_decoding("decode"),
         *every_decoding("directions"),
@@ -282,6 +301,7 @@ def records_of(wildcards):
     """What one Parquet table is collected from, once it is sure that no row gets lost."""
     rows = {"baselines": [TASKS], "speed": [PROFILED, LENGTHS]}
     rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
+    rows["generate"] = [TASKS, GENERATING, SEEDS]
     rows |= {what: [DECODED, decode_lengths(what)] for what in ("decode", "directions")}
     keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
     table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
@@ -293,6 +313,8 @@ def records_of(wildcards):
         return every_decoding(wildcards.what)
     if wildcards.what == "span":
         return every_cell(layout.SPAN_RECORD, SPANNED)
+    if wildcards.what == "generate":
+        return every_cell(layout.GENERATION_RECORD, GENERATING)
     if wildcards.what == "baselines":
         return in_results(layout.BASELINE_RECORD, task=TASKS)
     if wildcards.what == "parts":
@@ -305,6 +327,7 @@ def records_of(wildcards):
 
 def collected_models(wildcards):
     by_what = {"speed": PROFILED, "memory": PROFILED, "span": SPANNED}
+    by_what["generate"] = GENERATING
     by_what |= dict.fromkeys(("decode", "directions"), DECODED)
     return ",".join(by_what.get(wildcards.what, MODELS))
 

@@ -120,6 +120,29 @@ def span(
 
 
 @app.command(rich_help_panel=RULES)
+def generate_tokens(
+    folder: Folder,
+    data: Data,
+    out: Out,
+    examples: Annotated[int, typer.Option(min=1, help="of the test split, the first")] = 256,
+    steps: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="of an example or a block; default: 1, 2, ... 64"),
+    ] = None,
+    block: Annotated[
+        list[int] | None, typer.Option(min=1, help="tokens of a block; default: none")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="examples at once")] = 64,
+    fingerprint: Planned = None,
+) -> None:
+    """Let a trained cell that predicts tokens fill in test examples by each sampler."""
+    from lra.evaluation.job import generate_tokens
+
+    steps = steps or [1, 2, 4, 8, 16, 32, 64]
+    generate_tokens(folder, data, out, examples, steps, block or (), batch_size, fingerprint)
+
+
+@app.command(rich_help_panel=RULES)
 def baseline(
     task: Annotated[
         str, typer.Option("--task", help="experiment, protocol, task, dataset as JSON")

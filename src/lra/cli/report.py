@@ -15,8 +15,8 @@ Commas = Annotated[str, typer.Option(help="comma-separated")]
 Root = Annotated[Path, typer.Option(help="folder of the experiment")]
 Stem = Annotated[Path, typer.Option(help="where the files go, without ending")]
 Reference = Annotated[Path, typer.Option(help="published accuracies, csv")]
-ROWS = {  # what a table has rows of, if not of cells; there may be no cell whose span is measured
-    "baselines": ("tasks",), "span": ("tasks", "seeds"),
+ROWS = {  # what a table has rows of, if not of cells; there may be no cell that is measured
+    "baselines": ("tasks",), "span": ("tasks", "seeds"), "generate": ("tasks", "seeds"),
     **dict.fromkeys(("speed", "memory", "decode", "directions"), ("models", "lengths")),
 }  # fmt: skip
 PUBLISHED = Path("config/reference/scores.csv")
@@ -27,7 +27,8 @@ def collect(
     what: Annotated[
         str,
         typer.Argument(
-            help="scores, history, span, parts, baselines, speed, memory, decode or directions"
+            help="scores, history, span, generate, parts, baselines, speed, memory, decode or "
+            "directions"
         ),
     ],
     root: Root,

@@ -139,6 +139,11 @@ class Arena:
                 f"{self.place('span.models')}: span.models: spans are of models that predict "
                 "labels; remove it"
             )
+        if experiment.generate and not self.predicts_tokens:
+            raise LRAError(
+                f"{self.place('generate')}: generate: models that predict labels generate nothing; "
+                "remove it"
+            )
         for row in self.profile_rows():
             self.profile_point(row, min(experiment.profile.lengths))
         for model in self.decode_models():
@@ -313,6 +318,10 @@ class Arena:
             return []
         listed = self.experiment.span.models
         return [m for m in self.experiment.trained if listed is None or unswept(m)[0] in listed]
+
+    def generating_models(self) -> list[str]:
+        """Those whose tokens are generated: all, where the experiment has a section `generate`."""
+        return self.experiment.trained if self.experiment.generate else []
 
     def base(self, model: str) -> str:
         """Which of config/models/ a model of the experiment is, or is a variant of."""

@@ -40,7 +40,7 @@ def own_among(factors: list[float]) -> list[float]:
 
 Title = Annotated[str, Field(pattern=r"^[^\r\n\t]+$")]  # a cell of tables
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(no_twins)]
-Lengths = Annotated[list[Count], Field(min_length=1), AfterValidator(no_twins)]
+Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(no_twins)]
 Factor = Annotated[float, Field(gt=0)]
 Rates = Annotated[list[Factor], AfterValidator(no_twins), AfterValidator(own_among)]
 Values = Annotated[dict[str, Any], AfterValidator(options_are_a_mapping)]  # of an encoder
@@ -117,7 +117,7 @@ class Profile(Settings):
     """The experiment's profile section: what speed and memory are measured on."""
 
     task: Name | None = None  # of the protocol: its encoder and options; default: text
-    lengths: Lengths  # tokens
+    lengths: Counts  # tokens
     batch_size: Count
     seconds: float = Field(5, gt=0)  # time spent measuring each of training and inference
     threads: Threads = 1
@@ -139,8 +139,8 @@ class Decode(Settings):
     """
 
     models: Names | None = None  # also ones that are not trained; default: the experiment's
-    contexts: Lengths  # tokens before those that are decoded
-    training_lengths: Lengths  # at which a step is timed in both directions
+    contexts: Counts  # tokens before those that are decoded
+    training_lengths: Counts  # at which a step is timed in both directions
     batch_size: Count = 1
     seconds: float = Field(1, gt=0)  # of repeats of each thing that is measured
     limit: float = Field(600, gt=0)  # seconds of one context or length; longer: status timeout
@@ -153,6 +153,19 @@ class Span(Settings):
     models: Names | None = None  # of the experiment's; default: all
     samples: Count = 1000  # validation examples of each cell
     queries: Count = 16  # of each example, for the method by gradient
+
+
+class Generate(Settings):
+    """The experiment's generate section: what cells that predict tokens fill in, and how.
+
+    Those under `next` go from left to right; under `masked` by random order, by confidence and by
+    confidence within blocks.
+    """
+
+    examples: Count = 256  # of the test split, the first
+    steps: Counts = [1, 2, 4, 8, 16, 32, 64]  # of an example, or of each block
+    blocks: Annotated[list[Count], AfterValidator(no_twins)] = [4, 8, 16]  # missing tokens of each
+    batch_size: Count = 64
 
 
 class Estimate(Settings):
@@ -204,6 +217,7 @@ class Experiment(Settings):
     profile: Profile
     decode: Decode | None = None
     span: Span = Span()
+    generate: Generate | None = None  # None: nothing is generated
     estimate: Estimate = Estimate()
     overrides: Part = Part()  # for every cell, over everything else
 

@@ -34,6 +34,11 @@ READERS = {  # sources that read an archive, and the module of each
 }
 
 
+def module_of(source: str) -> str:
+    """The module of lra.data that makes or reads what has this source."""
+    return READERS.get(source, source)
+
+
 def check_source(name: str, dataset: Dataset) -> None:
     where = f"config/datasets.yaml: {name}"
     source = one_of(f"{where}.source", dataset.source, (*GENERATORS, *READERS))
@@ -45,7 +50,7 @@ def check_source(name: str, dataset: Dataset) -> None:
         raise LRAError(
             f"{where}.contact_sheet: shows images, and {dataset.task} has none; remove it"
         )
-    module = importlib.import_module(f"lra.data.{READERS.get(source, source)}")
+    module = importlib.import_module(f"lra.data.{module_of(source)}")
     options = module.READERS[source].options if source in READERS else module.Config
     settings = checked(options, dataset.options, f"{where}.options")
     longest = dataset.options.get("max_length", dataset.options.get("size", 0) ** 2)

@@ -20,13 +20,14 @@ from lra.core.errors import LRAError, one_of
 from lra.core.formats import BYTES, listed, number
 from lra.core.progress import say
 from lra.data.manifest import verify
-from lra.data.sources import OF_TOKENS
+from lra.data.sources import OF_TOKENS, module_of
 from lra.data.split import SPLITS, read_split
 from lra.hardware.gpu_lock import held
 from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
+from lra.results.generations import Generated, GenerationRecord
 from lra.results.points import DECODE_KINDS, POINT_KINDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
@@ -142,6 +143,53 @@ def measure_span(
         **made_with,
         reason=next((reason for reason in reasons if reason), None),
         measures=[SpanMeasure(**asdict(row)) for row in rows],
+    )
+    write_record(out, record)
+
+
+def generate_tokens(
+    folder: Path,
+    data: Path,
+    out: Path,
+    examples: int,
+    steps: Sequence[int],
+    blocks: Sequence[int],
+    batch_size: int,
+    planned: str | None = None,
+) -> None:
+    """Let a trained cell that predicts tokens fill in the first test examples by each sampler.
+
+    steps: of an example or a block. blocks: their sizes in tokens. Raises LRAError naming the file.
+    """
+    from lra.evaluation import generate
+
+    cell = read(Cell, str(folder / layout.CONFIG_FILE))
+    if not cell.predicts_tokens:
+        raise LRAError(f"{folder}: predicts labels, so it generates nothing")
+    trained = read_record(folder / layout.TRAIN_FILE, TrainRecord)
+    test = data / "test.arrow"
+    verify(test)
+    split, asked = read_split(test), generate.Asked(examples, steps, blocks, batch_size)
+    module = module_of(split.info.generator["name"])
+    found = agreed(planned, fingerprint.of_generation(cell, module))
+    with held(cell.device, say):
+        made_with = provenance(found, cell.device)
+        if trained.status == "ok":
+            likelihood = generate.likelihood_of(module)
+            settings = (cell, folder / layout.CHECKPOINT_FILE, test, asked, likelihood)
+            rows, reason = generate.generate(*settings)
+        else:
+            way = generate.ways(cell.training.objective, split, asked)[0]
+            rows = [generate.unmeasured(way, split, asked, trained.status)]
+            reason = trained.reason
+    for row in rows:
+        say(f"{cell.name}  {generate.described(row)}")
+    record = GenerationRecord(
+        **named(cell),
+        **made_with,
+        objective=cell.training.objective,
+        reason=reason,
+        samplers=[Generated(**asdict(row)) for row in rows],
     )
     write_record(out, record)
 

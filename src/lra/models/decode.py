@@ -48,9 +48,16 @@ class Decoder:
         return self.scores(x), states
 
     @torch.no_grad()
-    def prefill(self, tokens: Tensor) -> tuple[Tensor, tuple[State, ...]]:
-        """tokens (B, N) in parallel, as the first ones: scores after the last, and the states"""
+    def prefill(
+        self, tokens: Tensor, hidden: Tensor | None = None
+    ) -> tuple[Tensor, tuple[State, ...]]:
+        """tokens (B, N) in parallel, as the first ones: scores after the last, and the states
+
+        In place of a token that is hidden, (B, N) bool, the model's learned vector is read.
+        """
         x = self.model.embedding(tokens)
+        if hidden is not None:
+            x = torch.where(hidden[..., None], self.model.unknown, x)
         if self.model.cls is not None:
             x = torch.cat([self.model.cls.expand(len(x), 1, -1), x], dim=1)
         x, states = self.through(x, None)

@@ -11,8 +11,8 @@ from lra.core.errors import LRAError
 
 CELLS, POINTS = ("task", "model", "seed"), ("model", "setting", "length")
 COLUMNS = {  # that tell the rows of a table apart; history has the rows of scores
-    "scores": CELLS, "span": CELLS, "parts": CELLS, "baselines": ("task",), "speed": POINTS,
-    "memory": POINTS, "decode": POINTS, "directions": POINTS,
+    "scores": CELLS, "span": CELLS, "generate": CELLS, "parts": CELLS, "baselines": ("task",),
+    "speed": POINTS, "memory": POINTS, "decode": POINTS, "directions": POINTS,
 }  # fmt: skip
 
 

@@ -102,6 +102,18 @@ class Requests:
         cell = self.cell_of(wildcards)
         return scoring_minutes(cell, self.estimates, attempt, self.site, passes)
 
+    def generate(self, wildcards: Any, attempt: int) -> int:
+        """As if each step, also one by a state, were a pass over all tokens."""
+        cell, asked = self.cell_of(wildcards), self.experiment.generate
+        length = cell.encoder.max_len
+        evaluations = length
+        if (
+            cell.training.objective == "masked"
+        ):  # steps of a block halve to one: about twice as many
+            evaluations = 2 * sum(asked.steps) + 2 * length * len(asked.blocks)
+        passes = asked.examples * evaluations
+        return scoring_minutes(cell, self.estimates, attempt, self.site, passes)
+
     def profile(self, wildcards: Any, attempt: int) -> int:
         """All lengths of a model are one job."""
         return capped_minutes(60 * attempt * len(self.experiment.profile.lengths), self.site)

@@ -10,8 +10,8 @@ from typing import Any
 from lra.results import layout
 
 # `what` of layout.PARQUET
-PARQUET = ("scores", "history", "span", "speed", "memory", "baselines", "parts", "decode",
-           "directions")  # fmt: skip
+PARQUET = ("scores", "history", "span", "speed", "memory", "baselines", "parts", "generate",
+           "decode", "directions")  # fmt: skip
 
 
 @dataclass(frozen=True)

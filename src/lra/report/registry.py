@@ -45,11 +45,13 @@ TOKEN_TABLES = [
     Item("language", "Bits for each token", "tables.language", ("scores", "baselines")),
     Item("recall", "Right answers by how much is asked", "tables.recall",
          ("scores", "parts", "baselines", "cells")),
+    Item("order", "Generation by sampler", "tables.order", ("generate", "scores")),
     *(item for item in TABLES if item.name in ("training", "efficiency", "costs")),
 ]  # fmt: skip
 TOKEN_FIGURES = [
     Item("bits", "Bits by position", "figures.bits", ("parts", "scores", "baselines")),
     Item("recall", "Recall by size of the state", "figures.recall", ("scores",)),
+    Item("solve_rate", "Solve rate by cost", "figures.solve_rate", ("generate", "scores")),
     *(item for item in FIGURES if item.name in ("speed", "memory")),
 ]
 # of experiments with a section `decode`, beside the others
@@ -59,7 +61,7 @@ DECODE_FIGURES = [Item("decoding", "Decoding by context", "figures.decoding", ("
 
 def collected(tokens: bool, decode: bool = False) -> list[str]:
     """Which of PARQUET an experiment has; for its kinds see `shown`."""
-    none = {"span"} if tokens else {"parts"}
+    none = {"span"} if tokens else {"parts", "generate"}
     none |= set() if decode else {"decode", "directions"}
     return [what for what in PARQUET if what not in none]
 

@@ -19,6 +19,7 @@ from lra.core.errors import LRAError
 from lra.core.schema import Strict
 from lra.results import layout
 from lra.results.baselines import BaselineRecord, BaselineRow
+from lra.results.generations import GenerationRecord, GenerationRow
 from lra.results.points import DECODE_KINDS, POINT_KINDS
 from lra.results.records import (
     CurveRow,
@@ -38,7 +39,7 @@ from lra.results.records import (
 
 Cells = Iterable[tuple[str, str, int]]  # task, model, seed
 KINDS = POINT_KINDS | DECODE_KINDS
-WHAT = ("scores", "history", "span", "parts", "baselines", *KINDS)
+WHAT = ("scores", "history", "span", "generate", "parts", "baselines", *KINDS)
 
 
 def collect(
@@ -57,8 +58,8 @@ def collect(
     if what == "baselines":
         _baselines(root, out, tasks)
         return
-    table = {"scores": _scores, "history": _history, "span": _span, "parts": _parts}[what]
-    table(root, out, product(tasks, models, seeds))
+    of_cells = {"scores": _scores, "history": _history, "span": _span, "generate": _generate}
+    (of_cells | {"parts": _parts})[what](root, out, product(tasks, models, seeds))
 
 
 def _scores(root: Path, out: Path, cells: Cells) -> None:
@@ -113,6 +114,17 @@ def _span(root: Path, out: Path, cells: Cells) -> None:
             _check_value(path, measure.status, "span", measure.span)
             rows.append(_shared_fields(record, SpanRow) | _shared_fields(measure, SpanRow))
     write_rows(out, rows, SpanRow)
+
+
+def _generate(root: Path, out: Path, cells: Cells) -> None:
+    rows = []
+    for cell in cells:
+        record = _record(root, layout.GENERATION_RECORD, GenerationRecord, cell)
+        for each in record.samplers:
+            path = _path(root, layout.GENERATION_RECORD, cell)
+            _check_value(path, each.status, "evaluations", each.evaluations)
+            rows.append(_shared_fields(record, GenerationRow) | each.model_dump())
+    write_rows(out, rows, GenerationRow)
 
 
 def _parts(root: Path, out: Path, cells: Cells) -> None:

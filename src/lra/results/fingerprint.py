@@ -29,6 +29,7 @@ STAGES = {
     "evaluate": "lra.evaluation.accuracy",
     "evaluate_tokens": "lra.evaluation.tokens",
     "span": "lra.evaluation.attention_span",
+    "generate_tokens": "lra.evaluation.generate",
     "baseline": "lra.evaluation.baselines",
     "floor": "lra.evaluation.floors",
     "profile": "lra.evaluation.profile",
@@ -89,6 +90,18 @@ def roots(name: str, extra: str | None = None) -> list[str]:
 def of_cell(name: str, cell: Cell) -> str:
     """Of a cell's training, pretraining or scoring; tokens have code of their own."""
     return stage(f"{name}_tokens" if cell.predicts_tokens else name, cell.encoder.attention)
+
+
+def of_generation(cell: Cell, module: str) -> str:
+    """Of what a cell generates, with its step form where it has steps.
+
+    module: of lra.data, of the cell's data: it may judge sequences.
+    """
+    mechanism = cell.encoder.attention
+    by_name = [f"lra.attention.{mechanism}", f"lra.data.{module}"]
+    if cell.training.objective == "next":
+        by_name.append(steps.module(mechanism))
+    return fingerprint(STAGES["generate_tokens"], *by_name)
 
 
 def agreed(planned: str | None, found: str) -> str:

@@ -24,6 +24,7 @@ TRAIN_RECORD = f"{CELL}/{TRAIN_FILE}"
 SCORE_RECORD = f"{CELL}/{SCORE_FILE}"
 PREDICTIONS = f"{CELL}/{PREDICTIONS_FILE}"
 SPAN_RECORD = f"span/{NAME}.json"
+GENERATION_RECORD = f"generate/{NAME}.json"
 BASELINE_RECORD = "baselines/{task}.json"
 WORK = f"work/{NAME}"  # unfinished training
 PRETRAINED = f"pretrained/{NAME}"
