@@ -37,7 +37,7 @@ test-all: setup
 	$(MAKE) peers
 
 peers: .venv/.peers
-	$(BIN)/python -m pytest tests/peers
+	$(BIN)/python -m pytest -n 2 tests/peers
 
 gpu: .venv/.peers
 	$(BIN)/python tests/gpu/run.py --budget $(MINUTES)

@@ -38,19 +38,6 @@ def test_records_a_table_and_a_figure_are_made_and_each_job_has_what_it_needs(sl
     }  # fmt: skip
 
 
-def test_an_archive_is_made_and_verified(slurm, remote, finished):
-    """Of the experiment that ran without Slurm: one job."""
-    shutil.rmtree(remote.folder)
-    shutil.copytree(finished, remote.folder, symlinks=True)
-    remote.site()
-    commit_all(remote.folder)
-    before = set(slurm.jobs())
-    remote.finish(remote.start(config=[], targets=["archive"]))
-    assert [rule for job, rule in slurm.jobs().items() if job not in before] == ["rule_archive"]
-    verified = [sys.executable, "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
-    subprocess.run(verified, cwd=remote.folder, check=True)
-
-
 def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, remote):
     """Killed as the second seed trains, it fails as a whole, and the first is not trained again."""
     remote.site(gpu="gres", seeds_together=True)
@@ -78,3 +65,16 @@ def test_a_site_that_takes_gres_and_the_seeds_of_one_model_in_one_job(slurm, rem
     assert (cells / first / "train.json").read_bytes() == kept
     assert all((cells / seed / "score.json").exists() for seed in (first, second))
     assert not list(work.glob("seed*"))
+
+
+def test_an_archive_is_made_and_verified(slurm, remote, finished):
+    """One job. The last test here: others make what it archives meanwhile, without Slurm."""
+    shutil.rmtree(remote.folder)
+    shutil.copytree(finished, remote.folder, symlinks=True)
+    remote.site()
+    commit_all(remote.folder)
+    before = set(slurm.jobs())
+    remote.finish(remote.start(config=[], targets=["archive"]))
+    assert [rule for job, rule in slurm.jobs().items() if job not in before] == ["rule_archive"]
+    verified = [sys.executable, "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
+    subprocess.run(verified, cwd=remote.folder, check=True)
