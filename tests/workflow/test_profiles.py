@@ -50,13 +50,13 @@ def points(checkout) -> dict[str, bytes]:
 
 def test_a_further_length_and_a_lost_point_are_measured_and_no_other(checkout):
     before = points(checkout)
-    (checkout.folder / "results/tiny/profile/memory/local/32.json").unlink()
+    (checkout.folder / "results/tiny/profile/speed/local/32.json").unlink()
     checkout.edit("config/tiny.yaml", "  - 64\n", "  - 64\n  - 96\n")
     checkout.run("--until", "profile")
     after = points(checkout)
     added = {f"{what}/{model}/96.json" for what in ("speed", "memory") for model in MODELS}
     assert after.keys() - before.keys() == added
-    assert {name for name in before if after[name] != before[name]} == {"memory/local/32.json"}
+    assert {name for name in before if after[name] != before[name]} == {"speed/local/32.json"}
 
 
 @pytest.mark.parametrize("forced", ["profile", "results/tiny/profile/speed/local/32.json"])
