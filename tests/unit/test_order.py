@@ -63,10 +63,14 @@ def test_the_best_is_the_most_solved_by_the_fewest_evaluations(tmp_path):
 
 
 def test_seeds_have_a_mean_only_where_all_are_ok(tmp_path):
+    """A seed that is not ok has one row, and so is lost to all samplers."""
     rows = [row(seed=1, solved=10.0), row(seed=2, solved=30.0)]
-    rows += [row(steps=2, seed=1), row(steps=2, seed=2, status="diverged")]
+    rows += [row("half", steps=n, seed=1) for n in (1, 2)]
+    rows += [row("half", seed=2, status="diverged")]
     lines, text = table("order", written(tmp_path, rows))
-    assert [(line["solved"], line["n_ok"]) for line in lines] == [("20.0", "2"), ("", "1")]
+    found = [(line["model"], line["solved"], line["n_ok"]) for line in lines]
+    assert found == [("rotary-masked", "20.0", "2"), ("half", "", "1"), ("half", "", "1")]
+    assert cells(text, "half")[0] == "1/2 ok"
     assert "No mean where a seed is not ok." in text
 
 
@@ -103,7 +107,8 @@ def test_the_figure_has_a_line_a_model_and_sampler_against_both_costs(tmp_path):
 
 def test_a_point_of_the_figure_is_a_mean_over_seeds_that_are_all_ok(tmp_path):
     rows = [row(seed=1, solved=10.0), row(seed=2, solved=30.0)]
-    rows += [row(steps=2, seed=1), row(steps=2, seed=2, status="diverged")]
+    rows += [row("half", steps=n, seed=1) for n in (1, 2)]
+    rows += [row("half", seed=2, status="diverged")]
     written(tmp_path, rows)
     (line,) = figure("solve_rate", tmp_path).axes[0].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1], [pytest.approx(20)])

@@ -12,7 +12,9 @@ from lra.compare.experiment import opened
 from lra.config.cell import to_yaml
 from lra.config.rates import unswept
 from lra.core.errors import LRAError
+from lra.data.sources import OF_TOKENS
 from lra.report import page, registry
+from lra.report.asked import WHAT
 from lra.report.tables.write import write
 from lra.results.baselines import BaselineRow
 from lra.results.collect import collect
@@ -241,6 +243,44 @@ def test_tasks_that_ask_for_different_things_have_columns_of_their_own(tmp_path)
     assert "markov" not in text and "next, copy" in text
 
 
+def test_of_many_amounts_a_task_has_its_least_and_its_most(tmp_path):
+    labels = {"addition": range(6), "copy": (8, 16, 31)}
+    rows = [token_row("rotary", 1.0, task=task, val_accuracy=50.0) for task in labels]
+    rows.append(token_row("linear", 0.0, task="copy", status="oom", accuracy=None, loss=None))
+    parts = [
+        part_row(row, "label", first, first, 1.0, 90.0 - first)
+        for row in rows[:2]
+        for first in labels[row["task"]]
+    ]
+    for row in rows:
+        config_of(tmp_path, row["task"], row["model"], 0.003)
+    lines, text = table("recall", written(tmp_path, rows, parts))
+    assert lines[0]["carries_3"] == "87.0"
+    heading = next(line for line in text.splitlines() if "rate" in line and line[0] == "|")
+    names = [cell.strip() for cell in heading.strip("|").split("|")]
+    assert names[-2:] == ["least", "most"]
+    assert "next, addition, 0 to 5 carries" in text and "next, copy, 8 to 31 copied" in text
+    values = [line.split("|")[-3:-1] for line in text.splitlines() if line.startswith("| rotary")]
+    assert [[v.strip() for v in each] for each in values] == [["90.0", "85.0"], ["82.0", "59.0"]]
+
+
+def test_table_and_figure_of_right_answers_have_the_same_tasks_each_a_panel(tmp_path):
+    tasks = ("copy", "recall", "markov")
+    rows = [
+        token_row("rotary", 1.0, task=task, state_bytes=64, val_accuracy=50.0) for task in tasks
+    ]
+    for task in tasks:
+        config_of(tmp_path, task, "rotary", 0.003)
+    lines, _ = table("recall", written(tmp_path, rows))
+    panels = figure("recall", tmp_path).axes
+    assert [axes.get_title() for axes in panels] == [line["task"] for line in lines]
+    assert len(panels) == 2
+
+
+def test_every_task_of_tokens_but_texts_asks_for_something_that_is_named():
+    assert OF_TOKENS - {"bytes", "markov"} == set(WHAT)
+
+
 def test_bits_against_position_have_a_line_a_model_and_the_best_floor(tmp_path):
     parts = [
         part_row(row, "position", first, last, bits)
@@ -248,7 +288,7 @@ def test_bits_against_position_have_a_line_a_model_and_the_best_floor(tmp_path):
         for first, last, bits in ((1, 1, 6.0), (2, 2, 5.0), (3, 4, 4.0))
     ]
     parts += [part_row(row, "label", 0, 0, 4.5) for row in ROWS[:3]]
-    written(tmp_path, ROWS, parts, FLOORS)
+    written(tmp_path, ROWS, parts, [*FLOORS, floor("copy", "uniform", 5.0)])
     drawing = figure("bits", tmp_path)
     one, other = drawing.axes
     assert [axes.get_title() for axes in drawing.axes] == ["bytes, next", "bytes, masked"]
@@ -257,14 +297,14 @@ def test_bits_against_position_have_a_line_a_model_and_the_best_floor(tmp_path):
     assert list(first.get_ydata()) == pytest.approx([6, 5, 4])
     assert dashed.get_ydata()[0] == 2.5 and len(other.lines) == 2
     text = words("bits", tmp_path)
-    assert "bytes xz 2.50" in text and "Not ok in every seed: s4d on bytes." in text
+    assert "bytes xz 2.50 bits" in text and "Not ok in every seed: s4d on bytes." in text
 
 
 def test_recall_has_no_positions_and_bytes_no_pairs(tmp_path):
     recall_cells(tmp_path)
     assert "No task has all of its tokens predicted." in words("bits", tmp_path)
     _, text = table("recall", written(tmp_path, ROWS, floors=FLOORS))
-    assert "No task asks for recall." in text
+    assert "No task asks for some of its tokens alone." in text
 
 
 def test_what_was_measured_is_collected_part_by_part(tmp_path):

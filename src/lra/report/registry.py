@@ -50,7 +50,7 @@ TOKEN_TABLES = [
 ]  # fmt: skip
 TOKEN_FIGURES = [
     Item("bits", "Bits by position", "figures.bits", ("parts", "scores", "baselines")),
-    Item("recall", "Recall by size of the state", "figures.recall", ("scores",)),
+    Item("recall", "Right answers by size of the state", "figures.recall", ("scores",)),
     Item("solve_rate", "Solve rate by cost", "figures.solve_rate", ("generate", "scores")),
     *(item for item in FIGURES if item.name in ("speed", "memory")),
 ]

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
+from lra.report.asked import asking
 from lra.report.figures import style
 from lra.results.baselines import BaselineRow
 from lra.results.rates import read_chosen, read_of
@@ -24,7 +25,7 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
     """Mean over the seeds that are ok; of tasks all of whose tokens are predicted."""
     cells = read_chosen(scores)
     rows = read_of(parts, PartRow, cells)
-    some = {row["task"] for row in rows if row["by"] == "label" and row["first"] > 0}
+    some = distinct(asking(cells), "task")
     rows = [row for row in rows if row["by"] == "position" and row["task"] not in some]
     if not rows:
         return style.nothing(TITLE, "No task has all of its tokens predicted.")
@@ -37,7 +38,7 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
     ]
     figure, axes = style.panels(TITLE, names, 2.4, "position in the window", "bits", sharey=True)
     looks = style.looks(distinct(rows, "model"))
-    floors = _floors(baselines)
+    floors = _floors(baselines, distinct(rows, "task"))
     for panel, ((times, task, _), own) in zip(axes, panels.items(), strict=True):
         for (model,), of in grouped(own, "model").items():
             by_end = {end: each for (end,), each in grouped(of, "last").items()}
@@ -61,9 +62,13 @@ def bits(parts: Path, scores: Path, baselines: Path) -> Figure:
     return style.finish(figure, handles, labels, _notes(rows, own_cells, floors))
 
 
-def _floors(path: Path) -> dict[str, tuple[str, float]]:
+def _floors(path: Path, tasks: list[str]) -> dict[str, tuple[str, float]]:
     """By task: the best that needs no network, and its bits."""
-    rows = [row for row in read_table(path, BaselineRow).to_pylist() if row["bits"] is not None]
+    rows = [
+        row
+        for row in read_table(path, BaselineRow).to_pylist()
+        if row["bits"] is not None and row["task"] in tasks
+    ]
     best = {
         task: min(own, key=lambda row: row["bits"])
         for (task,), own in grouped(rows, "task").items()

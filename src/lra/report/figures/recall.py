@@ -1,4 +1,4 @@
-"""Right answers of Recall against the bytes of a model's state: one panel a task."""
+"""Right answers against the bytes of a model's state: one panel a task of table `recall`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from matplotlib.lines import Line2D
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
+from lra.report.asked import asking
 from lra.report.figures import style
 from lra.results.rates import chosen, sweeps
 from lra.results.records import ScoreRow, read_table
 
-TITLE = "Recall by size of the state"
-NO_STATES = "No model with a state was asked for recall."
+TITLE = "Right answers by size of the state"
+NO_STATES = "No model with a state was asked for some of the tokens alone."
 ROOM = 6.0  # percent above and below the accuracies, for the names
 
 
@@ -25,11 +26,7 @@ def recall(scores: Path) -> Figure:
 
     State: of one sequence of the task's length, in all layers. Only of models that have one.
     """
-    every = [
-        row
-        for row in read_table(scores, ScoreRow).to_pylist()
-        if (row["variant_of"] or row["task"]) == "recall"
-    ]
+    every = asking(read_table(scores, ScoreRow).to_pylist())
     rows, found = chosen(every), sweeps(every)
     ends = {(each.task, each.model): [*each.mean("accuracy").values()] for each in found}
     points = [_point(own, ends.get(key, [])) for key, own in grouped(rows, "task", "model").items()]

@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
-from lra.results.generations import GenerationRow
+from lra.results.generations import NOTHING, GenerationRow
 from lra.results.rates import read_chosen, read_of
 
 TITLE = "Solved examples by the cost of generation"
+UNKNOWN = "Nothing was generated that is right or wrong."
 COSTS = {"evaluations": "network evaluations", "token_evaluations": "tokens through the network"}
 # of a sampler, over its model's colour and marker
 LINES = {
@@ -31,9 +32,11 @@ def solve_rate(generate: Path, scores: Path) -> Figure:
     Of a sweep of learning rates those that scores.parquet chooses.
     """
     rows = read_of(generate, GenerationRow, read_chosen(scores))
-    known = [row for row in rows if row["solved"] is not None]
+    lost = grouped((row for row in rows if row["status"] != "ok"), "task", "model")
+    whole = [row for row in rows if (row["task"], row["model"]) not in lost]
+    known = [row for row in whole if row["solved"] is not None]
     if not known:
-        return style.nothing(TITLE, "Nothing was generated that is right or wrong.")
+        return style.nothing(TITLE, UNKNOWN if rows else NOTHING)
     tasks = distinct(known, "task")
     rows = [row for row in rows if row["task"] in tasks]
     looks = style.looks(distinct(rows, "model"))
@@ -45,14 +48,14 @@ def solve_rate(generate: Path, scores: Path) -> Figure:
         for panel, cost in zip(panels, COSTS, strict=True):
             panel.set_title(task)
             panel.set_ylim(-5, 105)
-            _task(panel, [row for row in rows if row["task"] == task], cost, looks)
+            _task(panel, [row for row in known if row["task"] == task], cost, looks)
     for panel, name in zip(grid[-1], COSTS.values(), strict=True):
         panel.set_xlabel(name)
     samplers = [sampler for sampler in LINES if sampler in distinct(rows, "sampler")]
     handles = [Line2D([], [], **look | {"linestyle": "none"}) for look in looks.values()]
     lines = [sampler for sampler in samplers if sampler != "autoregressive"]
     handles += [Line2D([], [], color="0.3", **LINES[sampler]) for sampler in lines]
-    return style.finish(figure, handles, [*looks, *lines], _notes(rows, samplers))
+    return style.finish(figure, handles, [*looks, *lines], _notes(rows, samplers, lost))
 
 
 def _task(panel: Axes, rows: list[dict], cost: str, looks: dict[str, dict]) -> None:
@@ -61,9 +64,8 @@ def _task(panel: Axes, rows: list[dict], cost: str, looks: dict[str, dict]) -> N
         means = [
             [sum(row[key] for row in own) / len(own) for key in (cost, "solved")]
             for own in grouped(of, "steps").values()
-            if all(row["solved"] is not None for row in own)
         ]
-        x, y = zip(*means, strict=True) if means else ((), ())
+        x, y = zip(*means, strict=True)
         panel.plot(x, y, **looks[model] | LINES[sampler])
         shown += x
     panel.set_xscale("log", base=2)
@@ -73,7 +75,7 @@ def _task(panel: Axes, rows: list[dict], cost: str, looks: dict[str, dict]) -> N
     style.ticks_at(panel.xaxis, ticks[:: 1 + len(ticks) // 9], "{:,g}".format)
 
 
-def _notes(rows: list[dict], samplers: list[str]) -> list[str]:
+def _notes(rows: list[dict], samplers: list[str], lost: dict[tuple, list[dict]]) -> list[str]:
     notes = [
         "Costs are means of an example: evaluations of the network one after the other, and tokens "
         "that went through it in all of them."
@@ -83,7 +85,6 @@ def _notes(rows: list[dict], samplers: list[str]) -> list[str]:
     if "blocks" in samplers:
         sizes = listed(sorted({row["block"] for row in rows if row["block"]}))
         notes.append(f"Blocks: by confidence within blocks of {sizes} missing tokens, a line each.")
-    lost = grouped((row for row in rows if row["status"] != "ok"), "task", "model")
     names = (f"{model} on {task}" for task, model in lost)
     notes += [f"Not ok in every seed: {listed(names)}."] if lost else []
     return [*notes, style.run_text(rows)]

@@ -8,11 +8,10 @@ from lra.core.formats import listed, number
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import one_value, status
-from lra.results.generations import GenerationRow
+from lra.results.generations import NOTHING, GenerationRow, in_words
 from lra.results.rates import read_chosen, read_of
 from lra.stats.summary import summary
 
-NOTHING = "Nothing was generated: the experiment has no section `generate`."
 COLUMNS = ["best", "sampler", "one step", "one token a step", "right tokens", "tokens/s"]
 KEY = ("task", "model", "sampler", "block", "steps")
 MEANS = ("solved", "right", "bits", "evaluations", "token_evaluations", "tokens_per_s")
@@ -27,16 +26,19 @@ def order(generate: Path, scores: Path) -> tuple[Table, list[dict]]:
     if not rows:
         return Table(NOTHING, [], [], []), []
     one_value(generate, rows, "experiment", "protocol")
-    lines = [_line(own) for own in grouped(rows, *KEY).values()]
+    cells = grouped(rows, "task", "model", "seed")
+    seeds = grouped((own[0] for own in cells.values()), "task", "model")
+    lines = [_line(own, seeds[key[:2]]) for key, own in grouped(rows, *KEY).items()]
     return _table(lines, rows), lines
 
 
-def _line(rows: list[dict]) -> dict:
+def _line(rows: list[dict], seeds: list[dict]) -> dict:
+    """seeds: one row a seed of the model on the task. A seed that is not ok has one row in all."""
     line = {key: rows[0][key] for key in ("experiment", "task", "model", "objective", *KEY[2:])}
-    line |= {"status": status(rows), "n_ok": sum(r["status"] == "ok" for r in rows)}
-    line |= {"n_seeds": len(rows), "examples": rows[0]["examples"]} | dict.fromkeys(MEANS)
+    line |= {"status": status(seeds), "n_ok": sum(r["status"] == "ok" for r in seeds)}
+    line |= {"n_seeds": len(seeds), "examples": rows[0]["examples"]} | dict.fromkeys(MEANS)
     line |= dict.fromkeys(("low", "high"))
-    if line["n_ok"] < len(rows):
+    if line["n_ok"] < len(seeds):
         return line
     speeds = [row | {"tokens_per_s": row["tokens"] / row["seconds"]} for row in rows]
     for name in MEANS:
@@ -76,7 +78,7 @@ def _entries(lines: list[dict]) -> list[Entry]:
     known = best["solved"] is not None
     return [
         _solved(best),
-        Entry(named(best) if known else "-"),
+        Entry(in_words(best["sampler"], best["block"], best["steps"]) if known else "-"),
         _solved(one),
         _solved(every),
         Entry("-" if best["right"] is None else f"{best['right']:.1f}"),
@@ -99,12 +101,6 @@ def _solved(line: dict | None) -> Entry:
     text = "-" if line["solved"] is None else f"{line['solved']:.1f}"
     bits = "" if line["bits"] is None else f", {line['bits']:.2f} bits"
     return Entry(text, f"{number(line['evaluations'])}{bits}")
-
-
-def named(line: dict) -> str:
-    """A sampler in words."""
-    name = line["sampler"] + (f" of {line['block']}" if line["block"] else "")
-    return name + (f", steps {line['steps']}" if line["steps"] else "")
 
 
 def _notes(lines: list[dict]) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
+from lra.report.asked import WHAT, asking, what
 from lra.report.tables import rates
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import one_value, status
@@ -15,19 +16,8 @@ from lra.results.rates import Sweep, chosen, learning_rate, read_of, sweeps
 from lra.results.records import PartRow, ScoreRow, read_table
 from lra.stats.summary import summary
 
-NO_RECALL = "No task asks for recall."
-ALL = "all"
-WHAT = {  # what the labels of each task count
-    "recall": "pairs",
-    "noisy_recall": "pairs",
-    "fuzzy_recall": "pairs",
-    "copy": "copied",
-    "selective_copy": "copied",
-    "needle": "apart",
-    "addition": "carries",
-    "addition_reversed": "carries",
-    "sudoku": "blanks",
-}
+NO_RECALL = "No task asks for some of its tokens alone."
+MOST = 8  # columns of how much is asked; of more each task has its ends alone
 
 
 def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Table, list[dict]]:
@@ -36,7 +26,7 @@ def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Tab
     cells: the experiment's folder, whose configurations say the learning rates. A mean counts only
     where every seed is ok. Raises LRAError where experiments are mixed.
     """
-    every = [row for row in read_table(scores, ScoreRow).to_pylist() if _base(row) in WHAT]
+    every = asking(read_table(scores, ScoreRow).to_pylist())
     if not every:
         return Table(NO_RECALL, [], [], []), []
     one_value(scores, every, "experiment", "protocol")
@@ -61,10 +51,6 @@ def recall(scores: Path, parts: Path, baselines: Path, cells: Path) -> tuple[Tab
     return _table(lines, rows, floors, found), lines
 
 
-def _base(row: dict) -> str:
-    return row["variant_of"] or row["task"]
-
-
 def _line(rows: list[dict], sweep: Sweep | None, by_label: dict[int, float], root: Path) -> dict:
     """One model: means over its seeds."""
     names = ("experiment", "task", "objective", "mechanism", "model", "state_bytes")
@@ -83,8 +69,7 @@ def _line(rows: list[dict], sweep: Sweep | None, by_label: dict[int, float], roo
         line |= {"accuracy": summary([row["accuracy"] for row in rows]).mean}
         values = [*means.values()] or [line["accuracy"]]
         line |= {"lowest": min(values), "highest": max(values)}
-        what = WHAT[_base(rows[0])]
-        line |= {f"{what}_{label}": value for label, value in by_label.items()}
+        line |= {f"{what(rows[0])}_{label}": value for label, value in by_label.items()}
     return line
 
 
@@ -93,7 +78,9 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
     columns = sorted(of_labels, key=_order)
     for line in lines:  # of a csv, where every line has the same columns in one order
         line |= {column: line.pop(column, None) for column in columns}
-    several = len(distinct(rows, "task")) > 1
+    several, few = len(distinct(rows, "task")) > 1, len(columns) <= MOST
+    at = {line["task"]: columns if few else _ends(line["task"], lines, columns) for line in lines}
+    asked = [_words(column) for column in columns] if few else ["least", "most"]
     table = [
         Row(
             line["model"],
@@ -101,16 +88,18 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
                 Entry(_percent(line["accuracy"]) or line["status"], line["tried"]),
                 Entry(f"{line['rate']:g}"),
                 Entry("-" if line["state_bytes"] is None else f"{line['state_bytes']:,}"),
-                *(Entry(_percent(line[column]) or "-") for column in columns),
+                *(Entry(_percent(line.get(column)) or "-") for column in at[line["task"]]),
             ],
-            line["objective"] + (f", {line['task']}" if several else ""),
+            line["objective"]
+            + (f", {line['task']}" if several else "")
+            + ("" if few else _range(*at[line["task"]])),
         )
         for line in lines
     ]
     table += [
         Row(
             row["kind"],
-            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (2 + len(columns))],
+            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (2 + len(asked))],
             "without a network" + (f", {row['task']}" if several else ""),
         )
         for row in floors
@@ -123,19 +112,34 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
         "learning rate with the lowest validation loss; below, each rate that was tried. State: "
         "bytes that a model keeps of one whole sequence, all layers together."
     )
-    asked = (" ".join(column.split("_")[::-1]) for column in columns)
     notes = ["One rate alone would compare how mechanisms were tuned (arXiv:2508.19029)."]
     if any(line["n_rates"] == 1 for line in lines):
         notes.append("Some have one rate alone: their values are no best of several.")
     if any(line["state_bytes"] is None and line["status"] == "ok" for line in lines):
         notes.append("No state: the model is not causal, or has no form by steps.")
-    headings = [ALL, "rate", "state", *asked]
-    return Table(caption, headings, table, notes + rates.notes(found))
+    if not few:
+        notes.append("Least and most that is asked: as each heading says; the csv has all.")
+    return Table(caption, ["all", "rate", "state", *asked], table, notes + rates.notes(found))
+
+
+def _ends(task: str, lines: list[dict], columns: list[str]) -> list[str]:
+    """The columns of the least and the most that a task asks; empty names where no model is ok."""
+    own = [line for line in lines if line["task"] == task]
+    known = [column for column in columns if any(line[column] is not None for line in own)]
+    return [known[0], known[-1]] if known else ["", ""]
+
+
+def _range(least: str, most: str) -> str:
+    return f", {least.rpartition('_')[2]} to {_words(most)}" if least else ""
+
+
+def _words(column: str) -> str:
+    return " ".join(column.split("_")[::-1])
 
 
 def _order(column: str) -> tuple[int, int]:
-    what, _, label = column.rpartition("_")
-    return list(WHAT.values()).index(what), int(label)
+    counted, _, label = column.rpartition("_")
+    return list(WHAT.values()).index(counted), int(label)
 
 
 def _percent(value: float | None) -> str:
