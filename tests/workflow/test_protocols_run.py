@@ -22,9 +22,9 @@ TASKS = {
     "standard": ["listops", "pathfinder", "text"], "authors": ["listops", "pathfinder", "text"],
 }  # fmt: skip
 MODELS = {"authors": "s5"}  # else linear
-# `span` lists none of the models, the experiment `tiny` runs it; test_pretrained.py and
-# test_token_experiment.py run the others
-ELSEWHERE = {"measure_span", "pretrain", "generate_tokens"}
+# `span` lists none of the models, the experiment `tiny` runs it; test_pretrained.py,
+# test_token_experiment.py and test_decode_section.py run the others
+ELSEWHERE = {"measure_span", "pretrain", "generate_tokens", "profile_decode"}
 TARGETS = {
     "all",
     "data",
@@ -34,6 +34,7 @@ TARGETS = {
     "figures",
     "span",
     "generation",
+    "decoding",
     "baselines",
     "report",
 }
