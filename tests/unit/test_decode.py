@@ -209,7 +209,7 @@ def test_models_may_be_others_than_the_trained_and_sizes_of_their_own():
         ({"contexts": [8]}, "decode.training_lengths: is missing"),
         (SECTION | {"contexts": [8, 8]}, "decode.contexts: 8 is listed twice"),
         (SECTION | {"models": ["liner"]}, "decode.models: 'liner' is unknown; did you mean 'linear'?"),
-        (SECTION | {"models": ["linformer"]}, "decode.models: none of linformer has a causal version"),
+        (SECTION | {"models": ["linformer"]}, "decode.models: none of linformer has a causal version; add one, as"),
         (SECTION | {"encoder": {"laiers": 3}}, "encoder.laiers"),
         (SECTION | {"context": [8]}, "decode.context: unknown key; did you mean 'contexts'?"),
     ],

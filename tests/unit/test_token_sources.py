@@ -99,6 +99,14 @@ def test_an_impossible_task_is_one_line(tmp_path, source, options, said):
     assert "\n" not in str(error.value)
 
 
+def test_a_sum_the_other_way_round_is_another_task():
+    turned = OWN["addition-small"].model_copy(update={"options": {"digits": 3, "reversed": True}})
+    with pytest.raises(
+        LRAError, match="options: make examples of 'addition_reversed', and task is"
+    ):
+        check_source("addition-small", turned)
+
+
 def test_a_data_set_shorter_than_its_examples_is_refused():
     short = OWN["addition-small"].model_copy(update={"max_len": 11})
     with pytest.raises(LRAError, match="max_len: 11 tokens, but by options .* up to 12"):

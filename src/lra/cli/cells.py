@@ -136,9 +136,10 @@ def generate_tokens(
     fingerprint: Planned = None,
 ) -> None:
     """Let a trained cell that predicts tokens fill in test examples by each sampler."""
+    from lra.config.schema import Generate
     from lra.evaluation.job import generate_tokens
 
-    steps = steps or [1, 2, 4, 8, 16, 32, 64]
+    steps = steps or Generate().steps
     generate_tokens(folder, data, out, examples, steps, block or (), batch_size, fingerprint)
 
 

@@ -33,7 +33,9 @@ def models(arena: profile.Rules) -> list[str]:
     found = [name for name in named if attention.info(arena.mechanism(name)).causal]
     if not found:
         where = f"{arena.place('decode.models')}: decode.models"
-        raise LRAError(f"{where}: none of {listed(named)} has a causal version")
+        raise LRAError(
+            f"{where}: none of {listed(named)} has a causal version; add one, as 'transformer'"
+        )
     return found
 
 

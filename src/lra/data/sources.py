@@ -55,7 +55,12 @@ def check_source(name: str, dataset: Dataset) -> None:
     settings = checked(options, dataset.options, f"{where}.options")
     longest = dataset.options.get("max_length", dataset.options.get("size", 0) ** 2)
     if source in GENERATORS:
-        longest = module.info(settings).max_length
+        made = module.info(settings)
+        longest = made.max_length
+        if dataset.task in OF_TOKENS and made.task != dataset.task:
+            raise LRAError(
+                f"{where}.options: make examples of '{made.task}', and task is '{dataset.task}'"
+            )
     if dataset.max_len < longest:
         raise LRAError(
             f"{where}.max_len: {dataset.max_len:,} tokens, but by options its examples have up to "

@@ -30,7 +30,6 @@ from lra.evaluation.samplers import Filled, Prompt, autoregressive, denoised
 from lra.hardware.device import choose_device, is_out_of_memory, make_repeatable
 from lra.models.decode import Decoder
 from lra.models.token_model import TokenModel
-from lra.results.generations import in_words
 from lra.stats.over_examples import share
 from lra.training.batches import Batches, sent
 from lra.training.tokens import OBJECTIVES, TokenObjective
@@ -195,7 +194,8 @@ def likelihood_of(module: str) -> Likelihood | None:
 
 def described(row: Generation) -> str:
     """A row in words, for the log."""
-    name = in_words(row.sampler, row.block, row.steps)
+    name = row.sampler + (f" of {row.block}" if row.block else "")
+    name += f", steps {row.steps}" if row.steps else ""
     if row.status != "ok":
         return f"{name}: {row.status}"
     solved = "" if row.solved is None else f"{row.solved:.1f} % solved, "

@@ -11,11 +11,6 @@ Sampler = Literal["autoregressive", "random", "confidence", "blocks"]
 NOTHING = "Nothing was generated: the experiment has no section `generate`."
 
 
-def in_words(sampler: str, block: int | None, steps: int | None) -> str:
-    """A sampler in words."""
-    return sampler + (f" of {block}" if block else "") + (f", steps {steps}" if steps else "")
-
-
 class Generated(Strict):
     """What one sampler gave and took; numbers are null where status is not ok"""
 

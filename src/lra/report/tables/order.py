@@ -8,7 +8,7 @@ from lra.core.formats import listed, number
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import one_value, status
-from lra.results.generations import NOTHING, GenerationRow, in_words
+from lra.results.generations import NOTHING, GenerationRow
 from lra.results.rates import read_chosen, read_of
 from lra.stats.summary import summary
 
@@ -78,7 +78,7 @@ def _entries(lines: list[dict]) -> list[Entry]:
     known = best["solved"] is not None
     return [
         _solved(best),
-        Entry(in_words(best["sampler"], best["block"], best["steps"]) if known else "-"),
+        Entry(named(best) if known else "-"),
         _solved(one),
         _solved(every),
         Entry("-" if best["right"] is None else f"{best['right']:.1f}"),
@@ -101,6 +101,12 @@ def _solved(line: dict | None) -> Entry:
     text = "-" if line["solved"] is None else f"{line['solved']:.1f}"
     bits = "" if line["bits"] is None else f", {line['bits']:.2f} bits"
     return Entry(text, f"{number(line['evaluations'])}{bits}")
+
+
+def named(line: dict) -> str:
+    """A sampler in words."""
+    name = line["sampler"] + (f" of {line['block']}" if line["block"] else "")
+    return name + (f", steps {line['steps']}" if line["steps"] else "")
 
 
 def _notes(lines: list[dict]) -> list[str]:
