@@ -272,7 +272,10 @@ def test_table_and_figure_of_right_answers_have_the_same_tasks_each_a_panel(tmp_
     for task in tasks:
         config_of(tmp_path, task, "rotary", 0.003)
     lines, _ = table("recall", written(tmp_path, rows))
+    own = {"model": "hidden", "objective": "masked", "state_bytes": None}
+    write_rows(tmp_path / "scores.parquet", [*rows, *(row | own for row in rows)], ScoreRow)
     panels = figure("recall", tmp_path).axes
+    assert "Without a state, so not drawn: hidden." in words("recall", tmp_path)
     assert [axes.get_title() for axes in panels] == [line["task"] for line in lines]
     assert len(panels) == 2
 

@@ -16,7 +16,6 @@ from lra.results.records import read_table
 
 TITLE = "Decoding by context"
 PANELS = {"decode_tokens_per_s": "decode, tokens/s", "state_bytes": "state of one sequence"}
-UNITS = {"GB": 1e9, "MB": 1e6, "kB": 1e3, "B": 1.0}
 
 
 def decoding(decode: Path) -> Figure:
@@ -42,9 +41,7 @@ def decoding(decode: Path) -> Figure:
     for (status, length), own in _lost(rows).items():
         text = f"{len(own)} {status}" if len(own) > 1 else status
         style.cross(speed, length, 0.05, speed.get_xaxis_transform(), text=text)
-    low, high = state.get_ylim()
-    decades = [10.0**power for power in range(13) if low <= 10.0**power <= high]
-    style.ticks_at(state.yaxis, decades, _bytes_text)
+    style.bytes_ticks(state.yaxis)
     handles = [Line2D([], [], **look) for look in looks.values()]
     return style.finish(figure, handles, list(looks), _notes(rows))
 
@@ -56,11 +53,6 @@ def _draw_quartiles(axes: Axes, rows: list[dict], looks: dict[str, dict]) -> Non
         said += f"quartiles {number(ends[0])} to {number(ends[1])}"
         colour = looks[row["model"]]["color"]
         axes.plot([row["length"]] * 2, ends, "_-", gid=said, color=colour, lw=1, ms=4, zorder=2)
-
-
-def _bytes_text(size: float) -> str:
-    unit, scale = next(each for each in UNITS.items() if size >= each[1])
-    return f"{size / scale:g} {unit}"
 
 
 def _notes(rows: list[dict]) -> list[str]:

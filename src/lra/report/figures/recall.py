@@ -34,7 +34,7 @@ def recall(scores: Path) -> Figure:
     if not drawn:
         return style.nothing(TITLE, NO_STATES)
     tasks, looks = distinct(drawn, "task"), style.looks(distinct(drawn, "model"))
-    names = "state of one sequence (bytes)", "right answers (%)"
+    names = "state of one sequence", "right answers (%)"
     figure, panels = style.panels(TITLE, tasks, 2.8, *names)
     for axes, task in zip(panels, tasks, strict=True):
         own = [each for each in drawn if each["task"] == task]
@@ -42,7 +42,7 @@ def recall(scores: Path) -> Figure:
         axes.set_xlim(style.log_limits([each["bytes"] for each in own]))
         values = [value for each in own for value in (each["lowest"], each["highest"])]
         axes.set_ylim(min(values) - ROOM, max(values) + ROOM)
-        style.log_ticks(axes.xaxis)
+        style.bytes_ticks(axes.xaxis)
         for each in own:
             color = looks[each["model"]]["color"]
             axes.plot([each["bytes"]] * 2, [each["lowest"], each["highest"]], color=color, lw=1)
@@ -84,7 +84,9 @@ def _notes(points: list[dict], rows: list[dict], swept: bool) -> list[str]:
             " Bar: from the worst rate's mean to the best one's, of those with all seeds ok."
         )
     without = [each for each in points if each["accuracy"] is not None and not each["bytes"]]
-    said = (f"{each['model']} {each['accuracy']:.1f} %" for each in without)
+    said = distinct(without, "model")
+    if len(distinct(points, "task")) == 1:
+        said = [f"{each['model']} {each['accuracy']:.1f} %" for each in without]
     notes += [f"Without a state, so not drawn: {listed(said)}."] if without else []
     lost = [f"{each['model']} on {each['task']}" for each in points if each["accuracy"] is None]
     notes += [f"Not ok in every seed: {listed(lost)}."] if lost else []

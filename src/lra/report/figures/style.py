@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from matplotlib.transforms import Transform
 
-from lra.core.formats import listed
+from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct
 from lra.report.colours import contrast
 from lra.report.figures import NOTES, NOTHING
@@ -221,6 +221,20 @@ def log_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def bytes_ticks(axis: Axis) -> None:
+    """Ticks at decades of a logarithmic axis of bytes, as 10 kB; on a short one also at 2 and 5."""
+    low, high = axis.get_view_interval()
+    decades = [10.0**power for power in range(13) if low <= 10.0**power <= high]
+    between = [step * 10.0**power for power in range(13) for step in (1, 2, 5)]
+    short = [size for size in between if low <= size <= high]
+    ticks_at(axis, decades if len(decades) > 1 else short, _bytes_text)
+
+
+def _bytes_text(size: float) -> str:
+    unit, scale = fitting_unit([size], {"B": 1.0, "kB": 1e3} | BYTES)
+    return f"{size / scale:g} {unit}"
 
 
 def ticks_at(axis: Axis, values: Sequence[float], text: Callable[[float], str]) -> None:

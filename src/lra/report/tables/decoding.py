@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lra import attention
-from lra.core.formats import BYTES, listed, number, times
+from lra.core.formats import BYTES, fitting_unit, listed, number, times
 from lra.core.unique import distinct
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value
@@ -47,7 +47,8 @@ def _table(lines: list[dict]) -> Table:
     trained = [line for line in lines if line["what"] == "directions"]
     contexts = sorted(distinct(decoded, "length"))
     state = {line["model"]: line["state"] for line in decoded}
-    unit, size = _unit(decoded)
+    held = (line["state_bytes"] or None for line in decoded)
+    unit, size = fitting_unit(held, {"kB": 1e3, "MB": BYTES["MB"]}, 0.1)
     shown: dict[str, Callable[[dict], Entry]] = {
         "decode_tokens_per_s": lambda line: _entry(line, "decode_tokens_per_s"),
         "prefill_tokens_per_s": lambda line: _entry(line, "prefill_tokens_per_s"),
@@ -67,11 +68,6 @@ def _table(lines: list[dict]) -> Table:
     )
     columns = ["state", *(f"{n:,}" for n in lengths), "growth"]
     return Table(caption, columns, table, _notes(lines, state))
-
-
-def _unit(decoded: list[dict]) -> tuple[str, float]:
-    known = [line["state_bytes"] for line in decoded if line["state_bytes"]]
-    return ("kB", 1e3) if known and min(known) < 0.1 * BYTES["MB"] else ("MB", BYTES["MB"])
 
 
 def _entry(line: dict, column: str, size: float = 1.0) -> Entry:
