@@ -86,6 +86,10 @@ def test_bits_stand_by_objective_beside_the_floors_and_a_lost_cell_has_its_statu
     assert [next(w for w in order[::-1] if w in line.split("|")[1]) for line in body[2:]] == order
     assert "**3.000**" in text and "**4.000**" in text and "**3.500**" not in text
     assert body[5].split("|")[2].strip() == "oom" and "0.000" not in text
+    first = "The first token of a window is predicted from nothing"
+    assert first in text
+    asks = written(tmp_path, [token_row("linear", 3.5, task="copy")])
+    assert first not in table("language", asks)[1]
 
 
 def test_seeds_have_a_mean_only_where_all_are_ok(tmp_path):

@@ -87,7 +87,7 @@ def folder(tmp_path_factory) -> Checkout:
 # In `make test` those of large experiments are left out: a plan of theirs takes seconds.
 LARGE = {
     command for command in DOCUMENTED
-    if program(command) == "snakemake" and re.search(r"/(paper|reach-full|survey)\.yaml", command)
+    if program(command) == "snakemake" and re.search(r"/(paper|ar-paper|reach-full|survey)\.yaml", command)
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
+from lra.report.asked import what
 from lra.report.tables import rates
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value, status
@@ -99,7 +100,7 @@ def _table(lines: list[dict], rows: list[dict], of_rates: list[str]) -> Table:
         "of the test windows that is to be predicted; below, the share of predictions that are "
         "right. Best of each group in bold."
     )
-    return Table(caption, columns, table, _notes(lines) + of_rates)
+    return Table(caption, columns, table, _notes(lines, rows) + of_rates)
 
 
 def _entry(line: dict, best: dict[str, float | None]) -> Entry:
@@ -111,8 +112,10 @@ def _entry(line: dict, best: dict[str, float | None]) -> Entry:
     return Entry(text, right, "best" if marked else "")
 
 
-def _notes(lines: list[dict]) -> list[str]:
-    notes = ["The first token of a window is predicted from nothing under next, too."]
+def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
+    notes = []
+    if any(row["objective"] == "next" and not what(row) for row in rows):
+        notes.append("The first token of a window is predicted from nothing under next, too.")
     if any(line["objective"] == "masked" for line in lines):
         notes.append(
             "Accuracies of the two objectives do not compare: masked predicts with few and with "
