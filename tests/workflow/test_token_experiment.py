@@ -66,7 +66,14 @@ def test_it_runs_to_its_archive_and_only_its_own_code_runs_it_again(tmp_path):
 
 
 def test_a_plan_generates_where_the_experiment_says_so(checkout):
-    arguments = ("-n", "--configfile", "config/ar-recall.yaml", "--config", "models=[linear]")
+    arguments = (
+        "-n",
+        "--configfile",
+        "config/ar-recall.yaml",
+        "--config",
+        "models=[linear]",
+        "rates=[1]",
+    )
     plain = checkout.snakemake(*arguments)
     asked = checkout.snakemake(*arguments, "generate={examples: 8}")
     assert plain.returncode == asked.returncode == 0, plain.stdout + asked.stdout
