@@ -41,7 +41,9 @@ def recall(scores: Path) -> Figure:
         axes.set_xscale("log")
         axes.set_xlim(style.log_limits([each["bytes"] for each in own]))
         values = [value for each in own for value in (each["lowest"], each["highest"])]
-        axes.set_ylim(min(values) - ROOM, max(values) + ROOM)
+        low, high = min(values) - ROOM, max(values) + ROOM
+        axes.set_ylim(low, high)
+        axes.set_yticks([y for y in axes.get_yticks() if max(low, 0) <= y <= min(high, 100)])
         style.bytes_ticks(axes.xaxis)
         for each in own:
             color = looks[each["model"]]["color"]
