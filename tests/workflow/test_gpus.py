@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 
-from conftest import Checkout
+from checkout import Checkout
 
 
 def test_trainings_wait_for_the_only_gpu(tmp_path):
