@@ -261,15 +261,16 @@ def every_pretraining(pattern):
     ]
 
 
+POINTS = {  # Parquet tables of points: their models and lengths
+    **dict.fromkeys(("speed", "memory"), (PROFILED, LENGTHS)),
+    **{w: (list(DECODED), decode_lengths(w)) for w in ("decode", "directions")},
+}
+MEASURED = {"span": SPANNED, "generate": GENERATING}  # the models of others; or all
+
+
 def every_point(what):
-    return in_results(layout.POINT_RECORD, what=what, model=PROFILED, length=LENGTHS)
-
-
-def every_decoding(what):
-    lengths = decode_lengths(what)
-    return in_results(
-        layout.POINT_RECORD, what=what, model=list(DECODED), length=lengths
-    )
+    models, lengths = POINTS[what]
+    return in_results(layout.POINT_RECORD, what=what, model=models, length=lengths)
 
 
 def records():
@@ -291,9 +292,7 @@ def records():
         *(path for pattern in of_pretrainings for path in every_pretraining(pattern)),
         *every_cell(layout.SPAN_RECORD, SPANNED),
         *every_cell(layout.GENERATION_RECORD, GENERATING),
-        *every_point(["speed", "memory"]),
-        *every_decoding("decode"),
-        *every_decoding("directions"),
+        *(path for what in POINTS for path in every_point(what)),
         *in_results(layout.BASELINE_RECORD, task=TASKS),
         *in_results(layout.PARQUET, what=COLLECTED),
     ]
@@ -301,42 +300,34 @@ def records():
 
 def records_of(wildcards):
     """What one Parquet table is collected from, once it is sure that no row gets lost."""
-    rows = {"baselines": [TASKS], "speed": [PROFILED, LENGTHS]}
-    rows |= {"memory": rows["speed"], "span": [TASKS, SPANNED, SEEDS]}
-    rows["generate"] = [TASKS, GENERATING, SEEDS]
-    rows |= {what: [DECODED, decode_lengths(what)] for what in ("decode", "directions")}
-    keys = product(*rows.get(wildcards.what, [TASKS, MODELS, SEEDS]))
-    table = Path(in_results(layout.PARQUET, what=wildcards.what)[0])
+    what, models = wildcards.what, MEASURED.get(wildcards.what, MODELS)
+    rows = {"baselines": [TASKS], **POINTS}
+    table = Path(in_results(layout.PARQUET, what=what)[0])
     with ends_in_one_line():
-        left_out.refuse_fewer(table, keys)
-    if wildcards.what in ("speed", "memory"):
-        return every_point(wildcards.what)
-    if wildcards.what in ("decode", "directions"):
-        return every_decoding(wildcards.what)
-    if wildcards.what == "span":
-        return every_cell(layout.SPAN_RECORD, SPANNED)
-    if wildcards.what == "generate":
-        return every_cell(layout.GENERATION_RECORD, GENERATING)
-    if wildcards.what == "baselines":
+        left_out.refuse_fewer(table, product(*rows.get(what, [TASKS, models, SEEDS])))
+    if what in POINTS:
+        return every_point(what)
+    if what == "baselines":
         return in_results(layout.BASELINE_RECORD, task=TASKS)
-    if wildcards.what == "parts":
-        return every_cell(layout.SCORE_RECORD)
-    if wildcards.what == "history":
-        return every_cell(layout.HISTORY)
-    curves = every_cell(layout.HISTORY) if TOKENS else []
-    return every_cell(layout.TRAIN_RECORD) + every_cell(layout.SCORE_RECORD) + curves
+    patterns = {
+        "scores": [layout.TRAIN_RECORD, layout.SCORE_RECORD],
+        "history": [layout.HISTORY],
+        "parts": [layout.SCORE_RECORD],
+        "span": [layout.SPAN_RECORD],
+        "generate": [layout.GENERATION_RECORD],
+    }[what]
+    if what == "scores" and TOKENS:
+        patterns += [layout.HISTORY]
+    return [path for pattern in patterns for path in every_cell(pattern, models)]
 
 
 def collected_models(wildcards):
-    by_what = {"speed": PROFILED, "memory": PROFILED, "span": SPANNED}
-    by_what["generate"] = GENERATING
-    by_what |= dict.fromkeys(("decode", "directions"), DECODED)
-    return ",".join(by_what.get(wildcards.what, MODELS))
+    of_cells = MEASURED.get(wildcards.what, MODELS)
+    return ",".join(POINTS.get(wildcards.what, (of_cells,))[0])
 
 
 def collected_lengths(wildcards):
-    decoded = wildcards.what in ("decode", "directions")
-    lengths = decode_lengths(wildcards.what) if decoded else LENGTHS
+    lengths = POINTS.get(wildcards.what, (None, LENGTHS))[1]
     return ",".join(map(str, lengths))
 
 

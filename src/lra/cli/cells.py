@@ -22,6 +22,10 @@ SaveSeconds = Annotated[
     float, typer.Option(envvar="LRA_SAVE_SECONDS", help="longest work that a kill can lose")
 ]
 Folder = Annotated[Path, typer.Option("--cell", help="folder of a trained cell")]
+Root = Annotated[Path, typer.Option(help="folder of the experiment")]
+Again = Annotated[
+    bool, typer.Option(envvar="LRA_MEASURE_AGAIN", help="also what is measured already")
+]
 LastAttempt = Annotated[
     bool, typer.Option(envvar="LRA_LAST_ATTEMPT", help="snakemake will not try again")
 ]
@@ -161,11 +165,9 @@ def baseline(
 @app.command(rich_help_panel=RULES)
 def profile(
     points: Annotated[list[str], typer.Argument(help="profile points as YAML files or JSON")],
-    root: Annotated[Path, typer.Option(help="folder of the experiment")],
+    root: Root,
     fingerprint: Planned = None,
-    again: Annotated[
-        bool, typer.Option(envvar="LRA_MEASURE_AGAIN", help="also what is measured already")
-    ] = False,
+    again: Again = False,
 ) -> None:
     """Measure speed and memory of a model at one length or more, each alone on its GPU."""
     from lra.evaluation.job import measure_points
@@ -176,11 +178,9 @@ def profile(
 @app.command(rich_help_panel=RULES)
 def decode(
     points: Annotated[list[str], typer.Argument(help="decode points as YAML files or JSON")],
-    root: Annotated[Path, typer.Option(help="folder of the experiment")],
+    root: Root,
     fingerprint: Planned = None,
-    again: Annotated[
-        bool, typer.Option(envvar="LRA_MEASURE_AGAIN", help="also what is measured already")
-    ] = False,
+    again: Again = False,
 ) -> None:
     """Measure a causal model token by token, and its training beside one that sees all tokens."""
     from lra.config.decode import DecodePoint

@@ -11,13 +11,11 @@ are alike.
 
 from __future__ import annotations
 
-from typing import Self
-
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from lra.core.schema import Settings
+from lra.data.copying import CopyConfig
 from lra.data.recall import drawn
 from lra.data.split import Info, grid_table
 
@@ -26,7 +24,7 @@ CHUNK = 1000  # examples per chunk
 BLANK, PROMPT, FIRST = 0, 1, 2  # FIRST: the first symbol
 
 
-class SelectiveCopyConfig(Settings):
+class SelectiveCopyConfig(CopyConfig):
     """The distribution of examples; the defaults are MAD-lab's."""
 
     max_length: int = Field(256, ge=3, le=65536, description="tokens of every example")
@@ -34,16 +32,6 @@ class SelectiveCopyConfig(Settings):
     copied: list[int] = Field(
         [16], min_length=1, description="symbols; an example has one of these"
     )
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for copied in self.copied:
-            if not 1 <= copied <= (self.max_length - 1) // 2:
-                raise ValueError(
-                    f"copied {copied}: from 1 to {(self.max_length - 1) // 2} symbols have room "
-                    f"twice in max_length {self.max_length}"
-                )
-        return self
 
 
 Config = SelectiveCopyConfig

@@ -28,7 +28,7 @@ from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
 from lra.results.fingerprint import agreed
 from lra.results.generations import Generated, GenerationRecord
-from lra.results.points import DECODE_KINDS, POINT_KINDS, PointRecord
+from lra.results.points import DECODE_KINDS, KINDS, POINT_KINDS, PointRecord
 from lra.results.provenance import provenance
 from lra.results.records import (
     GpuUse,
@@ -45,7 +45,6 @@ from lra.results.records import (
     write_rows,
 )
 
-KINDS = POINT_KINDS | DECODE_KINDS
 UNITS = {
     "speed": ("training steps/s", 1.0),
     "memory": ("MB", BYTES["MB"]),

@@ -107,9 +107,8 @@ class Requests:
         cell, asked = self.cell_of(wildcards), self.experiment.generate
         length = cell.encoder.max_len
         evaluations = length
-        if (
-            cell.training.objective == "masked"
-        ):  # steps of a block halve to one: about twice as many
+        if cell.training.objective == "masked":
+            # steps of a block halve to one: about twice as many
             evaluations = 2 * sum(asked.steps) + 2 * length * len(asked.blocks)
         passes = asked.examples * evaluations
         return scoring_minutes(cell, self.estimates, attempt, self.site, passes)

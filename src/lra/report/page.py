@@ -28,7 +28,7 @@ from lra.report.html import asset, head
 from lra.report.inline_svg import GROUNDS, Inline, inline
 from lra.report.item import Item
 from lra.results import layout
-from lra.results.points import DECODE_KINDS, POINT_KINDS, read_fast
+from lra.results.points import KINDS, read_fast
 from lra.results.rates import read_chosen
 from lra.stats.published import LEVEL
 
@@ -94,7 +94,7 @@ def _configuration(root: Path, rows: list[dict]) -> dict[str, object]:
 def _models(root: Path, rows: list[dict]) -> list[str]:
     """Of all tables and figures: those that were trained, and the rows of the profiles."""
     found = distinct(rows, "model")
-    for what, (_, kind, _) in (POINT_KINDS | DECODE_KINDS).items():
+    for what, (_, kind, _) in KINDS.items():
         path = root / layout.PARQUET.format(what=what)
         found += distinct(read_fast(path, kind), "model") if path.exists() else []
     return unique(found)

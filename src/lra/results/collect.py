@@ -20,7 +20,7 @@ from lra.core.schema import Strict
 from lra.results import layout
 from lra.results.baselines import BaselineRecord, BaselineRow
 from lra.results.generations import GenerationRecord, GenerationRow
-from lra.results.points import DECODE_KINDS, POINT_KINDS
+from lra.results.points import KINDS
 from lra.results.records import (
     CurveRow,
     HistoryRow,
@@ -38,7 +38,16 @@ from lra.results.records import (
 )
 
 Cells = Iterable[tuple[str, str, int]]  # task, model, seed
-KINDS = POINT_KINDS | DECODE_KINDS
+MEASURES = {  # records that hold several, in a field; a field of each is null where it is not ok
+    "span": (layout.SPAN_RECORD, SpanRecord, "measures", SpanRow, "span"),
+    "generate": (
+        layout.GENERATION_RECORD,
+        GenerationRecord,
+        "samplers",
+        GenerationRow,
+        "evaluations",
+    ),
+}
 WHAT = ("scores", "history", "span", "generate", "parts", "baselines", *KINDS)
 
 
@@ -58,8 +67,11 @@ def collect(
     if what == "baselines":
         _baselines(root, out, tasks)
         return
-    of_cells = {"scores": _scores, "history": _history, "span": _span, "generate": _generate}
-    (of_cells | {"parts": _parts})[what](root, out, product(tasks, models, seeds))
+    cells = product(tasks, models, seeds)
+    if what in MEASURES:
+        _measures(*MEASURES[what], root, out, cells)
+        return
+    {"scores": _scores, "history": _history, "parts": _parts}[what](root, out, cells)
 
 
 def _scores(root: Path, out: Path, cells: Cells) -> None:
@@ -105,26 +117,24 @@ def _history(root: Path, out: Path, cells: Cells) -> None:
     write_table(out, pa.concat_tables(tables).combine_chunks())
 
 
-def _span(root: Path, out: Path, cells: Cells) -> None:
+def _measures(
+    pattern: str,
+    kind: type[Strict],
+    several: str,
+    row: type[Strict],
+    value: str,
+    root: Path,
+    out: Path,
+    cells: Cells,
+) -> None:
+    """A row for each that a cell's record holds in its field `several` (see MEASURES)."""
     rows = []
     for cell in cells:
-        record = _record(root, layout.SPAN_RECORD, SpanRecord, cell)
-        for measure in record.measures:
-            path = _path(root, layout.SPAN_RECORD, cell)
-            _check_value(path, measure.status, "span", measure.span)
-            rows.append(_shared_fields(record, SpanRow) | _shared_fields(measure, SpanRow))
-    write_rows(out, rows, SpanRow)
-
-
-def _generate(root: Path, out: Path, cells: Cells) -> None:
-    rows = []
-    for cell in cells:
-        record = _record(root, layout.GENERATION_RECORD, GenerationRecord, cell)
-        for each in record.samplers:
-            path = _path(root, layout.GENERATION_RECORD, cell)
-            _check_value(path, each.status, "evaluations", each.evaluations)
-            rows.append(_shared_fields(record, GenerationRow) | each.model_dump())
-    write_rows(out, rows, GenerationRow)
+        record = _record(root, pattern, kind, cell)
+        for measure in getattr(record, several):
+            _check_value(_path(root, pattern, cell), measure.status, value, getattr(measure, value))
+            rows.append(_shared_fields(record, row) | _shared_fields(measure, row))
+    write_rows(out, rows, row)
 
 
 def _parts(root: Path, out: Path, cells: Cells) -> None:

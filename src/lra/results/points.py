@@ -180,6 +180,7 @@ DECODE_KINDS = {
     "decode": PointKind(DecodeRecord, DecodeRow, "decode_tokens_per_s"),
     "directions": PointKind(DirectionsRecord, DirectionsRow, "causal_over_bidirectional"),
 }
+KINDS = POINT_KINDS | DECODE_KINDS
 
 
 def read_fast(path: Path, row: type[PointRow]) -> list[dict]:

@@ -13,6 +13,7 @@ from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.asked import asking
 from lra.report.figures import style
+from lra.report.notes import not_ok, not_read_so_long
 from lra.results.baselines import BaselineRow
 from lra.results.rates import read_chosen, read_of
 from lra.results.records import PartRow, in_bits, read_table
@@ -83,10 +84,5 @@ def _notes(rows: list[dict], cells: list[dict], floors: dict[str, tuple[str, flo
     ]
     said = (f"{task} {kind} {value:.2f}" for task, (kind, value) in floors.items())
     notes += [f"Without a network: {listed(said)} bits."] if floors else []
-    unread = (cell for cell in cells if cell["long_reason"])
-    for (reason,), own in grouped(unread, "long_reason").items():
-        notes.append(f"Not read so long, as {reason}: {listed(distinct(own, 'model'))}.")
     lost = grouped((c for c in cells if c["status"] != "ok"), "task", "model")
-    names = (f"{model} on {task}" for task, model in lost)
-    notes += [f"Not ok in every seed: {listed(names)}."] if lost else []
-    return [*notes, style.run_text(cells)]
+    return [*notes, *not_read_so_long(cells), *not_ok(lost), style.run_text(cells)]

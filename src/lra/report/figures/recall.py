@@ -13,6 +13,7 @@ from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.asked import asking
 from lra.report.figures import style
+from lra.report.notes import not_ok
 from lra.results.rates import chosen, sweeps
 from lra.results.records import ScoreRow, read_table
 
@@ -90,6 +91,5 @@ def _notes(points: list[dict], rows: list[dict], swept: bool) -> list[str]:
     if len(distinct(points, "task")) == 1:
         said = [f"{each['model']} {each['accuracy']:.1f} %" for each in without]
     notes += [f"Without a state, so not drawn: {listed(said)}."] if without else []
-    lost = [f"{each['model']} on {each['task']}" for each in points if each["accuracy"] is None]
-    notes += [f"Not ok in every seed: {listed(lost)}."] if lost else []
-    return [*notes, style.run_text(rows)]
+    lost = [(each["task"], each["model"]) for each in points if each["accuracy"] is None]
+    return [*notes, *not_ok(lost), style.run_text(rows)]

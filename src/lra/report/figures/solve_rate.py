@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
+from lra.report.notes import not_ok
 from lra.results.generations import NOTHING, GenerationRow
 from lra.results.rates import read_chosen, read_of
 
@@ -85,6 +86,4 @@ def _notes(rows: list[dict], samplers: list[str], lost: dict[tuple, list[dict]])
     if "blocks" in samplers:
         sizes = listed(sorted({row["block"] for row in rows if row["block"]}))
         notes.append(f"Blocks: by confidence within blocks of {sizes} missing tokens, a line each.")
-    names = (f"{model} on {task}" for task, model in lost)
-    notes += [f"Not ok in every seed: {listed(names)}."] if lost else []
-    return [*notes, style.run_text(rows)]
+    return [*notes, *not_ok(lost), style.run_text(rows)]

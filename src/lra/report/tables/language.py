@@ -8,6 +8,7 @@ from pathlib import Path
 from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 from lra.report.asked import what
+from lra.report.notes import not_read_so_long
 from lra.report.tables import rates
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, models_by, one_value, status
@@ -133,9 +134,7 @@ def _notes(lines: list[dict], rows: list[dict]) -> list[str]:
             "16 times as long: the same test bytes, in windows most of whose positions no training "
             "had."
         )
-    unread = (line for line in lines if line["long_reason"])
-    for (reason,), own in grouped(unread, "long_reason").items():
-        notes.append(f"Not read so long, as {reason}: {listed(distinct(own, 'model'))}.")
+    notes += not_read_so_long(lines)
     if any(line["model"] == "the text's own model" for line in lines):
         notes.append("The text's own model is exact: none is below it but by chance.")
     if any(line["n_seeds"] and line["n_ok"] < line["n_seeds"] for line in lines):
