@@ -170,6 +170,15 @@ def test_recall_stands_against_the_state_with_a_bar_from_the_worst_to_the_best_r
     assert "Bar: from the worst rate's mean to the best one's" in text
 
 
+def test_no_last_bit_of_the_layout_gets_into_a_figure(tmp_path):
+    """They differ from process to process, and a clip's name in an SVG is made of all bits."""
+    recall_cells(tmp_path)
+    for name in ("recall", "bits"):
+        for axes in figure(name, tmp_path).axes:
+            place = axes.get_position().bounds
+            assert [*place] == [round(share, 9) for share in map(float, place)]
+
+
 def test_a_rate_that_is_not_ok_is_in_no_bar_and_a_lost_model_has_no_mark(tmp_path):
     rows = recall_cells(tmp_path)
     lost = {"status": "diverged", "accuracy": None, "loss": None}

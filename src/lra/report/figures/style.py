@@ -213,6 +213,9 @@ def finish(
     figure.get_layout_engine().set(rect=(0, (note + legends) / total, 1, height / total))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # what is placed by pixels stays in place
+    for axes in figure.axes:  # the solver's last bits differ from process to process
+        place = axes.get_position(original=True).bounds
+        axes.set_position([round(float(share), 9) for share in place])
     return figure
 
 
