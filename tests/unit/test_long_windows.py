@@ -46,7 +46,7 @@ def token_cell(objective="next", training=None, **encoder) -> Cell:
 
 
 @pytest.fixture
-def test_arrow(tmp_path):
+def split_file(tmp_path):
     """35 windows: two long ones, and three windows that are left."""
     text = np.random.default_rng(5).integers(0, 16, (35, LENGTH), np.uint8)
     info = Info("bytes", 16, 16, LENGTH, pads=False)
@@ -64,8 +64,8 @@ def scored(cell: Cell, test, uniform: bool = False):
     return model.eval(), evaluate(cell, checkpoint, test)
 
 
-def test_a_long_window_is_16_windows_in_a_row(test_arrow):
-    split = read_split(test_arrow)
+def test_a_long_window_is_16_windows_in_a_row(split_file):
+    split = read_split(split_file)
     found, cell = long_windows.joined(split), long_windows.longer(token_cell())
     tokens = Batches(found, cell, CPU).at(np.arange(2)).tokens
     assert tokens.shape == (2, 1, LONG)
@@ -79,10 +79,10 @@ def test_a_batch_of_long_windows_has_no_more_tokens():
 
 
 @torch.no_grad()
-def test_a_long_window_costs_what_the_model_says_of_each_token_after_all_before_it(test_arrow):
+def test_a_long_window_costs_what_the_model_says_of_each_token_after_all_before_it(split_file):
     """Identity knows the token before alone: so each pair of the text has a cost of its own."""
-    model, found = scored(token_cell(attention="identity", positions="none"), test_arrow)
-    values = torch.from_numpy(read_split(test_arrow).towers[0].values[: 32 * LENGTH].astype(int))
+    model, found = scored(token_cell(attention="identity", positions="none"), split_file)
+    values = torch.from_numpy(read_split(split_file).towers[0].values[: 32 * LENGTH].astype(int))
     before = torch.cat([model.unknown[None], model.embedding(torch.arange(16))])[:, None]
     costs = -model.head(model.states(before, None)[0])[:, 0].log_softmax(-1)  # (17, 16)
     seen = values.view(2, LONG)[:, :-1] + 1
@@ -97,8 +97,8 @@ def test_a_long_window_costs_what_the_model_says_of_each_token_after_all_before_
 
 
 @BOTH
-def test_each_token_of_the_long_windows_counts_once_a_draw(test_arrow, objective):
-    _, found = scored(token_cell(objective), test_arrow, uniform=True)
+def test_each_token_of_the_long_windows_counts_once_a_draw(split_file, objective):
+    _, found = scored(token_cell(objective), split_file, uniform=True)
     long = [part for part in found.parts if part.times == 16]
     assert sum(part.tokens for part in long) == 2 * LONG * (3 if objective == "masked" else 1)
     assert found.long_loss == pytest.approx(math.log(16)) == found.loss
@@ -136,8 +136,8 @@ def test_why_a_model_does_not_read_them(changed, count, said):
     assert long_windows.unread(token_cell("masked", **changed), range(count)) == said
 
 
-def test_what_is_not_read_has_a_reason_and_no_value(test_arrow):
-    _, found = scored(token_cell(positions="learned"), test_arrow)
+def test_what_is_not_read_has_a_reason_and_no_value(split_file):
+    _, found = scored(token_cell(positions="learned"), split_file)
     assert (found.long_loss, found.long_reason) == (None, "positions are learned, for 8 tokens")
     assert {part.times for part in found.parts} == {1}
 
@@ -168,7 +168,7 @@ def test_the_record_has_both_lengths_and_agrees_with_itself(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("said", ["CUDA out of memory", "another"])
-def test_memory_that_runs_out_is_a_reason_and_no_other_error_is(test_arrow, monkeypatch, said):
+def test_memory_that_runs_out_is_a_reason_and_no_other_error_is(split_file, monkeypatch, said):
     read = scoring.sums
 
     def short_of_memory(model, cell, split, device):
@@ -179,8 +179,8 @@ def test_memory_that_runs_out_is_a_reason_and_no_other_error_is(test_arrow, monk
     monkeypatch.setattr(scoring, "sums", short_of_memory)
     if said == "another":
         with pytest.raises(RuntimeError, match=said):
-            scored(token_cell(), test_arrow)
+            scored(token_cell(), split_file)
         return
-    _, found = scored(token_cell(), test_arrow)
+    _, found = scored(token_cell(), split_file)
     assert (found.long_loss, found.long_reason) == (None, "memory ran out")
     assert found.loss > 0 and {part.times for part in found.parts} == {1}
