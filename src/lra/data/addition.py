@@ -16,6 +16,7 @@ from pydantic import Field
 
 from lra.core.schema import Settings
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -63,13 +64,11 @@ def _digits(numbers: np.ndarray, width: int) -> np.ndarray:
 
 def info(config: AdditionConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="addition_reversed" if config.reversed else "addition",
-        vocab_size=len(VOCAB),
-        classes=len(VOCAB),
-        max_length=3 * config.digits + 3,
-        pads=False,
+    return token_info(
+        "addition_reversed" if config.reversed else "addition",
+        ("addition", VERSION),
+        config,
+        len(VOCAB),
+        3 * config.digits + 3,
         vocab=VOCAB,
-        source="generated",
-        generator={"name": "addition", "version": VERSION, "config": config.model_dump()},
     )

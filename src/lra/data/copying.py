@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from lra.core.schema import Settings
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 200  # examples per chunk
@@ -67,12 +68,4 @@ def chunk(config: CopyConfig, seed: int, index: int) -> pa.Table:
 
 def info(config: CopyConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="copy",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
-        source="generated",
-        generator={"name": "copying", "version": VERSION, "config": config.model_dump()},
-    )
+    return token_info("copy", ("copying", VERSION), config, config.vocab_size, config.max_length)

@@ -25,6 +25,7 @@ from lra.core.schema import Settings
 from lra.data.noisy_recall import again
 from lra.data.recall import drawn
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -114,12 +115,11 @@ def chunk(config: FuzzyRecallConfig, seed: int, index: int) -> pa.Table:
 
 def info(config: FuzzyRecallConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="fuzzy_recall",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
+    return token_info(
+        "fuzzy_recall",
+        ("fuzzy_recall", VERSION),
+        config,
+        config.vocab_size,
+        config.max_length,
         source="generated after athms/mad-lab, mad/data/instances.py",
-        generator={"name": "fuzzy_recall", "version": VERSION, "config": config.model_dump()},
     )

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from lra.core.schema import Settings
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -121,12 +122,4 @@ def entropy_rate(config: MarkovConfig) -> float:
 
 def info(config: MarkovConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="markov",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
-        source="generated",
-        generator={"name": "markov", "version": VERSION, "config": config.model_dump()},
-    )
+    return token_info("markov", ("markov", VERSION), config, config.vocab_size, config.max_length)

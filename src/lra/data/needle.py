@@ -12,6 +12,7 @@ from pydantic import Field
 
 from lra.core.schema import Settings
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 100  # examples per chunk
@@ -49,12 +50,4 @@ def chunk(config: NeedleConfig, seed: int, index: int) -> pa.Table:
 
 def info(config: NeedleConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="needle",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
-        source="generated",
-        generator={"name": "needle", "version": VERSION, "config": config.model_dump()},
-    )
+    return token_info("needle", ("needle", VERSION), config, config.vocab_size, config.max_length)

@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from lra.core.schema import Settings
 from lra.data.recall import drawn
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -92,12 +93,11 @@ def again(which: np.ndarray) -> np.ndarray:
 
 def info(config: NoisyRecallConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="noisy_recall",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
+    return token_info(
+        "noisy_recall",
+        ("noisy_recall", VERSION),
+        config,
+        config.vocab_size,
+        config.max_length,
         source="generated after athms/mad-lab, mad/data/instances.py",
-        generator={"name": "noisy_recall", "version": VERSION, "config": config.model_dump()},
     )

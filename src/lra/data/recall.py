@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 from lra.core.schema import Settings
 from lra.data.generate import take
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -109,12 +110,11 @@ def generate(count: int, seed: int, **overrides: int | float | list[int]) -> pa.
 
 def info(config: RecallConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="recall",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
+    return token_info(
+        "recall",
+        ("recall", VERSION),
+        config,
+        config.vocab_size,
+        config.max_length,
         source="generated after HazyResearch/zoology, zoology/data/associative_recall.py",
-        generator={"name": "recall", "version": VERSION, "config": config.model_dump()},
     )

@@ -18,6 +18,7 @@ from pydantic import Field
 from lra.data.copying import CopyConfig
 from lra.data.recall import drawn
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 1000  # examples per chunk
@@ -60,12 +61,11 @@ def chunk(config: SelectiveCopyConfig, seed: int, index: int) -> pa.Table:
 
 def info(config: SelectiveCopyConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="selective_copy",
-        vocab_size=config.vocab_size,
-        classes=config.vocab_size,
-        max_length=config.max_length,
-        pads=False,
+    return token_info(
+        "selective_copy",
+        ("selective_copying", VERSION),
+        config,
+        config.vocab_size,
+        config.max_length,
         source="generated after athms/mad-lab, mad/data/instances.py",
-        generator={"name": "selective_copying", "version": VERSION, "config": config.model_dump()},
     )

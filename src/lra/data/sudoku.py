@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 from lra.core.errors import LRAError
 from lra.core.schema import Settings
 from lra.data.split import Info, grid_table
+from lra.data.token_info import token_info
 
 VERSION = 1  # raised with any change that alters the examples of a seed
 CHUNK = 500  # puzzles that are tried per chunk
@@ -79,12 +80,4 @@ def chunk(config: SudokuConfig, seed: int, index: int) -> pa.Table:
 
 def info(config: SudokuConfig) -> Info:
     """Metadata of a split of this configuration."""
-    return Info(
-        task="sudoku",
-        vocab_size=config.size + 1,
-        classes=config.size + 1,
-        max_length=2 * config.size**2,
-        pads=False,
-        source="generated",
-        generator={"name": "sudoku", "version": VERSION, "config": config.model_dump()},
-    )
+    return token_info("sudoku", ("sudoku", VERSION), config, config.size + 1, 2 * config.size**2)
