@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 import warm
 from tiny import ROOT, SMALL_LISTOPS
@@ -72,11 +73,15 @@ def sources() -> list[str]:
 
 @functools.cache
 def compile_kernels() -> None:
-    """Those of numba, in this repository, so that not every checkout has to: it takes longest."""
+    """Those of numba, in this repository, so that not every checkout has to: it takes longest.
+
+    One process at a time: the others find what the first has compiled, which takes it half a minute.
+    """
     from lra.data.generate import generate_dataset
 
     sizes = {"train": 1, "val": 1, "test": 1}
-    with tempfile.TemporaryDirectory() as folder:
+    lock = FileLock(Path(tempfile.gettempdir()) / f"lra-kernels-{os.getuid()}.lock")
+    with lock, tempfile.TemporaryDirectory() as folder:
         for source, options in (("listops", SMALL_LISTOPS), ("pathfinder", {"size": 16})):
             generate_dataset(source, options, sizes, 0, Path(folder, source))
 

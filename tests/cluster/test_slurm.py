@@ -7,11 +7,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 
 from remote import LONG
 
+import warm
 from checkout import commit_all
+from processes import environment
 
 SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
          "profile={lengths: [32], batch_size: 1, seconds: 0.05}"]  # fmt: skip
@@ -76,5 +77,5 @@ def test_an_archive_is_made_and_verified(slurm, remote, finished):
     before = set(slurm.jobs())
     remote.finish(remote.start(config=[], targets=["archive"]))
     assert [rule for job, rule in slurm.jobs().items() if job not in before] == ["rule_archive"]
-    verified = [sys.executable, "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
-    subprocess.run(verified, cwd=remote.folder, check=True)
+    verified = [warm.python(), "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
+    subprocess.run(verified, cwd=remote.folder, env=environment(remote.folder), check=True)

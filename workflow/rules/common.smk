@@ -15,7 +15,6 @@ from lra.data.sources import GENERATORS, READERS, module_of
 from lra.planning import left_out
 from lra.report import registry
 from lra.results import fingerprint, layout
-from lra.stats.published import accuracies
 from lra.training.attempts import allow_attempts, is_last
 
 with ends_in_one_line():
@@ -40,7 +39,7 @@ TABLES, FIGURES = ([item.name for item in items] for items in SHOWN)
 # there.
 HERE = Path(os.path.relpath(ROOT.resolve()))
 PUBLISHED = HERE / "config/reference"
-REFERENCE = str(PUBLISHED / accuracies(EXPERIMENT.protocol))
+REFERENCE = str(PUBLISHED / protocol_source.accuracies(EXPERIMENT.protocol))
 SOURCES = [
     str(protocol_source.path(PUBLISHED, name))
     for name in arena.protocols

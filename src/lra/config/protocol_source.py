@@ -25,6 +25,11 @@ ANY, BASE = "*", "base"
 ABSENT = "-"  # the value of a key that the source has not
 
 
+def accuracies(protocol: str) -> str:
+    """The csv in config/reference/ whose accuracies compare with a protocol's."""
+    return "standard.csv" if protocol == "standard" else "scores.csv"
+
+
 @dataclass(frozen=True)
 class Sourced:
     """One line"""

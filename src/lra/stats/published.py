@@ -46,11 +46,6 @@ class Replication:
         return SIGNS.get(self.verdict, "")
 
 
-def accuracies(protocol: str) -> str:
-    """The csv in config/reference/ whose accuracies compare with a protocol's."""
-    return "standard.csv" if protocol == "standard" else "scores.csv"
-
-
 def whose(path: Path) -> str:
     """What the accuracies of a csv are, in words."""
     return WHOSE.get(path.name, path.name)
