@@ -10,6 +10,8 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 MINUTES ?= 60
+# Some containers set it; then each of thousands of processes would compile the same modules.
+unexport PYTHONDONTWRITEBYTECODE
 # With an NVIDIA driver: the locked torch and its CUDA libraries, by hash. Without: by version only,
 # because builds for the CPU have other hashes.
 TORCH ?= $(if $(shell command -v nvidia-smi),--no-deps --requirement envs/torch-cuda.txt,torch==2.13.0)

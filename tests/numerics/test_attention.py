@@ -222,18 +222,15 @@ def test_parameters_are_counted_without_memory(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_layers_agree(name):
-    """torch.compile's capture of forward and backward, in one graph; kernels left as they are."""
+    """torch.compile's capture in one graph; kernels left as they are. With a mask forward and
+    backward, without one forward: each capture takes seconds."""
     module = layer(name, 2, 8, max_len=128)
     x, mask = tokens(2, 100, 16), holes(1, 100).expand(2, -1)
     torch._dynamo.reset()
-    compiled = torch.compile(
-        module, backend="aot_eager_decomp_partition", fullgraph=True, dynamic=False
-    )
-    for m in (None, mask):
-        out, grads = gradients(compiled, x, m)
-        expected, expected_grads = gradients(module, x, m)
-        assert_close(out, expected)
-        assert_close(grads, expected_grads)
+    how = {"fullgraph": True, "dynamic": False}
+    compiled = torch.compile(module, backend="aot_eager_decomp_partition", **how)
+    assert_close(gradients(compiled, x, mask), gradients(module, x, mask))
+    assert_close(torch.compile(module, backend="eager", **how)(x), module(x))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.nn.functional import elu
+from torch.nn.functional import elu, pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, exact, pad_length, sum_before
+from lra.attention.base import MultiHead, exact
+from lra.attention.shared.causal_sums import causal_sums
 
 INFO = Info("kernel", "Katharopoulos et al. 2020, arXiv:2006.16236", "O(N)", causal=True)
 EPS = 1e-6  # of the official code, against division by zero where no token is real
-CHUNK = 64  # tokens of a causal chunk
 
 
 class Attention(MultiHead):
@@ -104,14 +104,6 @@ def _features(t: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def causal_linear(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`linear` over the keys up to each query: quadratic in chunks, running sums between them."""
-    n = q.shape[2]
-    chunk = min(CHUNK, n)
-    q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
-    context = k.mT @ v  # (B, H, chunks, D, D)
-    total = k.sum(dim=3, keepdim=True)  # (B, H, chunks, 1, D)
-    before, total = (sum_before(t, dim=2) for t in (context, total))
-    within = (q @ k.mT).tril()  # (B, H, chunks, chunk, chunk)
-    top = within @ v + q @ before
-    bottom = within.sum(-1, keepdim=True) + (q * total).sum(-1, keepdim=True)
-    return (top / (bottom + EPS)).flatten(2, 3)[:, :, :n]
+    """`linear` over the keys up to each query."""
+    sums = causal_sums(q, k, pad(v, (0, 1), value=1.0))  # a column of ones gives the sum over k
+    return sums[..., :-1] / (sums[..., -1:] + EPS)

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, exact, pad_length, sum_before
+from lra.attention.base import MultiHead, exact
+from lra.attention.shared.causal_sums import causal_sums
 from lra.core.errors import LRAError
 
 INFO = Info("kernel", "Choromanski et al. 2020, arXiv:2009.14794", "O(N features)", causal=True)
-CHUNK = 64  # tokens of a causal chunk
 RELU_EPS = 1e-3  # of the official code, added to relu's features
 MAX_LAYERS = 1000  # that draw from seeds of their own
 TINY = 1e-30  # sums of similarities below this come from no real token
@@ -174,12 +174,3 @@ def softmax_features(
 def relu_features(t: Tensor, projection: Tensor) -> Tensor:
     """(B, H, N, D) -> (B, H, N, M)"""
     return (t @ (projection * t.shape[-1] ** -0.25).T).relu_() + RELU_EPS
-
-
-def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Sum of (q_i k_j) v_j over j <= i: quadratic in chunks, running sums between them."""
-    n = q.shape[2]
-    chunk = min(CHUNK, n)
-    q, k, v = (pad_length(t, chunk, dim=2).unflatten(2, (-1, chunk)) for t in (q, k, v))
-    before = sum_before(k.mT @ v, dim=2)  # (B, H, chunks, M, D + 1)
-    return ((q @ k.mT).tril() @ v + q @ before).flatten(2, 3)[:, :, :n]
