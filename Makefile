@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/python -m pytest -n 2
 
 test-all: setup
-	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 4 -m ""
+	LRA_THOROUGH=1 $(BIN)/python -m pytest -n 3 -m "" # one for Slurm, which waits, and two
 	$(MAKE) peers
 
 peers: .venv/.peers

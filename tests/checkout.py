@@ -71,6 +71,12 @@ def sources() -> list[str]:
     return [name for name in names if (ROOT / name).is_file() or (ROOT / name).is_symlink()]
 
 
+KERNELS = [  # what has some
+    ("listops", SMALL_LISTOPS), ("pathfinder", {"size": 16}),
+    ("sudoku", {"box_rows": 2, "box_columns": 2, "blanks": [4]}),
+]  # fmt: skip
+
+
 @functools.cache
 def compile_kernels() -> None:
     """Those of numba, in this repository, so that not every checkout has to: it takes longest.
@@ -82,7 +88,7 @@ def compile_kernels() -> None:
     sizes = {"train": 1, "val": 1, "test": 1}
     lock = FileLock(Path(tempfile.gettempdir()) / f"lra-kernels-{os.getuid()}.lock")
     with lock, tempfile.TemporaryDirectory() as folder:
-        for source, options in (("listops", SMALL_LISTOPS), ("pathfinder", {"size": 16})):
+        for source, options in KERNELS:
             generate_dataset(source, options, sizes, 0, Path(folder, source))
 
 

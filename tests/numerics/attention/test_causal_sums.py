@@ -8,14 +8,14 @@ from torch.testing import assert_close
 
 from lra.attention.shared.causal_sums import CHUNK, GROUP, causal_sums
 
-LENGTHS = [1, CHUNK - 1, CHUNK, CHUNK + 1, 100, CHUNK * GROUP, CHUNK * GROUP + 1, 5000]
+LENGTHS = [1, CHUNK - 1, CHUNK, CHUNK + 1, 100, CHUNK * GROUP + 1]
 
 
 @pytest.mark.parametrize("length", LENGTHS)
 def test_outputs_and_gradients_are_those_of_the_products(length):
     """Of chunks within one group, and of several groups of chunks."""
     torch.manual_seed(0)
-    q, k, v, weights = (torch.randn(2, 3, length, d, dtype=torch.float64) for d in (5, 5, 4, 4))
+    q, k, v, weights = (torch.randn(1, 2, length, d, dtype=torch.float64) for d in (5, 5, 4, 4))
     inputs = [t.requires_grad_() for t in (q, k, v)]
     forms = causal_sums(q, k, v), (q @ k.mT).tril() @ v
     assert_close(*forms)
