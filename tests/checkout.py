@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock
 
 import warm
+from processes import environment
 from tiny import ROOT, SMALL_LISTOPS
 
 TASKS, MODELS, SEEDS, LENGTHS = ["listops", "pathfinder"], ["linear", "local"], [1, 2], [32, 64]
@@ -71,7 +72,7 @@ def sources() -> list[str]:
     return [name for name in names if (ROOT / name).is_file() or (ROOT / name).is_symlink()]
 
 
-KERNELS = [  # what has some
+KERNELS = [  # generators that numba compiles, with options for small examples
     ("listops", SMALL_LISTOPS), ("pathfinder", {"size": 16}),
     ("sudoku", {"box_rows": 2, "box_columns": 2, "blanks": [4]}),
 ]  # fmt: skip
@@ -135,6 +136,16 @@ class Checkout:
         return subprocess.run(
             command, cwd=folder or self.folder, env=environment, text=True, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=3600,
+        )  # fmt: skip
+
+    def lra(
+        self, *arguments: object, python: str | None = None, **changed: str
+    ) -> subprocess.CompletedProcess:
+        """`lra` of the checkout's own code; changed: variables of its environment. As `snakemake`."""
+        command = [python or warm.python(), "-m", "lra.cli", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=self.folder, env=environment(self.folder) | changed, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def run(self, *arguments: str) -> str:

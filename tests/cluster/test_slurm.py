@@ -6,13 +6,10 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 
 from remote import LONG
 
-import warm
 from checkout import commit_all
-from processes import environment
 
 SMALL = ["tasks=[listops]", "models=[linear]", "seeds=[1]", "device=auto",
          "profile={lengths: [32], batch_size: 1, seconds: 0.05}"]  # fmt: skip
@@ -77,5 +74,5 @@ def test_an_archive_is_made_and_verified(slurm, remote, finished):
     before = set(slurm.jobs())
     remote.finish(remote.start(config=[], targets=["archive"]))
     assert [rule for job, rule in slurm.jobs().items() if job not in before] == ["rule_archive"]
-    verified = [warm.python(), "-m", "lra.cli", "verify", "results/tiny/archive/tiny.zip"]
-    subprocess.run(verified, cwd=remote.folder, env=environment(remote.folder), check=True)
+    done = remote.lra("verify", "results/tiny/archive/tiny.zip")
+    assert done.returncode == 0, done.stdout

@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,13 +15,11 @@ import pytest
 import yaml
 
 import crate_profile
-import warm
 from checkout import Checkout, commit_all
 from forged import entries_of, forged, read
 from lra.archive import zip_file
 from lra.archive.descriptions import METADATA
 from lra.archive.verify import verify
-from processes import environment
 
 pytestmark = pytest.mark.slow
 LINEAR = "results/tiny/cells/listops/linear/seed1"
@@ -47,15 +44,6 @@ class Archived(Checkout):
                               env=self.environment)  # fmt: skip
         assert done.returncode == 0, done.stdout
         self.zip = folder / "results/tiny/archive/tiny.zip"
-
-    def lra(
-        self, *arguments: object, python: str | None = None, **changed: str
-    ) -> subprocess.CompletedProcess:
-        command = [python or warm.python(), "-m", "lra.cli", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=self.folder, env=environment(self.folder) | changed, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

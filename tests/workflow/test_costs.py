@@ -32,11 +32,8 @@ def test_the_plan_ends_with_the_costs_of_what_is_to_do(checkout):
     assert "rerun-triggers" not in said  # Snakemake's advice to overlook changes
     assert "cells      4" in said
     assert "unknown    4 cells: lra estimate config/tiny.yaml --write" in said
-    subprocess.run(
-        [warm.python(), "-m", "lra.cli", "estimate", "config/tiny.yaml", "--write",
-         "config/reference/estimates.csv"],
-        cwd=checkout.folder, env={"PYTHONPATH": "src"}, check=True, capture_output=True,
-    )  # fmt: skip
+    done = checkout.lra("estimate", "config/tiny.yaml", "--write", "config/reference/estimates.csv")
+    assert done.returncode == 0, done.stdout
     out, said = streams(checkout, "-n", *config)
     assert HEAD not in out
     assert re.search(r"CPU time +[\d.]+ (s|min)\s", said.split(HEAD)[1])

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
-import warm
 from checkout import EXPERIMENT, PROTOCOL, Checkout, commit_all
 from lra.report import registry
-from processes import environment
 
 RECALL = {
     "recall-tiny": {
@@ -57,9 +54,8 @@ def test_it_runs_to_its_archive_and_only_its_own_code_runs_it_again(tmp_path):
         ("hidden", "blocks", 1, 1),
     ]  # fmt: skip
     assert all(r["status"] == "ok" and 0 <= r["solved"] <= r["right"] <= 100 for r in rows)
-    lra = [warm.python(), "-m", "lra.cli"]
-    verified = [*lra, "verify", "results/tiny/archive/tiny.zip", "--rerun", "1"]
-    subprocess.run(verified, cwd=checkout.folder, env=environment(checkout.folder), check=True)
+    done = checkout.lra("verify", "results/tiny/archive/tiny.zip", "--rerun", 1)
+    assert done.returncode == 0, done.stdout
     checkout.edit("src/lra/evaluation/samplers.py", "SEED = 0", "SEED = 1")
     again = {f"generate recall/{model}/seed1" for model in ("linear", "hidden")}
     after = {"collect generate", "table order", "figure solve_rate", "page"}

@@ -27,7 +27,7 @@ def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 class Chunks(torch.autograd.Function):
     """apply(q, k (B, H, G, S, M), v (B, H, G, S, P)) -> (B, H, G, S, P)
 
-    The S x S products are computed again for the gradients, which is faster than to store them.
+    The S x S products are computed again for the gradients, which is as fast as to store them.
     """
 
     @staticmethod
@@ -57,7 +57,8 @@ def others(t: Tensor, later: bool = False) -> Tensor:
     """The sum over all earlier chunks, or all later ones: t (B, H, G, M, P), the same shape.
 
     By products with triangular matrices of up to GROUP rows, and so on for the sums of the groups:
-    cumsum of floats is refused on a GPU where algorithms must be deterministic.
+    cumsum of floats is refused on a GPU where algorithms must be deterministic. `sum_before` is the
+    product alone, quadratic in the chunks; its copies make a step of Performer up to 8 % longer.
     """
     count = t.shape[2]
     size = min(GROUP, count)
