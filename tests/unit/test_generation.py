@@ -19,6 +19,7 @@ from lra.data.split import Info, grid_table, read_split, write_split
 from lra.evaluation import generate
 from lra.evaluation.generate import Asked
 from lra.evaluation.job import generate_tokens
+from lra.evaluation.tokens import evaluate
 from lra.results import fingerprint
 from lra.results.collect import collect
 from lra.results.generations import GenerationRecord, GenerationRow
@@ -77,6 +78,15 @@ def test_right_and_solved_are_of_all_missing_tokens_predicted_at_once(recall, tm
     assert row.low <= row.solved <= row.high and 0 < row.right < 100
     assert row.tokens == batch.counted.sum() and (row.examples, row.evaluations) == (40, 1)
     assert row.token_evaluations == 16
+
+
+def test_greedy_decoding_solves_what_evaluate_calls_an_exact_match(recall, tmp_path):
+    """Evaluation reads the true tokens before each answer, decoding its own."""
+    cell = token_cell(training={"eval_batch_size": 7})
+    (row,) = rows_of(cell, recall, tmp_path, Asked(60, [], [], 16))
+    score = evaluate(cell, tmp_path / "cells/16/checkpoint.safetensors", recall / "test.arrow")
+    assert 0 < score.exact_match < score.accuracy < 100
+    assert score.exact_match == pytest.approx(row.solved)
 
 
 @BOTH

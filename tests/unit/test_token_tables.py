@@ -118,6 +118,7 @@ def recall_cells(root) -> list[dict]:
     ):
         own = {"mechanism": unswept(model)[0], "val_loss": val, "accuracy": sum(at) / 2}
         own |= {"state_bytes": held, "objective": "next" if held else "masked"}
+        own |= {"exact_match": at[1] / 2 if held else None}
         rows.append(token_row(model, 1.0, task="recall", **own))
         parts += [
             part_row(rows[-1], "label", p, p, 1.0, a) for p, a in zip((4, 8), at, strict=True)
@@ -135,6 +136,7 @@ def test_recall_is_of_the_rate_with_the_lowest_validation_loss_by_the_number_of_
     linear, rotary, hidden = lines
     assert (linear["model"], linear["rate"], linear["n_rates"]) == ("linear", "0.01", "3")
     assert (linear["accuracy"], linear["pairs_4"], linear["pairs_8"]) == ("55.0", "80.0", "30.0")
+    assert (linear["exact_match"], hidden["exact_match"]) == ("15.0", "")
     assert (linear["lowest"], linear["highest"]) == ("40.0", "60.0")
     assert (rotary["model"], rotary["accuracy"], rotary["state_bytes"]) == (
         "rotary",

@@ -224,7 +224,7 @@ def test_a_cell_is_trained_chosen_by_its_loss_scored_and_counted_in_parts(
         assert tokens == count * (3 if objective == "masked" else 1)
     assert [part.first for part in score.parts if part.by == "label"] == [1, 2]
     assert (score.long_loss, score.long_reason) == (None, None)  # no window follows another
-    assert (score.state_bytes is None) == (objective == "masked")
+    assert (score.state_bytes is None) == (score.exact_match is None) == (objective == "masked")
 
 
 @BOTH

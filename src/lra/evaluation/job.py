@@ -77,7 +77,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
                 scored = scoring.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
                 result = {key: getattr(scored, key) for key in result}
                 if cell.predicts_tokens:
-                    own = ("state_bytes", "long_loss", "long_reason")
+                    own = ("state_bytes", "exact_match", "long_loss", "long_reason")
                     result |= {key: getattr(scored, key) for key in own}
                     result["parts"] = [Part(**asdict(each)) for each in scored.parts]
                 else:

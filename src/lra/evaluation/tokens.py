@@ -43,6 +43,9 @@ class TokenScore:
     attended_tokens: float  # of an example
     parts: list[Part]
     state_bytes: int | None  # of one sequence after a whole window; None where there is no state
+    # percent of the examples whose answers are all right, each read after the true ones before it:
+    # greedy decoding gives the same. None under `masked`, and where all tokens are predicted
+    exact_match: float | None
     long_loss: float | None = None  # as `loss`, of windows 16 times as long (.long_windows)
     long_reason: str | None = None  # why it is None, of tasks that have such windows
 
@@ -54,7 +57,7 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> TokenScore:
     split, length = read_split(test), cell.encoder.max_len
     aim = OBJECTIVES[cell.training.objective](cell)
     model = accuracy.with_weights(aim.model(), checkpoint).to(device).eval()
-    by_position, by_label = sums(model, cell, split, device)
+    by_position, by_label, whole = sums(model, cell, split, device)
     total = part("position", 1, length, by_position.sum(1))
     parts = of_positions(by_position)
     parts += [part("label", label, label, of) for label, of in enumerate(by_label.unbind(1))]
@@ -64,6 +67,7 @@ def evaluate(cell: Cell, checkpoint: Path, test: Path) -> TokenScore:
         attended_tokens=float(np.diff(split.towers[0].offsets).mean()),
         parts=parts,
         state_bytes=state_bytes(model, length) if aim.causal else None,
+        exact_match=100 * whole / len(split) if aim.causal and split.counted is not None else None,
     )
     if split.info.task in long_windows.IN_A_ROW:
         read_long(found, cell, checkpoint, split, device)
@@ -82,7 +86,7 @@ def read_long(
     model = OBJECTIVES[cell.training.objective](cell).model()
     model = accuracy.with_weights(model, checkpoint).to(device).eval()
     try:
-        by_position, _ = sums(model, cell, long_windows.joined(split), device)
+        by_position, *_ = sums(model, cell, long_windows.joined(split), device)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -96,18 +100,22 @@ def read_long(
 @torch.no_grad()
 def sums(
     model: TokenModel, cell: Cell, split: Split, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Loss, right, predictions, tokens: by position (4, max_len) and by label (4, labels)"""
+) -> tuple[Tensor, Tensor, int]:
+    """Loss, right, predictions, tokens: by position (4, max_len) and by label (4, labels); and how
+    often all predictions of an example were right"""
     batches, aim = Batches(split, cell, device), OBJECTIVES[cell.training.objective](cell)
     labels = int(split.labels.max()) + 1
     by_position = torch.zeros(4, batches.max_len, dtype=torch.float64, device=device)
     by_label = torch.zeros(4, labels, dtype=torch.float64, device=device)
+    whole = torch.zeros((), dtype=torch.long, device=device)
     for question in aim.questions(batches, cell.training.draws):
         scores = forward(model, question.batch, cell, question.hidden)
         found = answers(scores, question).sum(2)  # (4, B, N) of one document
         by_position[:, : found.shape[-1]] += found.sum(1)
-        by_label.index_add_(1, question.batch.labels, found.sum(2))
-    return by_position, by_label
+        of_example = found.sum(2)  # (4, B)
+        by_label.index_add_(1, question.batch.labels, of_example)
+        whole += (of_example[1] == of_example[2]).sum()
+    return by_position, by_label, int(whole)
 
 
 def state_bytes(model: TokenModel, length: int) -> int | None:

@@ -97,7 +97,6 @@ class ScoreRecord(CellName, Provenance):
     accuracy: float | None  # percent on the test split
     loss: float | None  # mean cross entropy in nats on the test split
     attended_tokens: float | None = None  # of a test example, both documents together: the mean
-    # these two are written of cells that predict tokens alone
     objective: str = Field("classify", exclude_if=lambda given: given == "classify")
     n_test: int
     chance: float  # percent of the test split's majority class
@@ -105,6 +104,8 @@ class ScoreRecord(CellName, Provenance):
     parts: list[Part] | None = Field(None, exclude_if=lambda given: given is None)
     # bytes of one sequence's state after a whole window; null without a causal form by steps
     state_bytes: int | None = Field(None, exclude_if=lambda given: given is None)
+    # percent of the examples whose answers are all right; of tasks that ask for some tokens alone
+    exact_match: float | None = Field(None, exclude_if=lambda given: given is None)
     # as `loss`, of windows 16 times as long as in training; or why these were not read
     long_loss: float | None = Field(None, exclude_if=lambda given: given is None)
     long_reason: str | None = Field(None, exclude_if=lambda given: given is None)
@@ -121,6 +122,7 @@ class ScoreRow(CellName):
     attended_tokens: float | None = None
     objective: str | None = None  # null: classify
     state_bytes: int | None = None  # of one sequence after a whole window; null: not causal
+    exact_match: float | None = None  # percent of the examples whose answers are all right
     long_loss: float | None = None  # nats, of windows 16 times as long as in training
     long_reason: str | None = None  # why these were not read
     n_test: int

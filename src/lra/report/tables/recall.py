@@ -17,6 +17,7 @@ from lra.results.records import PartRow, ScoreRow, read_table
 from lra.stats.summary import summary
 
 NO_RECALL = "No task asks for some of its tokens alone."
+MEANS = ("accuracy", "exact_match", "lowest", "highest")
 MOST = 8  # columns of how much is asked; of more each task has its ends alone
 
 
@@ -56,7 +57,7 @@ def _line(rows: list[dict], sweep: Sweep | None, by_label: dict[int, float], roo
     names = ("experiment", "task", "objective", "mechanism", "model", "state_bytes")
     line = {key: rows[0][key] for key in names}
     line |= {"rate": learning_rate(root, rows[0] | {"model": rows[0]["trained"]})}
-    line |= {"status": status(rows)} | dict.fromkeys(("accuracy", "lowest", "highest"))
+    line |= {"status": status(rows)} | dict.fromkeys(MEANS)
     at = {} if sweep is None else sweep.at
     means = {} if sweep is None else sweep.mean("accuracy")
     tried = (
@@ -67,6 +68,8 @@ def _line(rows: list[dict], sweep: Sweep | None, by_label: dict[int, float], roo
     line |= {"n_rates": max(len(at), 1), "tried": listed(tried)}
     if line["status"] == "ok":
         line |= {"accuracy": summary([row["accuracy"] for row in rows]).mean}
+        if rows[0]["exact_match"] is not None:
+            line |= {"exact_match": summary([row["exact_match"] for row in rows]).mean}
         values = [*means.values()] or [line["accuracy"]]
         line |= {"lowest": min(values), "highest": max(values)}
         line |= {f"{what(rows[0])}_{label}": value for label, value in by_label.items()}
@@ -86,6 +89,7 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
             line["model"],
             [
                 Entry(_percent(line["accuracy"]) or line["status"], line["tried"]),
+                Entry(_percent(line["exact_match"]) or "-"),
                 Entry(f"{line['rate']:g}"),
                 Entry("-" if line["state_bytes"] is None else f"{line['state_bytes']:,}"),
                 *(Entry(_percent(line.get(column)) or "-") for column in at[line["task"]]),
@@ -99,7 +103,7 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
     table += [
         Row(
             row["kind"],
-            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (2 + len(asked))],
+            [Entry(_percent(row["accuracy"])), *[Entry("-")] * (3 + len(asked))],
             "without a network" + (f", {row['task']}" if several else ""),
         )
         for row in floors
@@ -113,13 +117,22 @@ def _table(lines: list[dict], rows: list[dict], floors: list[dict], found: list[
         "bytes that a model keeps of one whole sequence, all layers together."
     )
     notes = ["One rate alone would compare how mechanisms were tuned (arXiv:2508.19029)."]
+    if any(line["exact_match"] is not None for line in lines):
+        notes.append(
+            "Whole: percent of examples whose answers are all right, which is the exact-match rate "
+            "of greedy decoding."
+        )
+    if any(line["objective"] == "masked" for line in lines):
+        notes.append("Under masked it depends on the sampler: see table `order`.")
     if any(line["n_rates"] == 1 for line in lines):
         notes.append("Some have one rate alone: their values are no best of several.")
     if any(line["state_bytes"] is None and line["status"] == "ok" for line in lines):
         notes.append("No state: the model is not causal, or has no form by steps.")
     if not few:
         notes.append("Least and most that is asked: as each heading says; the csv has all.")
-    return Table(caption, ["all", "rate", "state", *asked], table, notes + rates.notes(found))
+    return Table(
+        caption, ["all", "whole", "rate", "state", *asked], table, notes + rates.notes(found)
+    )
 
 
 def _ends(task: str, lines: list[dict], columns: list[str]) -> list[str]:
