@@ -30,8 +30,8 @@ class Attention(MultiHead):
     """phi(q) (phi(k)^T v) / (phi(q) sum(phi(k))), phi of random projections w of x / D^(1/4)
 
     features: their number; the error of the estimated kernel is about features^(-1/2). None:
-    D log D (theorem 4: as many are enough, whatever N is), but at least 2 D: one feature alone
-    would cancel q.
+    D log D (theorem 4: as many are enough, whatever N is), but at least 2 D, for one feature alone
+    would cancel q; and up to the next multiple of 8.
     kernel: `softmax` has positive features exp(w x - |x|^2 / 2), whose mean products are exp(q k)
     (lemma 1); `relu` has relu(w x) + 0.001 (section 2.2, equation 5). `relu-unprojected` has the D
     features relu(x) + 0.001 of q and k themselves, without w and without D^(1/4).
@@ -127,8 +127,8 @@ class Attention(MultiHead):
 
 
 def default_features(size: int) -> int:
-    """Of heads of this size."""
-    return max(math.ceil(size * math.log(size)), 2 * size)
+    """Of heads of this size: a multiple of 8, as products of other sizes take as long or longer."""
+    return 8 * math.ceil(max(size * math.log(size), 2 * size) / 8)
 
 
 def draw(

@@ -13,7 +13,7 @@ from torch import Tensor
 from lra.attention.base import pad_length
 
 CHUNK = 32  # tokens
-GROUP = 64  # chunks that are summed at once
+GROUP = 16  # chunks that are summed at once
 
 
 def causal_sums(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
