@@ -47,12 +47,18 @@ environment.do_without()
 # Snakemake's own, so it sets pipefail again: else a failed stage has the exit status of its tee.
 # A scheduler signals every process of a job. The traps keep its shell and its tee alive until the
 # training has saved its state. With --sdm conda, Python is that of the activated environment.
-# Code is named by its folder and not by PYTHONPATH, in which no path may hold a colon.
+# Code is named by its folder and not by PYTHONPATH, in which no path may hold a colon. `lra` is a
+# process of the fork server (src/lra/core/fork_server.py) where the run has one.
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+LRA, FORK_CLIENT = (
+    shlex.quote(str(path)) for path in (SOURCE, SOURCE / "lra/core/fork_client.py")
+)
 PREFIX = (
     f"set -euo pipefail; {environment.shell_lines(ROOT)}"
-    f'lra() {{ {PYTHON} {shlex.quote(str(SOURCE))} "$@"; }}; '
+    f'lra() {{ if [ "${{LRA_FORK_SERVER:-}}" ] && [ "${{OMP_NUM_THREADS:-}}" = 1 ]; then '
+    f'{PYTHON} -IS {FORK_CLIENT} "$LRA_FORK_SERVER" {LRA} "$@"; '
+    f'else {PYTHON} {LRA} "$@"; fi; }}; '
     f'snakemake() {{ {PYTHON} -m snakemake "$@"; }}; '
     f"export LRA_DATA_MIRROR={shlex.quote(EXPERIMENT.data_mirror or '')}; "
     "trap : TERM INT USR1; tee() { trap '' TERM INT USR1; command tee \"$@\"; }; "

@@ -63,7 +63,6 @@ class Handmade:
         self.job("table", [*scored, "Snakefile"], [TABLE], "results/demo/logs/table.log", "x")
         self.write("results/demo/logs/train.log", f"trained in {HOME}/lra\n")
         self.write("results/demo/logs/evaluate.log", "")
-        self.write("results/demo/benchmarks/train.tsv", "s\tmax_rss\n1.5\t100\n")
         jobs.write_records(self.jobs, root)
 
     def write(self, name: str, content: str | bytes) -> None:

@@ -49,6 +49,15 @@ def test_a_run_says_it_once_and_a_summary_never(checkout):
     assert said.index(HEAD) < said.index("train listops/linear/seed3")
 
 
+def test_a_quiet_run_says_in_one_line_why_there_is_none(checkout):
+    """`--quiet all` keeps Snakemake's own errors back."""
+    asked = ["--configfile", "config/tiny.yaml", "--cores", "1", "--profile", "profiles/quiet"]
+    done = checkout.snakemake(*asked, "results/tiny/tables/nothing.md")
+    said = "lra: MissingRuleException: No rule to produce results/tiny/tables/nothing.md"
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith(said)]
+
+
 def test_a_quiet_run_shows_its_trainings_and_no_jobs(checkout):
     cell = ("--config", "seeds=[4]", "tasks=[listops]", "models=[linear]")
     lines = checkout.run("cells", *cell, "--profile", "profiles/quiet").splitlines()

@@ -30,8 +30,6 @@ rule collect:
         table=written(layout.PARQUET),
     log:
         written(layout.log("collect", "{what}")),
-    benchmark:
-        written(layout.benchmark("collect", "{what}"))
     wildcard_constraints:
         what=one_of_names(COLLECTED),
     conda:
@@ -68,8 +66,6 @@ rule table:
         ),
     log:
         written(layout.log("table", "{table}")),
-    benchmark:
-        written(layout.benchmark("table", "{table}"))
     wildcard_constraints:
         table=one_of_names(TABLES),
     conda:
@@ -103,8 +99,6 @@ rule figure:
         multiext(written(layout.FIGURE), ".svg", ".pdf"),
     log:
         written(layout.log("figure", "{figure}")),
-    benchmark:
-        written(layout.benchmark("figure", "{figure}"))
     wildcard_constraints:
         figure=one_of_names(FIGURES),
     conda:

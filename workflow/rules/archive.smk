@@ -35,8 +35,6 @@ rule archive:
         zip=in_results(layout.ARCHIVE),
     log:
         in_results(layout.log("archive")),
-    benchmark:
-        in_results(layout.benchmark("archive"))[0]
     conda:
         "../../envs/environment.yaml"
     threads: 1

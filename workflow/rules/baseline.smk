@@ -16,8 +16,6 @@ rule baseline:
         record=written(layout.BASELINE_RECORD),
     log:
         written(layout.log("baseline", "{task}")),
-    benchmark:
-        written(layout.benchmark("baseline", "{task}"))
     conda:
         "../../envs/environment.yaml"
     threads: 1

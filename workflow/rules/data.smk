@@ -25,8 +25,6 @@ rule download:
         archive=update(f"{layout.DOWNLOADS}/{{file}}"),
     log:
         f"{layout.DOWNLOADS}/{{file}}.log",
-    benchmark:
-        f"{layout.DOWNLOADS}/{{file}}.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -51,8 +49,6 @@ rule prepare:
         manifest=update(f"{layout.DATASET}/dataset.json"),
     log:
         f"{layout.DATASET}/prepare.log",
-    benchmark:
-        f"{layout.DATASET}/prepare.tsv"
     wildcard_constraints:
         dataset=one_of_names(PREPARED),
     conda:
@@ -80,8 +76,6 @@ rule generate:
         manifest=update(f"{layout.DATASET}/dataset.json"),
     log:
         f"{layout.DATASET}/generate.log",
-    benchmark:
-        f"{layout.DATASET}/generate.tsv"
     wildcard_constraints:
         dataset=one_of_names(GENERATED),
     conda:
@@ -111,8 +105,6 @@ rule contact_sheet:
         picture=f"{layout.DATASET}/contact_sheet.png",
     log:
         f"{layout.DATASET}/contact_sheet.log",
-    benchmark:
-        f"{layout.DATASET}/contact_sheet.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1

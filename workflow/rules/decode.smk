@@ -29,8 +29,6 @@ rule profile_decode:
         ),
     log:
         written(layout.log("profile_decode", "{model}")),
-    benchmark:
-        written(layout.benchmark("profile_decode", "{model}"))
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -47,5 +45,6 @@ rule profile_decode:
     message:
         "decoding of {wildcards.model}"
     shell:
+        "unset LRA_FORK_SERVER; "
         "lra decode {params.points:q} --root {params.root} --fingerprint {params.code}"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee {log}"  # the memory of its process is measured

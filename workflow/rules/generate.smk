@@ -26,8 +26,6 @@ rule generate_tokens:
         record=written(layout.GENERATION_RECORD),
     log:
         written(layout.log("generate_tokens", layout.NAME)),
-    benchmark:
-        written(layout.benchmark("generate_tokens", layout.NAME))
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads

@@ -14,8 +14,6 @@ rule profile:
         ),
     log:
         written(layout.log("profile", "{model}")),
-    benchmark:
-        written(layout.benchmark("profile", "{model}"))
     conda:
         "../../envs/environment.yaml"
     threads: every_core
@@ -32,5 +30,6 @@ rule profile:
     message:
         "speed and memory of {wildcards.model}"
     shell:
+        "unset LRA_FORK_SERVER; "
         "lra profile {params.points:q} --root {params.root} --fingerprint {params.code}"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee {log}"  # the memory of its process is measured

@@ -22,8 +22,6 @@ rule page:
         page=written(layout.PAGE),
     log:
         written(layout.log("page")),
-    benchmark:
-        written(layout.benchmark("page"))
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -52,8 +50,6 @@ rule snakemake_report:
         page=written(layout.REPORT),
     log:
         written(layout.log("snakemake_report")),
-    benchmark:
-        written(layout.benchmark("snakemake_report"))
     conda:
         "../../envs/environment.yaml"
     threads: 1

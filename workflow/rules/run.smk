@@ -1,11 +1,13 @@
 # The start of a run: alone in its folder, and what it will cost. Its end: the table, and what is not ok.
 import atexit
+import logging
 import os
 from collections import Counter
 
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
+from lra.core import fork_server
 from lra.core.files import not_from_the_future
 from lra.core.formats import listed
 from lra.core.locks import hold_folder
@@ -73,6 +75,18 @@ def as_here():
     return estimate.Here(tuple(map(str, values)), under_slurm() or bool(GPU_JOBS))
 
 
+def fork_jobs():
+    """One import of the packages for the jobs of one thread on this machine's CPU.
+
+    Not for a job or two, which are done sooner without; nor on a GPU, where it was never tried.
+    """
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    here = workflow.is_main_process and workflow.local_exec and not (GPU_JOBS or CONDA)
+    if here and len([job for job in jobs if not job.is_norun]) > 2:
+        with ends_in_one_line():
+            fork_server.share(environment.cleaned(os.environ))
+
+
 def say_estimate():
     planned = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
     jobs = list(planned)
@@ -101,7 +115,15 @@ def is_no_advice(record):
     return "--rerun-triggers mtime" not in record.getMessage()
 
 
+def says_why_there_is_no_run(record):
+    """`--quiet all` keeps back errors, too: of jobs, of which the end tells, and of a plan."""
+    if is_quiet() and record.levelno >= logging.ERROR and "RUN_LOCK" not in globals():
+        say(SPEAKER + " ".join(record.getMessage().split()))
+    return True
+
+
 logger.addFilter(is_no_advice)
+logger.addFilter(says_why_there_is_no_run)
 if workflow.is_main_process and not is_quiet():
     look_for_the_missing()
 
@@ -118,6 +140,7 @@ onstart:
     measure_forced_again()
     look_at_waiting_jobs_when_one_ends()
     say_estimate()
+    fork_jobs()
 
 
 onsuccess:

@@ -23,8 +23,6 @@ rule measure_span:
         record=written(layout.SPAN_RECORD),
     log:
         written(layout.log("span", layout.NAME)),
-    benchmark:
-        written(layout.benchmark("span", layout.NAME))
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads

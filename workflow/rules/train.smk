@@ -24,8 +24,6 @@ rule pretrain:
         record=written(layout.PRETRAIN_RECORD),
     log:
         written(layout.log("pretrain", layout.NAME)),
-    benchmark:
-        written(layout.benchmark("pretrain", layout.NAME))
     conda:
         "../../envs/environment.yaml"
     threads: EXPERIMENT.threads
@@ -62,8 +60,6 @@ rule train:
         record=written(layout.TRAIN_RECORD),
     log:
         written(layout.log("train", layout.NAME)),
-    benchmark:
-        written(layout.benchmark("train", layout.NAME))
     group:
         SEEDS_TOGETHER
     conda:
@@ -102,8 +98,6 @@ rule evaluate:
         predictions=written(layout.PREDICTIONS),
     log:
         written(layout.log("evaluate", layout.NAME)),
-    benchmark:
-        written(layout.benchmark("evaluate", layout.NAME))
     group:
         SEEDS_TOGETHER
     conda:

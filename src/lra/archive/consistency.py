@@ -51,7 +51,7 @@ def problems(unpacked: Path, folder: Path, about: About, jobs: list[Job]) -> lis
 
 def _names(files: Mapping[str, Entry], about: About, jobs: list[Job]) -> list[str]:
     """Every file is an output or log of a job, or one of the few others."""
-    made = {path for job in jobs for path in job.output + job.log + job.benchmarks}
+    made = {path for job in jobs for path in job.output + job.log}
     names = {name for name in files if not name.startswith("source/")}
     wanted = made - {*about.omitted, *about.absent}
     wanted |= {manifest.EXPERIMENT, *descriptions.NAMES}

@@ -47,12 +47,6 @@ class Job(BaseModel):
     def name(self) -> str:
         return f"{self.rule}: {self.output[0]}"
 
-    @property
-    def benchmarks(self) -> list[str]:
-        """Beside the logs, as `lra.results.layout.benchmark` has them."""
-        stems = [log.removesuffix(".log") for log in self.log]
-        return [stem.replace("/logs/", "/benchmarks/") + ".tsv" for stem in stems]
-
 
 def behind(targets: Iterable[str], folder: Path) -> list[Job]:
     """The jobs that `targets` depend on, directly or not, sorted by their first output.

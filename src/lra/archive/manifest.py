@@ -63,7 +63,7 @@ class About(Strict):
     data: dict[str, Made]
     hardware: dict[str, int]  # device, torch and driver: how many records name them
     omitted: dict[str, str | None]  # SHA-256 of outputs that are not in the archive, where known
-    absent: list[str]  # logs and benchmarks that were not there
+    absent: list[str]  # logs that were not there
 
     @property
     def left_out_splits(self) -> list[str]:
@@ -95,7 +95,7 @@ def describe(
     # Snakemake wants every output of the job that makes a target: a data set whose splits are not
     # in the archive would be made again. So a target that some job reads is left to that job.
     inputs = {path for job in jobs for path in job.input}
-    logs = {path for job in jobs for path in job.log + job.benchmarks}
+    logs = {path for job in jobs for path in job.log}
     left_out = sorted({path for job in jobs for path in job.output} - {*files})
     for path in left_out:
         if not why_omitted(path):

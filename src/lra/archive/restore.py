@@ -64,7 +64,7 @@ def make_data(folder: Path, about: About, cores: int) -> None:
     if not paths:
         return
     done = jobs.behind(about.targets, folder)
-    logs = [folder / log for job in done for log in job.log + job.benchmarks]
+    logs = [folder / log for job in done for log in job.log]
     kept = {log: log.read_bytes() for log in logs if log.is_file()}
     ran = snakemake(folder, "--cores", str(cores), "--", *paths)
     for path in paths:

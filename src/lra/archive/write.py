@@ -41,7 +41,7 @@ def archive(
     optional = (layout.CHECKPOINT_FILE,) * with_checkpoints + (".arrow",) * with_data
     results = {
         path: Entry(root / path)
-        for job in done for path in job.output + job.log + job.benchmarks
+        for job in done for path in job.output + job.log
         if (root / path).is_file() and (path.endswith(optional) or not manifest.why_omitted(path))
     }  # fmt: skip
     entries = code | results

@@ -50,8 +50,3 @@ DOWNLOADS = f"{DATA}/downloads"
 def log(stage: str, name: str = "") -> str:
     """The log of one job of a stage; `name` tells its jobs apart (`NAME`)."""
     return f"logs/{stage}/{name}.log" if name else f"logs/{stage}.log"
-
-
-def benchmark(stage: str, name: str = "") -> str:
-    """What Snakemake measures of the same job, beside its log."""
-    return log(stage, name).replace("logs/", "benchmarks/", 1).removesuffix(".log") + ".tsv"
