@@ -139,6 +139,11 @@ def test_packages_that_are_missing_are_no_server(capfd):
     assert "no_such_package" in capfd.readouterr().err
 
 
+def test_where_a_sockets_path_would_be_too_long_there_is_none(monkeypatch):
+    monkeypatch.setattr(fork_server.tempfile, "gettempdir", lambda: "/" + 80 * "x")
+    assert fork_server.start([], os.environ) is None
+
+
 def test_no_package_of_it_is_ours_and_a_second_server_is_not_started(monkeypatch):
     assert not any(name.startswith("lra") for name in fork_server.PACKAGES)
     monkeypatch.setenv(fork_server.VARIABLE, "of the caller")

@@ -18,10 +18,11 @@ def ask(path: str, arguments: list[str]) -> int:
     os.umask(umask)
     asked = {"folder": os.getcwd(), "umask": umask, "environment": {**os.environ},  # noqa: PTH109
              "arguments": arguments}  # fmt: skip
+    text = json.dumps(asked).encode()
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(path)
-        socket.send_fds(server, [b"\0"], [0, 1, 2])
-        server.sendall(json.dumps(asked).encode() + b"\n")
+        socket.send_fds(server, [len(text).to_bytes(4)], [0, 1, 2])
+        server.sendall(text)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGCONT):
             signal.signal(number, lambda number, _: server.send(bytes([number])))
 

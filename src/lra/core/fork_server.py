@@ -39,6 +39,7 @@ PACKAGES = (
     "torch.utils.flop_counter", "typer",
 )  # fmt: skip
 VARIABLE = "LRA_FORK_SERVER"  # the socket, in the environment of jobs
+LONGEST = 70  # characters of TMPDIR; a socket's path has at most 107
 LIBRARIES = ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")  # that read a number of threads
 
 
@@ -60,11 +61,11 @@ def start(
     """Start a server, which ends with this process, and wait for it: its socket, or None.
 
     python: sys.executable in the processes that it forks. None: packages that cannot be imported,
-    or a system without process descriptors.
+    a system without process descriptors, or a TMPDIR too long for a socket's path.
     """
-    if not hasattr(os, "pidfd_open"):
+    if not hasattr(os, "pidfd_open") or len(tempfile.gettempdir()) > LONGEST:
         return None
-    folder = tempfile.mkdtemp(prefix="lra-fork-")  # nobody else's; a socket's path must be short
+    folder = tempfile.mkdtemp(prefix="lra-fork-")  # nobody else gets into it
     server = subprocess.Popen(
         [sys.executable, "-P", __file__, folder, python, *modules], env=dict(environment),
         start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -106,9 +107,9 @@ def fork() -> int:
 
 def attend(client: socket.socket) -> None:
     """Run a client's command in another process, pass signals on, and answer the status."""
-    _, streams, _, _ = socket.recv_fds(client, 1, 3)
-    with client.makefile(encoding="utf-8") as text:
-        asked = json.loads(text.readline())
+    length, streams, _, _ = socket.recv_fds(client, 4, 3)
+    # not a byte more: what follows are signals
+    asked = json.loads(client.recv(int.from_bytes(length), socket.MSG_WAITALL))
     process = fork()
     if process == 0:
         client.close()
