@@ -45,6 +45,7 @@ rule profile_decode:
     message:
         "decoding of {wildcards.model}"
     shell:
+        # not forked, for the memory of its process is measured
         "unset LRA_FORK_SERVER; "
         "lra decode {params.points:q} --root {params.root} --fingerprint {params.code}"
-        " 2>&1 | tee {log}"  # the memory of its process is measured
+        " 2>&1 | tee {log}"

@@ -30,6 +30,7 @@ rule profile:
     message:
         "speed and memory of {wildcards.model}"
     shell:
+        # not forked, for the memory of its process is measured
         "unset LRA_FORK_SERVER; "
         "lra profile {params.points:q} --root {params.root} --fingerprint {params.code}"
-        " 2>&1 | tee {log}"  # the memory of its process is measured
+        " 2>&1 | tee {log}"

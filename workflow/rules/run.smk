@@ -118,7 +118,8 @@ def is_no_advice(record):
 def says_why_there_is_no_run(record):
     """`--quiet all` keeps back errors, too: of jobs, of which the end tells, and of a plan."""
     if is_quiet() and record.levelno >= logging.ERROR and "RUN_LOCK" not in globals():
-        say(SPEAKER + " ".join(record.getMessage().split()))
+        words = " ".join(record.getMessage().split())
+        say(f"{SPEAKER}{words}")
     return True
 
 
