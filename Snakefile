@@ -51,9 +51,7 @@ environment.do_without()
 # process of the fork server (src/lra/core/fork_server.py) where the run has one.
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 PYTHON = "python" if CONDA else shlex.quote(sys.executable)
-LRA, FORK_CLIENT = (
-    shlex.quote(str(path)) for path in (SOURCE, SOURCE / "lra/core/fork_client.py")
-)
+LRA, FORK_CLIENT = (shlex.quote(str(path)) for path in (SOURCE, fork_server.CLIENT))
 PREFIX = (
     f"set -euo pipefail; {environment.shell_lines(ROOT)}"
     f'lra() {{ if [ "${{LRA_FORK_SERVER:-}}" ] && [ "${{OMP_NUM_THREADS:-}}" = 1 ]; then '

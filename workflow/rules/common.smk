@@ -8,7 +8,7 @@ from itertools import product
 from lra.archive.source import state as commit_and_changes
 from lra.config import protocol_source
 from lra.config.resolve import Arena
-from lra.core import environment
+from lra.core import environment, fork_server
 from lra.core.errors import SPEAKER, LRAError, ends_in_one_line
 from lra.core.progress import say
 from lra.data.sources import GENERATORS, READERS, module_of

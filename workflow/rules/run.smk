@@ -7,7 +7,6 @@ from collections import Counter
 from snakemake.logging import logger
 from snakemake.settings.enums import Quietness
 
-from lra.core import fork_server
 from lra.core.files import not_from_the_future
 from lra.core.formats import listed
 from lra.core.locks import hold_folder
@@ -75,27 +74,31 @@ def as_here():
     return estimate.Here(tuple(map(str, values)), under_slurm() or bool(GPU_JOBS))
 
 
+def jobs_to_run():
+    """Without those that only gather files; none where no plan was made."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
+    return [job for job in jobs if not job.is_norun]
+
+
 def fork_jobs():
     """One import of the packages for the jobs of one thread on this machine's CPU.
 
     Not for a job or two, which are done sooner without; nor on a GPU, where it was never tried.
     """
-    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
     here = workflow.is_main_process and workflow.local_exec and not (GPU_JOBS or CONDA)
-    if here and len([job for job in jobs if not job.is_norun]) > 2:
+    if here and len(jobs_to_run()) > 2:
         with ends_in_one_line():
             fork_server.share(environment.cleaned(os.environ))
 
 
 def say_estimate():
-    planned = workflow.dag.needrun_jobs(exclude_finished=False) if workflow._dag else ()
-    jobs = list(planned)
+    jobs = jobs_to_run()
     cells = [cell_of(job.wildcards) for job in jobs if job.rule.name == "train"]
     pretrainings = [
         pretraining_of(job.wildcards) for job in jobs if job.rule.name == "pretrain"
     ]
     if is_quiet():
-        counts = Counter(job.rule.name for job in jobs if not job.is_norun)
+        counts = Counter(job.rule.name for job in jobs)
         if counts:
             names = listed(f"{n} {name}" for name, n in sorted(counts.items()))
             say(f"{SPEAKER}{counts.total()} jobs: {names}")
@@ -116,8 +119,8 @@ def is_no_advice(record):
 
 
 def says_why_there_is_no_run(record):
-    """`--quiet all` keeps back errors, too: of jobs, of which the end tells, and of a plan."""
-    if is_quiet() and record.levelno >= logging.ERROR and "RUN_LOCK" not in globals():
+    """`--quiet all` keeps a plan's errors back, too. Of a run's failed jobs the end tells."""
+    if is_quiet() and record.levelno >= logging.ERROR:
         words = " ".join(record.getMessage().split())
         say(f"{SPEAKER}{words}")
     return True
@@ -137,6 +140,7 @@ def say_estimate_after_dryrun():
 
 onstart:
     hold()
+    logger.removeFilter(says_why_there_is_no_run)
     begin_under_slurm()
     measure_forced_again()
     look_at_waiting_jobs_when_one_ends()
