@@ -24,9 +24,9 @@ on the contour length (the original code leaves it open). Pixels that are drawn 
 drawn again, and dashes are copied from tables; neither changes the distribution.
 
 Variants of our own for laptops: 16 px, 256 tokens, has targets of 5 paddles and 2 distractors of
-one paddle. 12 and 20 px, 144 and 400 tokens, are `solid`: two nearly straight lines of 2 paddles of
-3 pixels, or 3 of 4, at least two empty pixels between them, no distractors, and three grey values:
-ground 0, line 128, marker 255, which is one pixel. Lines start anywhere.
+one paddle. 10 and 13 px, 100 and 169 tokens, are `solid`: two nearly straight lines of 2 paddles of
+3 or 4 pixels, at least two empty pixels between them, no distractors, and three grey values: ground
+0, line 128, marker 255, which is one pixel. Lines start anywhere.
 
 The distance between the markers tells part of the label, as in the original: a histogram of it has
 a held-out accuracy of 52-54 % at 32 px with 14 paddles, 59 % with 6, and 68 % at 256 px. With
@@ -77,9 +77,9 @@ class Constants(NamedTuple):
 
 SIZES = {
     # paddles, distractors, length x thickness, margins, marker, seed, border, continuity, padding
-    12: Constants(2, 0, (3, 0.5), (1,), 0.0, 4, 1, 2.0, 0, (0.5, 1.0), True),  # ours, for laptops
+    10: Constants(2, 0, (3, 0.5), (1,), 0.0, 4, 0, 2.0, 0, (0.5, 1.0), True),  # ours, for laptops
+    13: Constants(2, 0, (4, 0.5), (1,), 0.0, 5, 0, 2.0, 0, (0.5, 1.0), True),  # likewise
     16: Constants(5, 2, (2, 0.5), (1,), 1.0, 6, 6, 1.0, 0, (2.0, 0.75)),  # ours, for laptops
-    20: Constants(3, 0, (4, 0.5), (1,), 0.0, 6, 1, 2.0, 0, (0.5, 1.0), True),  # likewise
     32: Constants(14, 5, (2, 0.5), (1,), 1.5, 7, 14, 1.0, 1, (2.0, 0.75)),
     64: Constants(14, 5, (5, 1.0), (1,), 2.5, 12, 24, 1.8, 1, (0.8, 1.0)),
     128: Constants(14, 8, (5, 1.5), (2, 3), 3.0, 20, 40, 1.8, 1, (0.9, 1.0)),
@@ -90,8 +90,8 @@ SIZES = {
 class PathfinderConfig(Settings):
     """A variant of the task."""
 
-    # pixels a side; 128 is Path-X; 12, 16 and 20 are small variants of our own
-    size: Literal[12, 16, 20, 32, 64, 128, 256] = 32
+    # pixels a side; 128 is Path-X; 10, 13 and 16 are small variants of our own
+    size: Literal[10, 13, 16, 32, 64, 128, 256] = 32
     # paddles of each target: 6 easy, 9 medium, 14 hard; a third of it are a distractor's
     contour_length: int = Field(
         default_factory=lambda data: SIZES[data["size"]].contour_length, ge=2, le=32
