@@ -77,7 +77,7 @@ class Constants(NamedTuple):
 
 SIZES = {
     # paddles, distractors, length x thickness, margins, marker, seed, border, continuity, padding
-    10: Constants(2, 0, (3, 0.5), (1,), 0.0, 4, 0, 2.0, 0, (0.5, 1.0), True),  # ours, for laptops
+    10: Constants(2, 0, (3, 0.5), (1,), 0.0, 4, 0, 1.5, 0, (0.5, 1.0), True),  # ours, for laptops
     13: Constants(2, 0, (4, 0.5), (1,), 0.0, 5, 0, 2.0, 0, (0.5, 1.0), True),  # likewise
     16: Constants(5, 2, (2, 0.5), (1,), 1.0, 6, 6, 1.0, 0, (2.0, 0.75)),  # ours, for laptops
     32: Constants(14, 5, (2, 0.5), (1,), 1.5, 7, 14, 1.0, 1, (2.0, 0.75)),
