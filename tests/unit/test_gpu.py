@@ -1,4 +1,4 @@
-"""One GPU for one job, among processes: with pretended devices."""
+"""One GPU for one job, or for a few, among processes: with pretended devices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tiny import ROOT
 HOLDER = """
 import os, sys
 from lra.hardware.gpu_lock import held
-with held(sys.argv[1], print) as device:
+with held(sys.argv[1], print, int(sys.argv[2])) as device:
     print(device, os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
     sys.stdin.read()
 """
@@ -36,7 +36,7 @@ def machine(monkeypatch) -> list[str]:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield names
     for lock in gpu_lock.lock_folder().glob("test-*"):
-        if lock.name in names:
+        if lock.name.partition(".")[0] in names:
             lock.unlink()
 
 
@@ -45,9 +45,9 @@ def start():
     """Starts a job that takes a device, and ends it after the test."""
     jobs = []
 
-    def job(device: str = "auto") -> subprocess.Popen:
+    def job(device: str = "auto", share: int = 1) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        command = [sys.executable, "-c", HOLDER, device]
+        command = [sys.executable, "-c", HOLDER, device, str(share)]
         jobs.append(
             subprocess.Popen(
                 command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -97,6 +97,23 @@ def test_a_killed_holder_frees_its_device(machine, start):
     assert waits(waiting)
     jobs[machine[1]].send_signal(signal.SIGKILL)
     assert device_of(waiting) == machine[1]
+
+
+def test_small_jobs_share_a_device_and_a_job_alone_waits_for_all_of_them(machine, start, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    one, two = start(share=2), start(share=2)
+    assert device_of(one) == device_of(two) == machine[0]
+    third, alone = start(share=2), start()
+    assert waits(third) and waits(alone)
+    third.kill()
+    end(one)
+    assert waits(alone)
+    two.send_signal(signal.SIGKILL)
+    assert device_of(alone) == machine[0]
+    late = start(share=2)
+    assert waits(late)
+    end(alone)
+    assert device_of(late) == machine[0]
 
 
 def test_a_job_takes_no_device_that_is_hidden_from_it(machine, start, monkeypatch):

@@ -40,5 +40,6 @@ rule generate_tokens:
     message:
         "generate {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
+        "export LRA_GPU_SHARE={resources.gpu_share}; "
         "lra generate-tokens --cell {params.folder} --fingerprint {params.code}"
         " --data {params.data} {params.asked} --out {output.record} 2>&1 | tee {log}"

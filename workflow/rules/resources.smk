@@ -22,7 +22,21 @@ def by_gres():
 
 
 def gpus(wildcards):
-    return 0 if EXPERIMENT.device == "cpu" or by_gres() else 1
+    """A whole GPU; here it is counted by the trainings that it may hold."""
+    if EXPERIMENT.device == "cpu" or by_gres():
+        return 0
+    return 1 if under_slurm() else SITE.gpu_share
+
+
+def gpu_share(wildcards):
+    """How many jobs such as this cell's may hold one GPU; under Slurm a job has its own."""
+    if EXPERIMENT.device == "cpu" or under_slurm():
+        return 1
+    return resources.gpu_share(cell_of(wildcards), ESTIMATES, SITE)
+
+
+def cell_gpus(wildcards):
+    return gpus(wildcards) // gpu_share(wildcards)
 
 
 def gres(wildcards):
@@ -48,7 +62,13 @@ if EXPERIMENT.device != "cpu":
         GPU_NODE["gpu_model"] = SITE.gpu_type
 GPU_NODE["turn"] = 1  # limited by profiles/slurm alone
 GPU_NODE["gpu"] = gpus
-CELL_JOB = {**GPU_NODE, "mem_mb": requests.memory, "cpus_per_task": EXPERIMENT.threads}
+CELL_JOB = {
+    **GPU_NODE,
+    "gpu": cell_gpus,
+    "gpu_share": gpu_share,
+    "mem_mb": requests.memory,
+    "cpus_per_task": EXPERIMENT.threads,
+}
 SMALL_JOB = {**CPU_NODE, "mem_mb": megabytes(1000), "runtime": minutes(10)}
 SEEDS_TOGETHER = "seeds-{task}-{model}" if SITE.seeds_together else None
 # to the job's steps: `--signal=B:` would reach only the shell around snakemake
@@ -66,7 +86,7 @@ def begin_under_slurm():
             slurm.cancel_orphans(Path.cwd(), say)
 
 
-# As many GPU jobs at once as this machine has GPUs; each job then takes a free one by a lock.
-GPU_JOBS = 0 if EXPERIMENT.device == "cpu" else len(gpu_lock.devices())
+# As many GPU jobs at once as this machine's GPUs may hold; each job then takes a free one by a lock.
+GPU_JOBS = 0 if EXPERIMENT.device == "cpu" else SITE.gpu_share * len(gpu_lock.devices())
 if GPU_JOBS and workflow.local_exec and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPU_JOBS)

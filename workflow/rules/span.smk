@@ -38,6 +38,7 @@ rule measure_span:
     message:
         "span {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
+        "export LRA_GPU_SHARE={resources.gpu_share}; "
         "lra span --cell {params.folder} --fingerprint {params.code} --data {params.data}"
         " --samples {params.samples} --queries {params.queries} --out {output.record}"
         " 2>&1 | tee {log}"

@@ -41,7 +41,7 @@ rule pretrain:
     message:
         "pretrain {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
-        "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
+        "export LRA_LAST_ATTEMPT={resources.last_attempt} LRA_GPU_SHARE={resources.gpu_share}; "
         "{{ trap : TERM INT USR1; "  # as in train
         "lra pretrain --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
         " --out {params.out} --work {params.work} || lra killed {params.work} $?; }}"
@@ -80,7 +80,7 @@ rule train:
     message:
         "train {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
-        "export LRA_LAST_ATTEMPT={resources.last_attempt}; "
+        "export LRA_LAST_ATTEMPT={resources.last_attempt} LRA_GPU_SHARE={resources.gpu_share}; "
         # a subshell, and in a pipeline this is one, forgets the traps of its parent
         "{{ trap : TERM INT USR1; "
         "lra train --cell {params.cell:q} --fingerprint {params.code} --data {params.data}"
@@ -115,5 +115,6 @@ rule evaluate:
     message:
         "evaluate {wildcards.task}/{wildcards.model}/seed{wildcards.seed}"
     shell:
+        "export LRA_GPU_SHARE={resources.gpu_share}; "
         "lra evaluate --cell {params.folder} --fingerprint {params.code} --data {params.data}"
         " --work {params.work} 2>&1 | tee {log}"

@@ -197,6 +197,7 @@ class Site(Settings):
     max_memory_gb: float = Field(128, gt=0, le=1e6)  # 1e9 bytes
     early_seconds: int = Field(120, ge=0, le=65535)  # from a training's signal to its time limit
     seeds_together: bool = False
+    gpu_share: int = Field(1, ge=1, le=8)  # trainings that one of this machine's GPUs may hold
 
 
 class Experiment(Settings):

@@ -22,7 +22,7 @@ from lra.core.progress import say
 from lra.data.manifest import verify
 from lra.data.sources import OF_TOKENS, module_of
 from lra.data.split import SPLITS, read_split
-from lra.hardware.gpu_lock import held
+from lra.hardware.gpu_lock import held, sharers
 from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.baselines import BaselineRecord, Measure, TaskName
@@ -71,7 +71,7 @@ def score_cell(folder: Path, data: Path, work: Path, planned: str | None = None)
         examples = scoring.test_set(test)
         result: dict[str, Any] = dict.fromkeys(("accuracy", "loss", "attended_tokens"))
         rows: list[dict[str, int]] = []
-        with held(cell.device, say):
+        with held(cell.device, say, sharers()):
             made_with = provenance(found, cell.device)
             if trained.status == "ok":
                 scored = scoring.evaluate(cell, folder / layout.CHECKPOINT_FILE, test)
@@ -124,7 +124,7 @@ def measure_span(
     rows, reasons = [], [trained.reason]
     known = attention_span.methods(mechanism)
     methods = [one_of("--method", method, known) for method in methods] or known
-    with held(cell.device, say):
+    with held(cell.device, say, sharers()):
         made_with = provenance(found, cell.device)
         for method in methods:
             settings = (cell, val, samples, method)
@@ -171,7 +171,7 @@ def generate_tokens(
     split, asked = read_split(test), generate.Asked(examples, steps, blocks, batch_size)
     module = module_of(split.info.generator["name"])
     found = agreed(planned, fingerprint.of_generation(cell, module))
-    with held(cell.device, say):
+    with held(cell.device, say, sharers()):
         made_with = provenance(found, cell.device)
         if trained.status == "ok":
             likelihood = generate.likelihood_of(module)

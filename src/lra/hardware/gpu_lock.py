@@ -1,4 +1,4 @@
-"""One GPU for one job: which there are, and a lock on each.
+"""One GPU for one job, or for a few small ones: which there are, and locks on each.
 
 A device is its UUID, so that a lock means the same in every process, whatever CUDA_VISIBLE_DEVICES
 calls it. The kernel releases a lock when its process ends, however it ends. Where there is no
@@ -25,6 +25,8 @@ from lra.core.unique import unique
 
 LOOK_SECONDS = 0.5  # between two looks for a free device
 REPORT_SECONDS = 60.0
+MOST_SHARED = 8  # jobs on one device, each of which holds one of so many locks
+SHARE = "LRA_GPU_SHARE"  # in the environment of a job that may share its device with so many
 
 
 def devices() -> list[str]:
@@ -83,18 +85,24 @@ def lock_folder() -> Path:
     return folder
 
 
+def sharers() -> int:
+    """How many jobs such as this one may hold one device at a time; 1 where nobody says so."""
+    return int(os.environ.get(SHARE) or 1)
+
+
 @contextmanager
-def held(device: str, say: Callable[[str], None]) -> Iterator[str | None]:
+def held(device: str, say: Callable[[str], None], share: int = 1) -> Iterator[str | None]:
     """Hold a free GPU, the only one that CUDA then sees; wait until there is one.
 
-    device: the configuration's, auto, cpu or cuda. Yields the device's UUID; None on the CPU. To be
-    entered before CUDA is first used.
+    device: the configuration's, auto, cpu or cuda. share: with so many jobs, this one among them,
+    that say the same; 1: alone. Yields the device's UUID; None on the CPU. To be entered before
+    CUDA is first used.
     """
     names = [] if device == "cpu" else unique(devices())
     if not names:
         yield None
         return
-    name, lock = _wait(names, say)
+    name, locks = _wait(names, share, say)
     before = os.environ.get("CUDA_VISIBLE_DEVICES")
     os.environ["CUDA_VISIBLE_DEVICES"] = name
     try:
@@ -104,17 +112,41 @@ def held(device: str, say: Callable[[str], None]) -> Iterator[str | None]:
             del os.environ["CUDA_VISIBLE_DEVICES"]
         else:
             os.environ["CUDA_VISIBLE_DEVICES"] = before
-        lock.release()
+        _release(locks)
 
 
-def _wait(names: list[str], say: Callable[[str], None]) -> tuple[str, BaseFileLock]:
+def _wait(
+    names: list[str], share: int, say: Callable[[str], None]
+) -> tuple[str, list[BaseFileLock]]:
     reported = time.monotonic()
     while True:
         for name in names:
-            lock, taken = take(lock_folder() / name.replace("/", "_"))
-            if taken:
-                return name, lock
+            locks = _taken(name, share)
+            if locks:
+                return name, locks
         if time.monotonic() - reported > REPORT_SECONDS:
             say(f"waiting for a free GPU among {len(names)}")
             reported = time.monotonic()
         time.sleep(LOOK_SECONDS)
+
+
+def _taken(name: str, share: int) -> list[BaseFileLock]:
+    """One of the device's first `share` locks, or all of its locks for a job alone; none: busy."""
+    file = name.replace("/", "_")
+    places = [lock_folder() / (f"{file}.{i}" if i else file) for i in range(MOST_SHARED)]
+    locks: list[BaseFileLock] = []
+    for place in places[:share] if share > 1 else places:
+        lock, taken = take(place)
+        if taken:
+            locks.append(lock)
+        if taken == (share > 1):  # one is enough to share; a job alone needs every one
+            break
+    if share == 1 and len(locks) < MOST_SHARED:
+        _release(locks)
+        return []
+    return locks
+
+
+def _release(locks: list[BaseFileLock]) -> None:
+    for lock in locks:
+        lock.release()

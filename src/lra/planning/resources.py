@@ -58,6 +58,14 @@ def _minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site, share: 
     return capped_minutes(attempt * (SHORTEST + margin * 60 * costs.hours * share), site)
 
 
+def gpu_share(cell: Cell, estimates: Estimates, site: Site) -> int:
+    """How many jobs may hold a GPU at a time where this cell is one: 1 if they may not fit."""
+    costs = estimates.costs(cell)
+    part = estimates.machine.device_memory_gb * GB / site.gpu_share
+    fits = costs is not None and MEMORY_MARGIN * costs.peak_bytes <= part
+    return site.gpu_share if fits else 1
+
+
 def capped_mb(wanted: float, site: Site) -> int:
     return int(min(wanted, site.max_memory_gb * GB / MB))
 

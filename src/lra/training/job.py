@@ -19,7 +19,7 @@ from lra.core.files import one_line, sha256, write_beside
 from lra.core.locks import alone
 from lra.core.progress import say
 from lra.data.manifest import verify
-from lra.hardware.gpu_lock import held
+from lra.hardware.gpu_lock import held, sharers
 from lra.hardware.gpu_meter import Meter
 from lra.results import failure, fingerprint, layout
 from lra.results.failure import Stopped
@@ -116,7 +116,9 @@ def _train(
     def watch(history: list[dict[str, Any]]) -> None:
         write_rows(work / layout.HISTORY_FILE, history, CurveRow)
 
-    with held(cell.device, say) as gpu, Meter(gpu) as meter:
+    # energy and load of a shared GPU are not this cell's
+    share = sharers()
+    with held(cell.device, say, share) as gpu, Meter(gpu if share == 1 else None) as meter:
         stop = stop_on_signals()  # not before: a signal ends a job that waits for a GPU
         attempt = Attempt.begin(cell, code, start.fields if start else {}, out, work)
         try:
