@@ -99,7 +99,9 @@ def test_a_killed_holder_frees_its_device(machine, start):
     assert device_of(waiting) == machine[1]
 
 
-def test_small_jobs_share_a_device_and_a_job_alone_waits_for_all_of_them(machine, start, monkeypatch):
+def test_small_jobs_share_a_device_and_a_job_alone_waits_for_all_of_them(
+    machine, start, monkeypatch
+):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     one, two = start(share=2), start(share=2)
     assert device_of(one) == device_of(two) == machine[0]
