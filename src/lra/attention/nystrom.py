@@ -8,6 +8,8 @@ examples depend on each other. Here each matrix has its own norm, as in equation
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -103,21 +105,46 @@ def weights(q: Tensor, k: Tensor, used: Tensor) -> Tensor:
 
 
 def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
-    """Of each matrix of a (..., M, M), approached by equation 11.
-
-    In a few kernels: y is -z and n is -a z, and what is subtracted from a multiple of the identity
-    is then added to it by the product's own kernel. All terms are a quarter of the paper's.
-    """
+    """Of each matrix of a (..., M, M), whose rows are weights that sum to one, by equation 11."""
     shape, a = a.shape, a.reshape(-1, *a.shape[-2:])
-    quarter = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)[None] / 4
-    seven, thirteen, fifteen = (quarter * factor for factor in (7, 13, 15))
-    norms = torch.linalg.matrix_norm(a, 1) * torch.linalg.matrix_norm(a, torch.inf)
-    y = a.mT / -norms[:, None, None]
-    for _ in range(iterations):
-        n = a @ y
-        inner = torch.baddbmm(fifteen, n, torch.add(seven, n, alpha=1 / 4))
-        y = y @ torch.baddbmm(thirteen, n, inner)
-    return -y.view(shape)
+    largest = a.sum(-2).amax(-1)  # column; the largest row sum is one
+    return Iterated.apply(a, a.mT / largest[:, None, None], iterations).view(shape)
+
+
+class Iterated(torch.autograd.Function):
+    """Equation 11 from the first guess z: apply(a (b, M, M), z (b, M, M), iterations).
+
+    With n = a z an iteration is z (13 - n (15 - n (7 - n))) / 4. In few kernels: what is added to a
+    product is added by its own kernel, in the backward pass too, and no identity is written.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, z: Tensor, iterations: int) -> Tensor:
+        saved = []
+        for _ in range(iterations):
+            n = a @ z
+            inner = torch.baddbmm(n, n, n, beta=7 / 4, alpha=-1 / 4)
+            outer = torch.baddbmm(n, n, inner, beta=15 / 4, alpha=-1)
+            saved += [z, n, inner, outer]
+            z = torch.baddbmm(z, z, outer, beta=13 / 4, alpha=-1)
+        ctx.save_for_backward(a, *saved)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, to_z: Tensor) -> tuple[Tensor, Tensor, None]:
+        a, *saved = ctx.saved_tensors
+        to_a = None
+        while saved:
+            *saved, z, n, inner, outer = saved
+            from_outer = z.mT @ to_z  # the negative of outer's gradient
+            to_inner = n.mT @ from_outer
+            to_n = torch.baddbmm(from_outer, from_outer, inner.mT, beta=-15 / 4)
+            to_n.add_(to_inner, alpha=7 / 4)
+            to_n.baddbmm_(to_inner, n.mT, alpha=-1 / 4).baddbmm_(n.mT, to_inner, alpha=-1 / 4)
+            to_a = to_n @ z.mT if to_a is None else to_a.baddbmm_(to_n, z.mT)
+            to_z = torch.baddbmm(to_z, to_z, outer.mT, beta=13 / 4, alpha=-1)
+            to_z.baddbmm_(a.mT, to_n)
+        return to_a, to_z, None
 
 
 def convolve(v: Tensor, kernel: Tensor) -> Tensor:

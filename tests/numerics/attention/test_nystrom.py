@@ -72,6 +72,11 @@ def test_the_iteration_converges_to_the_pseudo_inverse():
     assert all(later < earlier for earlier, later in zip(errors, errors[1:], strict=False))
 
 
+def test_the_iteration_has_its_own_gradients():
+    scores = tokens(2, 5, 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda t: nystrom.pseudo_inverse(t.softmax(-1), 4), scores)
+
+
 def test_unused_landmarks_leave_the_others_alone():
     """A matrix with an identity block has the pseudo-inverse of its other block, at any step."""
     q, k = (tokens(2, 6 + extra, 8)[None] for extra in (0, 1))
