@@ -7,6 +7,7 @@ from fabricated import MODELS, REFERENCE, TASKS, experiment, score_row, table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lra.config.protocol_source import accuracies
 from lra.core.errors import LRAError
 from lra.report import registry
 from lra.report.tables.accuracy import rank
@@ -267,6 +268,14 @@ def test_the_reference_is_the_papers():
     text = (REFERENCE / "scores.csv").read_text().splitlines()
     assert len(text) == 12 and text[1] == "transformer,36.37,64.27,57.46,42.44,71.40,FAIL,54.39"
     assert len((REFERENCE / "efficiency.csv").read_text().splitlines()) == 1 + 9 * 4
+
+
+def test_the_recipes_of_the_authors_are_shown_beside_their_own_values(tmp_path):
+    assert accuracies("authors") == "authors.csv" and accuracies("official") == "scores.csv"
+    rows = [score_row("image", "s5", protocol="authors", accuracy=87.0)]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    text = table("accuracy", tmp_path, REFERENCE / accuracies("authors"))[1]
+    assert "88.00 (−1.00)" in text and "the mechanism's authors" in text
 
 
 def test_standard_is_shown_beside_reproductions_of_its_encoder(tmp_path):

@@ -20,6 +20,7 @@ from typing import Any
 from lra.core.errors import LRAError
 from lra.core.files import text_of
 
+ACCURACIES = {"standard": "standard.csv", "authors": "authors.csv"}  # others: the paper's
 COLUMNS = ["task", "model", "key", "value", "source", "ours", "reason"]
 ANY, BASE = "*", "base"
 ABSENT = "-"  # the value of a key that the source has not
@@ -27,7 +28,7 @@ ABSENT = "-"  # the value of a key that the source has not
 
 def accuracies(protocol: str) -> str:
     """The csv in config/reference/ whose accuracies compare with a protocol's."""
-    return "standard.csv" if protocol == "standard" else "scores.csv"
+    return ACCURACIES.get(protocol, "scores.csv")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ PAPER = "Tay et al. 2020"
 WHOSE = {  # accuracy, by file
     "scores.csv": f"the paper's accuracy ({PAPER}, Table 1)",
     "standard.csv": "that of reproductions with the same small encoder (mlpen/Nystromformer)",
+    "authors.csv": "that of the mechanism's authors, or as a later paper quotes them",
 }
 AVERAGED = {"listops", "text", "retrieval", "image", "pathfinder"}  # tasks of the paper's averages
 # The paper's Transformer materialises its attention matrix. It has the accuracy of both of ours,
