@@ -63,7 +63,7 @@ class Attention(MultiHead):
         short_q, short_k = (
             self.split_heads(projection(means)) for projection in (self.query, self.key)
         )  # (B, H, M, D)
-        real, landmarks = allowed_keys(mask), None if mask is None else allowed_keys(used)
+        real, landmarks = allowed_keys(mask), allowed_keys(used)
         pooled = scaled_dot_product_attention(short_q, k, v, real, self.drop)  # (B, H, M, D)
         with torch.autocast(x.device.type, enabled=False):  # the iteration fails in bfloat16
             exact = torch.promote_types(v.dtype, torch.float32)
@@ -76,15 +76,15 @@ class Attention(MultiHead):
         return self.merge(out)
 
 
-def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
+def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor | None]:
     """Means (B, M, dim) of x (B, N, dim) over M = `count` segments, and which are used (B, M).
 
-    The used segments are the first min(M, number of real tokens).
+    The used segments are the first min(M, number of real tokens); None: all of M <= N.
     """
     if mask is None and x.shape[1] % count == 0:
-        return x.unflatten(1, (count, -1)).mean(2), x.new_ones(1, count, dtype=torch.bool)
+        return x.unflatten(1, (count, -1)).mean(2), None
     if mask is None:
-        mask = x.new_ones(1, x.shape[1], dtype=torch.bool)
+        return segment_means(x, x.new_ones(1, x.shape[1], dtype=torch.bool), count)[0], None
     real = mask.sum(1, keepdim=True)  # (B, 1)
     segment = (mask.cumsum(1) - 1) * real.clamp(max=count) // real.clamp(min=1)  # (B, N)
     numbers = torch.arange(count, device=x.device)[:, None]
@@ -93,13 +93,16 @@ def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, T
     return members / sizes.clamp(min=1) @ x, sizes[:, :, 0] > 0
 
 
-def weights(q: Tensor, k: Tensor, used: Tensor) -> Tensor:
-    """Softmax attention among landmarks q, k (B, H, M, D); used (B, M).
+def weights(q: Tensor, k: Tensor, used: Tensor | None) -> Tensor:
+    """Softmax attention among landmarks q, k (B, H, M, D); used (B, M), None: all.
 
     Unused landmarks form an identity block: it is its own pseudo-inverse and does not change that
     of the others.
     """
-    scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(~allowed_keys(used), -torch.inf)
+    scores = q @ k.mT * q.shape[-1] ** -0.5
+    if used is None:
+        return scores.softmax(-1)
+    scores = scores.masked_fill(~allowed_keys(used), -torch.inf)
     identity = torch.eye(q.shape[2], dtype=q.dtype, device=q.device)
     return torch.where(used[:, None, :, None], scores.softmax(-1), identity)
 
