@@ -87,6 +87,19 @@ def test_cells_that_did_not_run_are_counted_not_listed(tmp_path, experiment):
     assert line.startswith("  not run: listops/linear/seed1, ") and line.endswith(", 12 more")
 
 
+def test_cells_that_nobody_asked_for_are_not_missing(tmp_path, experiment):
+    """Of `snakemake data`, or of one table."""
+    none = summary(tmp_path, experiment, ARGUMENTS, asked=())
+    assert none == "0 of 4 cells are ok; no other was asked for."
+    finish(tmp_path, "linear", 1)
+    asked = {"listops/linear/seed1", "listops/local/seed1"}
+    lines = summary(tmp_path, experiment, ARGUMENTS, asked=asked).splitlines()
+    assert lines[:2] == ["Not ok, of 4 cells:", "  not run: listops/local/seed1"]
+    finish(tmp_path, "local", 1)
+    done = summary(tmp_path, experiment, ARGUMENTS, asked=asked)
+    assert done == "2 of 4 cells are ok; no other was asked for."
+
+
 def test_the_last_lines_say_how_many_other_jobs_failed_which_and_why(tmp_path, experiment):
     log = tmp_path / "accuracy.log"
     log.write_text("step 3\nlra: scores.parquet: not a Parquet file\n")

@@ -56,7 +56,23 @@ def look_at_waiting_jobs_when_one_ends():
 def end():
     """No job runs any more, so none can lose its outputs."""
     finished_cell.forget_taken(Path("results", EXPERIMENT.experiment))
-    say(summary(Path("results"), EXPERIMENT, sys.argv[1:], failed_jobs()))
+    arguments = sys.argv[1:]
+    say(
+        summary(
+            Path("results"), EXPERIMENT, arguments, failed_jobs(), cells_asked_for()
+        )
+    )
+
+
+def cells_asked_for():
+    """Those that this run's targets need, and that it has to score or has not trained."""
+    jobs = workflow.dag.jobs if workflow._dag else ()
+    return {
+        layout.NAME.format(**job.wildcards_dict)
+        for job in jobs
+        if job.rule.name == "evaluate"
+        or (job.rule.name == "train" and not Path(job.output.record).exists())
+    }
 
 
 def failed_jobs():

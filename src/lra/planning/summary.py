@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +36,21 @@ class FailedJob:
 
 
 def summary(
-    results: Path, experiment: Experiment, arguments: list[str], failed: Iterable[FailedJob] = ()
+    results: Path,
+    experiment: Experiment,
+    arguments: list[str],
+    failed: Iterable[FailedJob] = (),
+    asked: Container[str] | None = None,
 ) -> str:
     """Lines for people; arguments: of the snakemake that ran the experiment.
 
-    failed: jobs other than those of cells, whose failures have records. The same arguments run what
-    has no record. A cell whose training ended with a status is finished for Snakemake and must be
+    failed: jobs other than those of cells, whose failures have records. asked: cells that the run was
+    to finish; None: all. The same arguments run what has no record. A cell whose training ended with a status is finished for Snakemake and must be
     forced; after a timeout it goes on from its saved step.
     """
     root = results / experiment.experiment
     again = f"    {shlex.join(['snakemake', *arguments])}"
-    lines, waiting = [], []
+    lines, waiting, others = [], [], 0
     for name in experiment.cells:
         record = _to_force(root, name)
         log = file(root, layout.log("train", layout.NAME), name)
@@ -56,6 +60,9 @@ def summary(
         except LRAError as error:
             seen, reason, forced = None, f"damaged: {error}", True
         if seen and seen.state == "done":
+            continue
+        if not reason and asked is not None and name not in asked:
+            others += 1
             continue
         if not reason and not log.exists():
             waiting.append(name)
@@ -70,7 +77,12 @@ def summary(
         lines.append(f"  not run: {_some(waiting)}")
         lines.append(f"    {shlex.join(['snakemake', *arguments, *dashes, 'cells'])}")
     total = len(experiment.cells)
-    lines = [f"Not ok, of {total} cells:", *lines] if lines else [f"All {total} cells are ok."]
+    if lines:
+        lines = [f"Not ok, of {total} cells:", *lines]
+    elif others:
+        lines = [f"{total - others} of {total} cells are ok; no other was asked for."]
+    else:
+        lines = [f"All {total} cells are ok."]
     if failed := sorted(failed):
         lines += [f"  {job.name}: {job.reason}" for job in failed]
         names = _some([job.name for job in failed])
