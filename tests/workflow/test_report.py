@@ -8,6 +8,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 import chromium
 from chromium import FETCHED, press, rows, shoot
 from lra.report import registry
+from lra.report.tables import neighbours
 from lra.report.tables.agreement import TOO_FEW
 from lra.results.rates import NO_SWEEP
 from lra.stats.reach import NO_WINDOWS
@@ -16,7 +17,8 @@ FIGURES = [item.name for item in registry.FIGURES]
 CONFIGURATION = ("--config", "models=[linear]", "seeds=[1]")
 WIDEST = "return Math.max(0, ...[...document.images].map(i => i.naturalWidth))"
 # tables without rows
-ONE_LINE = {"reach": NO_WINDOWS, "rates": NO_SWEEP, "rank_agreement": TOO_FEW}
+ONE_LINE = {"reach": NO_WINDOWS, "rates": NO_SWEEP, "rank_agreement": TOO_FEW,
+            "neighbours": neighbours.TOO_FEW}  # fmt: skip
 PAGES = {"page", "Snakemake's report"}
 LOSSES = """from lra.report.tables.render import Entry, Row, Table
 from lra.results.records import ScoreRow, read_table

@@ -16,7 +16,7 @@ DRAWN = [item.name for item in registry.FIGURES]
 FIGURES = {f"figure {name}" for name in DRAWN}
 AFTER_SCORES = {"page", "collect scores", "collect history", "table tasks", "table accuracy", "table training",
                 "table significance", "table shortcomings", "table overfitting", "table reach", "table rank_agreement",
-                "table rates", "table span"}  # fmt: skip
+                "table rates", "table neighbours", "table span"}  # fmt: skip
 AFTER_PROFILES = {"page", "collect speed", "collect memory", "table efficiency", "table costs"}
 AFTER_SPANS = {"page", "collect span", "table span", "table reach", "figure span"}
 

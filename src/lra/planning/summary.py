@@ -44,9 +44,10 @@ def summary(
 ) -> str:
     """Lines for people; arguments: of the snakemake that ran the experiment.
 
-    failed: jobs other than those of cells, whose failures have records. asked: cells that the run was
-    to finish; None: all. The same arguments run what has no record. A cell whose training ended with a status is finished for Snakemake and must be
-    forced; after a timeout it goes on from its saved step.
+    failed: jobs other than those of cells, whose failures have records. asked: cells that the run
+    was to finish; None: all. The same arguments run what has no record. A cell whose training ended
+    with a status is finished for Snakemake and must be forced; after a timeout it goes on from its
+    saved step.
     """
     root = results / experiment.experiment
     again = f"    {shlex.join(['snakemake', *arguments])}"

@@ -22,6 +22,7 @@ TABLES = [
     Item("rates", "Learning rates", "tables.rates", ("scores", "cells")),
     Item("rank_agreement", "Ranks beside the published", "tables.agreement",
          ("scores", "reference")),
+    Item("neighbours", "Seeds to separate neighbours", "tables.neighbours", ("scores",)),
     Item("shortcomings", "Shortcomings by family", "tables.shortcomings",
          ("scores", "speed", "memory")),
 ]  # fmt: skip
