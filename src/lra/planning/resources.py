@@ -60,9 +60,10 @@ def _minutes(cell: Cell, estimates: Estimates, attempt: int, site: Site, share: 
 
 def gpu_share(cell: Cell, estimates: Estimates, site: Site) -> int:
     """How many jobs may hold a GPU at a time where this cell is one: 1 if they may not fit."""
-    costs = estimates.costs(cell)
     part = estimates.machine.device_memory_gb * GB / site.gpu_share
-    fits = costs is not None and MEMORY_MARGIN * costs.peak_bytes <= part
+    trained = [cell] if cell.pretraining is None else [cell, cell.pretraining_cell]
+    costs = [estimates.costs(each) for each in trained]
+    fits = all(each and MEMORY_MARGIN * each.peak_bytes <= part for each in costs)
     return site.gpu_share if fits else 1
 
 
