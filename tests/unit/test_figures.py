@@ -533,6 +533,21 @@ def test_too_few_tasks_or_models_are_those_that_no_test_could_tell_apart():
     assert ranks.critical_difference(ranks.FEWEST, ranks.FEWEST) < ranks.FEWEST - 1
 
 
+def test_bars_have_the_same_bits_in_every_process(tmp_path):
+    """scikit-posthocs has a bar's models as a set of names, in another order in each process."""
+    names = sorted(attention.names())[:14]
+    rows = [
+        score_row(task, model, accuracy=60 + place)
+        for task in ("listops", "text", "image")
+        for place, model in enumerate(names)
+    ]
+    write_rows(tmp_path / "scores.parquet", rows, ScoreRow)
+    (axes,) = figure_of("ranks", tmp_path).axes
+    level = [line.get_xdata() for line in axes.lines if len(set(line.get_ydata())) == 1]
+    bars = [list(x) for x in level if len(x) > 2]
+    assert bars and all(bar == sorted(bar) for bar in bars)
+
+
 @pytest.mark.parametrize("spread", [0.0, 8.0], ids=["alike in order", "in disorder"])
 def test_the_bars_join_the_models_that_nemenyis_test_does_not_tell_apart(tmp_path, spread):
     random = np.random.default_rng(3)

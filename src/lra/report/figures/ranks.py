@@ -109,6 +109,9 @@ def _diagram(table: np.ndarray, models: list[str], mean: dict, width: float) -> 
         color_palette={model: looks[model]["color"] for model in models},
     )
     axes.grid(False)
+    for line in axes.lines:  # bars, whose models are in the order of a set: other bits each time
+        if len(set(line.get_ydata())) == 1:
+            line.set_xdata(sorted(line.get_xdata()))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for text in axes.texts:  # the paler colours cannot be read as letters
         text.set_color("0.1")
