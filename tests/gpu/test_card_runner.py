@@ -221,4 +221,5 @@ def test_tiny_steps_on_a_pretended_card_killed_in_between(tmp_path):
     page = (tmp_path / "out/README.md").read_text()
     assert re.search(r"\| card-tiny-listops-linear \| ok \| [\d.]+ \| 20 \|", page)
     assert "| numerics | one mechanism | ok (1 passed) |" in page
-    (gpu_lock.lock_folder() / name).unlink()
+    for file in gpu_lock.lock_files(name):
+        file.unlink()

@@ -65,7 +65,8 @@ def test_two_jobs_take_turns_on_the_one_card(tiny_listops, tmp_path, monkeypatch
     finish(second)
     same(tmp_path / "one", tmp_path / "two")
     if not ON_CARD:
-        (gpu_lock.lock_folder() / gpu_lock.devices()[0]).unlink()
+        for file in gpu_lock.lock_files(gpu_lock.devices()[0]):
+            file.unlink()
 
 
 @needs_card

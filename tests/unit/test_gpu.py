@@ -35,9 +35,8 @@ def machine(monkeypatch) -> list[str]:
     monkeypatch.setenv("LRA_PRETEND_GPUS", ",".join(names))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield names
-    for lock in gpu_lock.lock_folder().glob("test-*"):
-        if lock.name.partition(".")[0] in names:
-            lock.unlink()
+    for file in [file for name in names for file in gpu_lock.lock_files(name)]:
+        file.unlink(missing_ok=True)
 
 
 @pytest.fixture

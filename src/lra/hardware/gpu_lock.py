@@ -130,20 +130,24 @@ def _wait(
         time.sleep(LOOK_SECONDS)
 
 
+def lock_files(name: str) -> list[Path]:
+    """A device's locks: a job alone holds all of them, one that shares holds one."""
+    file = lock_folder() / name.replace("/", "_")
+    return [file, *(file.with_name(f"{file.name}.{i}") for i in range(1, MOST_SHARED))]
+
+
 def _taken(name: str, share: int) -> list[BaseFileLock]:
     """One of the device's first `share` locks, or all of its locks for a job alone; none: busy."""
-    file = name.replace("/", "_")
-    places = [lock_folder() / (f"{file}.{i}" if i else file) for i in range(MOST_SHARED)]
+    if share > 1:
+        shared = map(take, lock_files(name)[:share])
+        return next(([lock] for lock, taken in shared if taken), [])
     locks: list[BaseFileLock] = []
-    for place in places[:share] if share > 1 else places:
-        lock, taken = take(place)
-        if taken:
-            locks.append(lock)
-        if taken == (share > 1):  # one is enough to share; a job alone needs every one
-            break
-    if share == 1 and len(locks) < MOST_SHARED:
-        _release(locks)
-        return []
+    for file in lock_files(name):
+        lock, taken = take(file)
+        if not taken:
+            _release(locks)
+            return []
+        locks.append(lock)
     return locks
 
 

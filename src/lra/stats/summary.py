@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binomtest, linregress, t
 
-from lra.core.unique import grouped
+from lra.core.unique import distinct, grouped
 from lra.stats.paired import holm
 
 ALPHA = 0.01  # of the test against chance
@@ -92,6 +92,15 @@ def summary(values: Sequence[float]) -> Summary:
     found = Summary(mean, float(np.std(values, ddof=1)), n, None, None)
     low, high = found.interval(95)
     return replace(found, low=low, high=high)
+
+
+def seed_means(rows: list[dict], tasks: list[str]) -> list[float]:
+    """Of one model: each seed's mean over the tasks; empty where a seed of a task is missing."""
+    at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
+    seeds = distinct(rows, "seed")
+    if any((task, seed) not in at for task in tasks for seed in seeds):
+        return []
+    return [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
 
 
 def outcomes(rows: Iterable[dict]) -> dict[tuple[str, str], Outcome]:

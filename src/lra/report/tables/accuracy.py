@@ -18,7 +18,7 @@ from lra.results.records import ScoreRow, read_table
 from lra.stats import over_examples, published
 from lra.stats.over_examples import Share, told_apart
 from lra.stats.published import AVERAGED, LEVEL, Replication, replication
-from lra.stats.summary import FEWEST, Outcome, Summary, outcomes, summary, unlearned
+from lra.stats.summary import FEWEST, Outcome, Summary, outcomes, seed_means, summary, unlearned
 
 NO_SUMMARY = Summary(None, None, 0, None, None)
 
@@ -102,7 +102,7 @@ def _lines(
         lines += _column(task, found, values, at, facts, theirs)
     if len(over) > 1:
         own = {model: seeds for (model,), seeds in grouped(rows, "model").items()}
-        values = {model: _means(seeds, over) for model, seeds in own.items()}
+        values = {model: seed_means(seeds, over) for model, seeds in own.items()}
         mixed = {model for (model, task), each in cells.items() if task in over and each.mixed}
         seeds = {model: len(distinct(of, "seed")) for model, of in own.items()}
         found = {
@@ -120,15 +120,6 @@ def _lines(
         theirs = paper if set(over) == AVERAGED and not own_tasks & set(over) else {}
         lines += _column(AVERAGE, found, values, at, facts, theirs)
     return lines
-
-
-def _means(rows: list[dict], tasks: list[str]) -> list[float]:
-    """Of one model: each seed's mean over the tasks; empty where a seed of a task is missing."""
-    at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
-    seeds = distinct(rows, "seed")
-    if any((task, seed) not in at for task in tasks for seed in seeds):
-        return []
-    return [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
 
 
 def _column(

@@ -12,7 +12,7 @@ from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, one_value
 from lra.results.rates import read_chosen
 from lra.stats.seeds_needed import LEVEL, MOST, POWER, seeds_needed, typical_std
-from lra.stats.summary import Summary, outcomes, summary, unlearned
+from lra.stats.summary import outcomes, seed_means, summary, unlearned
 
 TOO_FEW = (
     "Fewer than two mechanisms have every task and two seeds: how many seeds would separate them "
@@ -31,7 +31,8 @@ def neighbours(scores: Path) -> tuple[Table, list[dict]]:
     one_value(scores, rows, "experiment")
     grey = unlearned(outcomes(rows))
     tasks = [task for task in distinct(rows, "task") if task not in grey]
-    means = _means([row for row in rows if row["task"] in tasks], len(tasks))
+    by_seed = {model: seed_means(own, tasks) for (model,), own in grouped(rows, "model").items()}
+    means = {model: summary(values) for model, values in by_seed.items() if values}
     seeds = min((each.n for each in means.values()), default=0)
     if len(means) < 2 or seeds < 2:
         return Table(TOO_FEW, [], [], []), []
@@ -55,16 +56,6 @@ def neighbours(scores: Path) -> tuple[Table, list[dict]]:
     table = [Row(line["model"], _entries(line)) for line in lines]
     columns = ["mean accuracy\n%", "above the next\npoints", "seeds to\nseparate them"]
     return Table(caption, columns, table, notes), lines
-
-
-def _means(rows: list[dict], tasks: int) -> dict[str, Summary]:
-    """By model: over seeds, of the mean over the tasks; of models with every seed of every task."""
-    found = {}
-    for (model,), own in grouped(rows, "model").items():
-        by_seed = list(grouped(own, "seed").values())
-        if all(len(cells) == tasks for cells in by_seed) and all(r["status"] == "ok" for r in own):
-            found[model] = summary([summary([r["accuracy"] for r in c]).mean for c in by_seed])
-    return found
 
 
 def _entries(line: dict) -> list[Entry]:
