@@ -57,3 +57,6 @@ def test_neighbours_are_of_mechanisms_with_every_seed_of_every_task(tmp_path):
     assert [entry.text for entry in table.rows[1].entries] == ["60.7", "+0.20", "433"]
     write_rows(tmp_path / "scores.parquet", rows[:2], ScoreRow)
     assert neighbours.neighbours(tmp_path / "scores.parquet")[0].caption == neighbours.TOO_FEW
+    at_chance = [row | {"accuracy": row["chance"]} for row in rows[:-1]]
+    write_rows(tmp_path / "scores.parquet", at_chance, ScoreRow)
+    assert neighbours.neighbours(tmp_path / "scores.parquet")[0].caption == neighbours.TOO_FEW

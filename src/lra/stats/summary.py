@@ -95,10 +95,13 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def seed_means(rows: list[dict], tasks: list[str]) -> list[float]:
-    """Of one model: each seed's mean over the tasks; empty where a seed of a task is missing."""
+    """Of one model: each seed's mean over the tasks.
+
+    Empty where a seed of a task is missing, and where there is no task.
+    """
     at = {(r["task"], r["seed"]): r["accuracy"] for r in rows if r["status"] == "ok"}
     seeds = distinct(rows, "seed")
-    if any((task, seed) not in at for task in tasks for seed in seeds):
+    if not tasks or any((task, seed) not in at for task in tasks for seed in seeds):
         return []
     return [sum(at[task, seed] for task in tasks) / len(tasks) for seed in seeds]
 
