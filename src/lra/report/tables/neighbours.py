@@ -15,8 +15,8 @@ from lra.stats.seeds_needed import LEVEL, MOST, POWER, seeds_needed, typical_std
 from lra.stats.summary import outcomes, seed_means, summary, unlearned
 
 TOO_FEW = (
-    "Fewer than two mechanisms have two seeds of every task, or no task was learned: how many seeds "
-    "would separate them is not known."
+    "Fewer than two mechanisms have two seeds of every task, or no task was learned: how many "
+    "seeds would separate them is not known."
 )
 
 
