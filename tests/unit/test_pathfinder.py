@@ -291,7 +291,7 @@ def one_hot(distances: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("size", "contour_length"), [(10, 2), (13, 2), (16, 5), (32, 6), (32, 9), (32, 14), (256, 14)]
+    ("size", "contour_length"), [(10, 2), (13, 2), (16, 2), (32, 6), (32, 9), (32, 14), (256, 14)]
 )
 def test_marker_distance_tells_nothing(size, contour_length):
     config = PathfinderConfig(size=size, contour_length=contour_length, matched_distance=True)
@@ -320,7 +320,7 @@ def test_info_says_what_a_split_is():
     assert info(PathfinderConfig(size=128)).task == "pathx"
     small = info(PathfinderConfig(size=16))
     assert (small.task, small.max_length, small.pads) == ("pathfinder", 256, False)
-    assert small.generator["config"]["contour_length"] == 5
+    assert small.generator["config"]["contour_length"] == 2
 
 
 @pytest.mark.parametrize(
