@@ -5,16 +5,19 @@ Option `gate`: Gated DeltaNet (Yang et al. 2025, arXiv:2412.06464).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import rms_norm, silu, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
-from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.convolution import ConvolveSilu
 from lra.attention.shared.decay import initial_decay
 from lra.attention.shared.delta import delta_rule
+from lra.attention.shared.gated_norm import GatedNorm
 
 INFO = Info(
     "gated recurrence",
@@ -82,6 +85,7 @@ class Attention(MultiHead):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, v = (exact(p(x)) for p in (self.query, self.key, self.value))
+        gate = None if self.gate is None else exact(self.gate(x))
         beta = exact(self.beta(x)).sigmoid()
         decay = None
         if self.alpha is not None:
@@ -91,20 +95,25 @@ class Attention(MultiHead):
             q, k, v, beta = (t * real for t in (q, k, v, beta))
             decay = None if decay is None else decay * real
         with torch.autocast(x.device.type, enabled=False):
-            if self.taps is not None:
+            if self.taps is None:
+                q, k, v = (silu(t) for t in (q, k, v))
+            else:
                 q, k, v = (
-                    Convolve.apply(t, taps, self.before)
+                    ConvolveSilu.apply(t, taps, None, self.before)
                     for t, taps in zip((q, k, v), self.taps, strict=True)
                 )
-            q, k, v = (self.split_heads(silu(t)) for t in (q, k, v))
+            q, k, v = (self.split_heads(t) for t in (q, k, v))
             beta, decay = (
                 None if t is None else rearrange(t, "b n (r h) -> r b h n", h=self.heads)
                 for t in (beta, decay)
             )
-            out = delta_rule(unit(q) * q.shape[-1] ** -0.5, unit(k), v, beta, decay)
-            out = out * (out.square().mean(-1, keepdim=True) + EPS).rsqrt() * self.norm
-        out = rearrange(out, "b h n d -> b n (h d)")
-        return self.out(out if self.gate is None else out * silu(self.gate(x)))
+            out = delta_rule(unit(q, q.shape[-1] ** -0.5), unit(k), v, beta, decay)
+            out = rearrange(out, "b h n d -> b n h d")
+            if gate is None:
+                out = rms_norm(out, self.norm.shape, self.norm, EPS)
+            else:
+                out = GatedNorm.apply(out, gate.view_as(out), self.norm, EPS, False)
+        return self.out(out.flatten(2))
 
 
 def projection(inputs: int, outputs: int) -> nn.Linear:
@@ -113,6 +122,25 @@ def projection(inputs: int, outputs: int) -> nn.Linear:
     return linear
 
 
-def unit(t: Tensor) -> Tensor:
-    """t over its L2 norm along the last dim"""
-    return t * (t.square().sum(-1, keepdim=True) + UNIT_EPS).rsqrt()
+def unit(t: Tensor, length: float = 1.0) -> Tensor:
+    """t (B, H, N, D) over its L2 norm along the last dim, times length"""
+    return Unit.apply(t, length)
+
+
+class Unit(torch.autograd.Function):
+    """As `unit`. The gradients need only what comes out, which the delta rule keeps, too."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, length: float) -> Tensor:
+        t = t.contiguous()  # so that chunks of tokens are a view
+        inverse = (t.square().sum(-1, keepdim=True) + UNIT_EPS).rsqrt()
+        out = t * (inverse * length)
+        ctx.save_for_backward(out, inverse)
+        ctx.length = length
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        out, inverse = ctx.saved_tensors
+        along = (grad * out).sum(-1, keepdim=True) / ctx.length
+        return (grad * ctx.length).addcmul_(out, along, value=-1).mul_(inverse), None

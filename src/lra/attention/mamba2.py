@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, rms_norm, silu, softplus
+from torch.nn.functional import pad, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
-from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.convolution import ConvolveSilu
 from lra.attention.shared.decay import decayed, initial_decay
+from lra.attention.shared.gated_norm import GatedNorm
 
 INFO = Info(
     "gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True, other_weights=True
 )
-WIDTHS = {True: 4, False: 7}  # tokens of the short convolutions, causal and not
 EPS = 1e-5  # of the norm
+WIDTHS = {True: 4, False: 7}  # tokens of the short convolutions, causal and not
 
 
 class Attention(MultiHead):
@@ -80,8 +81,9 @@ class Attention(MultiHead):
             if real is not None:
                 dt = dt * real[..., None]
             heads = v.unflatten(2, (self.heads, -1))  # (B, N, H, P)
-            y = self.mix(heads, k, q, dt) + heads * self.diagonal(v)[..., None]
-            out = self.gated_norm(y.flatten(2), silu(gate))
+            y = (heads * self.diagonal(v)[..., None]).add_(self.mix(heads, k, q, dt))
+            # Mamba-2 gates before the norm, Hydra after it
+            out = GatedNorm.apply(y.flatten(2), gate, self.norm, EPS, self.causal)
         return self.out(out)
 
     def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
@@ -103,12 +105,6 @@ class Attention(MultiHead):
     def diagonal(self, v: Tensor) -> Tensor:
         """v (B, N, H P) -> (B, N, H)"""
         return self.skip if self.causal else self.own(v) + self.skip
-
-    def gated_norm(self, y: Tensor, gate: Tensor) -> Tensor:
-        """Mamba-2 gates before the norm, Hydra after it."""
-        if self.causal:
-            return rms_norm(y * gate, self.norm.shape, self.norm, EPS)
-        return rms_norm(y, self.norm.shape, self.norm, EPS) * gate
 
 
 def both_ways(ahead: Tensor, back: Tensor) -> Tensor:
@@ -133,4 +129,4 @@ class ShortConvolution(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return silu(Convolve.apply(x, self.kernel, self.before) + self.bias)
+        return ConvolveSilu.apply(x, self.kernel, self.bias, self.before)

@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, logsigmoid, pad, silu
+from torch.nn.functional import logsigmoid, pad
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact, exact_dtype
 from lra.attention.shared.decay import decayed
+from lra.attention.shared.gated_norm import GatedNorm
 from lra.attention.shared.rotation import rotate
 from lra.core.errors import LRAError
 
@@ -82,10 +83,12 @@ class Attention(MultiHead):
             q, k = rotate(q, turns), rotate(k * self.scale, turns)
             if mask is not None:
                 k = k * mask[:, None, :, None]
+            v = v.contiguous()  # here, so that the projection goes
             out = decayed(q, k, v, forward, None if self.causal else backward)
-            out = layer_norm(out, out.shape[-1:], eps=EPS)
-            out = rearrange(out, "b h n p -> b n (h p)") * silu(gate)
-        return self.out(out)
+            out = rearrange(out, "b h n p -> b n h p")
+            out = out - out.mean(-1, keepdim=True)  # so that the norm is a layer norm
+            out = GatedNorm.apply(out, gate.view_as(out), None, EPS, False)
+        return self.out(out.flatten(2))
 
     def log_decays(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """From the token before to each one, and from each one to it: (B, H, N) or (1, H, 1)"""

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 import naive.mamba2
 import naive.retention
 from lra import attention
-from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.convolution import ConvolveSilu
 from oracles import gradients, holes, layer, tokens
 from tiny import examples
 
@@ -124,14 +124,16 @@ def test_16384_tokens(causal, half):
 @pytest.mark.parametrize("length", [1, 2, 5, 1024])
 def test_depthwise_convolution_in_float32(width, before, length):
     """Whose kernel's gradient torch's conv2d has wrong (nystrom.convolve)."""
-    x, kernel = tokens(2, length, 24), tokens(1, width, 24)[0]
-    x, kernel = x.requires_grad_(), kernel.requires_grad_()
+    x, kernel, bias = tokens(2, length, 24), tokens(1, width, 24)[0], tokens(1, 1, 24)[0, 0]
+    given = [t.requires_grad_() for t in (x, kernel, bias)]
     spread = nn.functional.pad(x, (0, 0, before, width - 1 - before))
-    expected = sum(spread[:, i : i + length] * kernel[i] for i in range(width))
-    found = Convolve.apply(x.float(), kernel.float(), before)
+    expected = nn.functional.silu(
+        sum(spread[:, i : i + length] * kernel[i] for i in range(width)) + bias
+    )
+    found = ConvolveSilu.apply(*(t.float() for t in given), before)
     weights = tokens(2, length, 24).flip(2)
     results = [
-        (out, *torch.autograd.grad((out * weights).sum(), [x, kernel])) for out in (found, expected)
+        (out, *torch.autograd.grad((out * weights).sum(), given)) for out in (found, expected)
     ]
     for ours, exact in zip(*results, strict=True):
-        assert_close(ours.double(), exact, rtol=1e-5, atol=1e-5)
+        assert_close(ours.double(), exact, rtol=1e-5, atol=1e-5 * exact.abs().max().item())

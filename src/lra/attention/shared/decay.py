@@ -41,6 +41,7 @@ def decayed(
     n, two_sided = v.shape[2], backward is not None
     size = min(CHUNK, n)
     q, k, v = (pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (q, k, v))
+    v = v.contiguous()  # once, not in every product
     ahead = Decay(forward, size)
     if two_sided:
         back = ahead if backward is forward else Decay(backward, size)
@@ -50,10 +51,11 @@ def decayed(
         exponents = ahead.between.masked_fill(later, float("-inf"))  # before exp: no inf - inf
     out = (q @ k.mT * exponents.exp()) @ v  # (B, H, G, S, P)
     if n > size:
-        out = out + ahead.from_start * (q @ carried(k, v * ahead.to_end, ahead.total))
+        # queries and keys decay, not what is written and read, which is wider in mamba2
+        out += (q * ahead.from_start) @ carried(k * ahead.to_end, v, ahead.total)
         if two_sided:
-            after = carried(k.flip(2), (v * back.from_start).flip(2), back.total.flip(2)).flip(2)
-            out = out + back.to_end * (q @ after)
+            after = carried(k * back.from_start, v, back.total, backwards=True)
+            out += (q * back.to_end) @ after
     return out.flatten(2, 3)[:, :, :n]
 
 
@@ -87,14 +89,18 @@ def segment_sums(t: Tensor, backwards: bool = False) -> Tensor:
     return ones.tril() @ (t[..., None] * ones.tril(-1))
 
 
-def carried(k: Tensor, v: Tensor, total: Tensor) -> Tensor:
-    """The decayed sum of k v^T over all earlier chunks, (B, H, G, K, P).
+def carried(k: Tensor, v: Tensor, total: Tensor, backwards: bool = False) -> Tensor:
+    """The decayed sum of k v^T over all earlier chunks, (B, H, G, K, P); backwards: all later ones.
 
-    k (B, H or 1, G, S, K), v (B, H, G, S, P) decayed to the chunk's end, total (B, H, G or 1)
+    k (B, H, G, S, K) decayed to the chunk's end, v (B, H, G, S, P), total (B, H, G or 1)
     """
-    states = k[:, :, :-1].mT @ v[:, :, :-1]
-    total = total.expand(-1, -1, k.shape[2])[:, :, :-1]
-    return pad(running(states.flatten(3), total), (0, 0, 1, 0)).unflatten(3, states.shape[3:])
+    states = k.mT @ v
+    total = total.expand(-1, -1, k.shape[2])
+    if backwards:
+        states, total = states.flip(2), total.flip(2)
+    states = running(states[:, :, :-1].flatten(3), total[:, :, :-1])
+    states = pad(states, (0, 0, 1, 0)).unflatten(3, (k.shape[-1], v.shape[-1]))
+    return states.flip(2) if backwards else states
 
 
 def running(states: Tensor, log_decay: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def one_direction(
     the loop has 1, beside about 8 products of that size within a chunk of C = D tokens.
     """
     triangle = torch.triu if backwards else torch.tril
-    written, erased = v * beta, k * beta
+    erased = k * beta
     within = erased @ k.mT
     if decay is None:
         own, to_end, stays = triangle(scores), k, 1
@@ -87,13 +87,13 @@ def one_direction(
         to_end, stays = k * between[:, last, :, None], since_start[:, None, last]
     # reads neither the diagonal nor what is beyond it
     free, bound = torch.linalg.solve_triangular(
-        within, torch.cat([written, erased], -1), upper=backwards, unitriangular=True
+        within, torch.cat([v * beta, erased], -1), upper=backwards, unitriangular=True
     ).split([v.shape[-1], k.shape[-1]], -1)  # U = free - bound S
     kept = torch.eye(k.shape[-1], dtype=k.dtype, device=k.device) * stays - to_end.mT @ bound
     added = to_end.mT @ free
     states = Scan.apply(*(t.unflatten(0, (-1, groups)) for t in (kept, added)), backwards)
     before = previous(states, backwards).flatten(0, 1)
-    return torch.baddbmm(q @ before, own, torch.baddbmm(free, bound, before, alpha=-1))
+    return (q @ before).baddbmm_(own, torch.baddbmm(free, bound, before, alpha=-1))
 
 
 def decays(log: Tensor, backwards: bool) -> Tensor:

@@ -35,10 +35,10 @@ class Scan(torch.autograd.Function):
         a, h = ctx.saved_tensors
         # h_t goes into its successor times that one's factor; the first factor of all meets h_0 = 0
         step = 1 if ctx.backwards else -1
-        following = a.roll(step, 1)
-        to_b = states(following.mT if a.dim() == 4 else following, grad, not ctx.backwards)
+        matrices = a.dim() == 4
+        to_b = states((a.mT if matrices else a).roll(step, 1), grad, not ctx.backwards)
         before = previous(h, ctx.backwards)
-        to_a = to_b @ before.mT if a.dim() == 4 else to_b * before
+        to_a = to_b @ before.mT if matrices else to_b * before
         return to_a, to_b, None
 
 
@@ -61,6 +61,7 @@ def states(a: Tensor, b: Tensor, backwards: bool) -> Tensor:
     inner = states(product(a2, a1[:, paired]), advance(a2, b1[:, paired], b2), backwards)
     h = b.clone()  # the very first state is its b
     h[:, second] = inner
+    inner = h[:, second]  # its own memory goes
     if more := b1.shape[1] - 1:
         later, before = slice(1, None), slice(more)
         if backwards:
@@ -75,4 +76,4 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def advance(a: Tensor, h: Tensor, b: Tensor) -> Tensor:
     """a h + b"""
-    return b + a @ h if a.dim() == 4 else torch.addcmul(b, a, h)
+    return (a @ h).add_(b) if a.dim() == 4 else torch.addcmul(b, a, h)

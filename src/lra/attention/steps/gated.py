@@ -6,14 +6,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm, pad, silu, softplus
+from torch.nn.functional import layer_norm, pad, rms_norm, silu, softplus
 
 from lra.attention.deltanet import EPS, unit
+from lra.attention.mamba2 import EPS as MAMBA2_EPS
 from lra.attention.mingru import candidate, states
 from lra.attention.retention import EPS as NORM_EPS
 from lra.attention.retention import rotations
-from lra.attention.shared.convolution import Convolve
+from lra.attention.shared.convolution import convolved
 from lra.attention.shared.delta import delta_rule
+from lra.attention.shared.gated_norm import GatedNorm
 from lra.attention.shared.rotation import rotate
 from lra.attention.steps.base import State, Steps
 from lra.attention.steps.sums import tail
@@ -79,7 +81,8 @@ class Mamba2(Steps):
         decay = (-self.layer.a_log.exp()[:, None] * dt).exp()[..., None]
         h = torch.addcmul(h * decay, k[:, None, :, None], (v * dt)[:, :, None])
         y = (q[:, None, None] @ h)[:, :, 0] + v * self.layer.skip[:, None]  # (B, H, P)
-        y = self.layer.gated_norm(y.flatten(1)[:, None], silu(self.layer.gate(x)))
+        y = y.flatten(1)[:, None]
+        y = GatedNorm.apply(y, self.layer.gate(x), self.layer.norm, MAMBA2_EPS, True)
         return self.layer.out(y), (h, window[:, 1:])
 
 
@@ -98,7 +101,7 @@ class DeltaNet(Steps):
     def heads(self, mixed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v (B, H, N, D) of what comes out of the convolutions (B, N, 3 W)"""
         q, k, v = (self.layer.split_heads(silu(t)) for t in mixed.chunk(3, dim=2))
-        return unit(q) * q.shape[-1] ** -0.5, unit(k), v
+        return unit(q, q.shape[-1] ** -0.5), unit(k), v
 
     def rules(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """beta and log alpha (B, H, N)"""
@@ -113,7 +116,7 @@ class DeltaNet(Steps):
         vector is a row of it."""
         mixed = projected = self.projected(x)
         if self.taps is not None:
-            mixed = Convolve.apply(projected, self.taps, self.layer.before)
+            mixed = convolved(projected, self.taps, None, self.layer.before)
         _, k, v = self.heads(mixed)
         size = k.shape[-1]
         rows = torch.eye(size, dtype=k.dtype, device=k.device).expand(*k.shape[:2], -1, -1)
@@ -138,8 +141,7 @@ class DeltaNet(Steps):
             s = s * decay.exp()[..., None]
         s = torch.addcmul(s, k.mT, beta[..., None] * (v - k @ s))
         out = q @ s  # (B, H, 1, D)
-        out = out * (out.square().mean(-1, keepdim=True) + EPS).rsqrt() * layer.norm
-        out = out.transpose(1, 2).flatten(2)
+        out = rms_norm(out, layer.norm.shape, layer.norm, EPS).transpose(1, 2).flatten(2)
         return layer.out(out if layer.gate is None else out * silu(layer.gate(x))), (s, *before)
 
 
