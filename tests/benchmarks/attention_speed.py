@@ -160,12 +160,13 @@ def main(
     out: Path = Path("results/benchmarks"),
 ) -> None:
     torch.set_num_threads(threads)
-    limit_memory()
     file = out / "attention_speed.parquet"
     rows = pd.read_parquet(file).to_dict("records") if resume and file.exists() else []
     measured = {(row["mechanism"], row["length"]) for row in rows}
     with held(device, say):
         chosen = choose_device(device)
+        if chosen.type == "cpu":
+            limit_memory()
         for name, length in product(mechanisms or ENTRIES, map(int, lengths.split(","))):
             if (name, length) not in measured:
                 rows.append(measure(name, length, chosen))
