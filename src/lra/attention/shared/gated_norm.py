@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
+silu_backward = torch.ops.aten.silu_backward.grad_input  # writes into `grad_input`
+
 
 class GatedNorm(torch.autograd.Function):
     """RMS norm of y times weight times silu(gate), or of y times silu(gate) where `gate_first`.
@@ -57,6 +59,3 @@ def inverse_rms(t: Tensor, eps: float) -> Tensor:
     """t (..., D) -> (..., 1); without a square of t's size"""
     squares = torch.linalg.vector_norm(t, dim=-1, keepdim=True).square_()
     return squares.div_(t.shape[-1]).add_(eps).rsqrt_()
-
-
-silu_backward = torch.ops.aten.silu_backward.grad_input
