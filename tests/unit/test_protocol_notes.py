@@ -6,7 +6,7 @@ import pytest
 from fabricated import REFERENCE, score_row
 
 from lra.report.tables import protocol_notes
-from lra.report.tables.variants import with_best
+from lra.report.variants import counted_once, with_best
 
 COLUMNS = "task,model,key,value,source,ours,reason\n"
 
@@ -100,3 +100,18 @@ def test_no_best_where_a_variant_is_not_ok_or_the_task_itself_is_trained():
     )  # fmt: skip
     rows = [score_row("text", "local"), variant(4, "local", 60.0, 70.0)]
     assert with_best(rows) == (rows, [])
+
+
+def test_a_task_in_variants_counts_once():
+    alone = [variant(2, "local", 60.0, 70.0), variant(2, "linear", None, None, status="oom")]
+    renamed, notes = with_best([*alone, score_row("image")])
+    assert [(r["task"], r.get("variant_of")) for r in renamed] == [("text", None)] * 2 + [
+        ("image", None)
+    ]
+    assert notes == ["text: of its variants text-2k alone."]
+    both = [variant(1, "local", 60.0, 70.0), variant(2, "local", 65.0, 55.0), score_row("image")]
+    assert [(r["task"], r["accuracy"]) for r in counted_once(both)] == [
+        ("image", both[2]["accuracy"]), ("text", 55.0),
+    ]  # fmt: skip
+    beside = [score_row("text", "local"), variant(4, "local", 60.0, 70.0)]
+    assert counted_once(beside) == beside[:1]

@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from lra.core.formats import BYTES, fitting_unit, listed
 from lra.core.unique import distinct, grouped
 from lra.report.figures import style
+from lra.report.variants import counted_once
 from lra.results.points import MemoryRow, SpeedRow, read_fast
 from lra.results.rates import read_chosen
 from lra.stats.summary import ABSENT, Outcome, outcomes, summary, unlearned
@@ -38,7 +39,7 @@ def performance(scores: Path, speed: Path, memory: Path) -> Figure:
     model that lacks a task or a seed has the mean of the others and a hollow marker: it is not
     comparable. One without accuracy or speed is a cross at the edge of the axes.
     """
-    rows = read_chosen(scores)
+    rows = counted_once(read_chosen(scores))
     if not rows:
         return style.nothing(TITLE)
     fast = {(r["model"], r["length"]): r for r in read_fast(speed, SpeedRow)}

@@ -17,6 +17,7 @@ from scipy.stats import friedmanchisquare, rankdata, studentized_range
 from lra.core.formats import listed
 from lra.core.unique import distinct
 from lra.report.figures import style
+from lra.report.variants import counted_once
 from lra.results.rates import read_chosen
 from lra.stats.summary import outcomes
 
@@ -32,7 +33,7 @@ def ranks(scores: Path) -> Figure:
     Blocks are the tasks, of each the mean accuracy over seeds. Only models with every seed of every
     task take part. What is not above chance counts as chance, so that such models tie.
     """
-    rows = read_chosen(scores)
+    rows = counted_once(read_chosen(scores))
     values, left_out, tied = blocks(rows)
     tasks = list(values)
     models = [m for m in distinct(rows, "model") if m not in left_out]

@@ -11,8 +11,8 @@ from lra.report.tables import accuracy_notes, rates
 from lra.report.tables.accuracy_notes import AVERAGE
 from lra.report.tables.letters import Letters
 from lra.report.tables.render import Entry, Mark, Table
-from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, models_by, one_value
+from lra.report.variants import with_best
 from lra.results.rates import chosen, sweeps
 from lra.results.records import ScoreRow, read_table
 from lra.stats import over_examples, published
@@ -71,7 +71,7 @@ def averaged(rows: list[dict], grey: set[str]) -> list[str]:
     """The tasks that an average is over: the paper's five where all are there, else all.
 
     Without those that no model learned (`grey`). No variant of a task counts, but its best one does
-    (lra.report.tables.variants).
+    (lra.report.variants).
     """
     tasks = distinct((row for row in rows if not row.get("variant_of")), "task")
     tasks = [t for t in tasks if t in AVERAGED] if set(tasks) >= AVERAGED else tasks

@@ -8,8 +8,8 @@ from statistics import fmean
 from lra.core.formats import listed, signed
 from lra.core.unique import distinct
 from lra.report.tables.render import Entry, Row, Table
-from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, one_value
+from lra.report.variants import with_best
 from lra.results.rates import read_chosen
 from lra.stats import published
 from lra.stats.agreement import FEWEST, LEVEL, agreement

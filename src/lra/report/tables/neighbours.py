@@ -8,8 +8,8 @@ from pathlib import Path
 from lra.core.formats import listed, signed
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
-from lra.report.tables.variants import with_best
 from lra.report.tables.write import NOTHING, one_value
+from lra.report.variants import counted_once
 from lra.results.rates import read_chosen
 from lra.stats.seeds_needed import LEVEL, MOST, POWER, seeds_needed, typical_std
 from lra.stats.summary import outcomes, seed_means, summary, unlearned
@@ -25,7 +25,7 @@ def neighbours(scores: Path) -> tuple[Table, list[dict]]:
 
     Raises LRAError where experiments are mixed.
     """
-    rows, _ = with_best(read_chosen(scores))
+    rows = counted_once(read_chosen(scores))
     if not rows:
         return NOTHING
     one_value(scores, rows, "experiment")
