@@ -8,6 +8,7 @@ from lra.core.formats import SECONDS, decimals, fitting_unit, listed, number, si
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
+from lra.report.variants import under_tasks
 from lra.results.baselines import BaselineRow
 from lra.results.records import read_table
 
@@ -66,9 +67,8 @@ def _entry(row: dict | None) -> Entry:
 
 def best(path: Path, rows: list[dict]) -> list[str]:
     """A line for the accuracy table: the best of each task of scores.parquet without a network."""
-    found = grouped(
-        (row for row in read_table(path, BaselineRow).to_pylist() if row["status"] == "ok"), "task"
-    )
+    simple = under_tasks(read_table(path, BaselineRow).to_pylist())
+    found = grouped((row for row in simple if row["status"] == "ok"), "task")
     of = {
         task: max(found[(task,)], key=lambda row: row["accuracy"])
         for task in distinct(rows, "task")
@@ -85,7 +85,7 @@ def notes(path: Path, lines: list[dict], rows: list[dict]) -> list[str]:
     needs no network, and how far the best model is from `conv` and `mean`, in points; models count
     where every seed is ok, at chance or not.
     """
-    found = grouped(read_table(path, BaselineRow).to_pylist(), "task")
+    found = grouped(under_tasks(read_table(path, BaselineRow).to_pylist()), "task")
     mechanism = {row["model"]: row["mechanism"] for row in rows}
     said = []
     for task in distinct(rows, "task"):
