@@ -6,7 +6,7 @@ import pytest
 from fabricated import REFERENCE, score_row
 
 from lra.report.tables import protocol_notes
-from lra.report.variants import counted_once, under_tasks, with_best
+from lra.report.variants import counted_once, with_best
 
 COLUMNS = "task,model,key,value,source,ours,reason\n"
 
@@ -109,8 +109,6 @@ def test_a_task_in_variants_counts_once():
         ("image", None)
     ]
     assert notes == ["text: of its variants text-2k alone."]
-    pixels = {"task": "pathfinder-16", "variant_of": "pathfinder", "kind": "pixels"}
-    assert under_tasks([pixels]) == [pixels | {"task": "pathfinder", "variant_of": None}]
     both = [variant(1, "local", 60.0, 70.0), variant(2, "local", 65.0, 55.0), score_row("image")]
     assert [(r["task"], r["accuracy"]) for r in counted_once(both)] == [
         ("image", both[2]["accuracy"]), ("text", 55.0),

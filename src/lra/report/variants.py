@@ -8,23 +8,6 @@ from lra.core.formats import listed
 from lra.core.unique import distinct, grouped
 
 
-def only_variants(rows: list[dict]) -> dict[str, str]:
-    """The task of each variant that is its only one; none where the task itself was trained."""
-    trained = set(distinct(rows, "task"))
-    variants = (row for row in rows if row.get("variant_of") not in (None, *trained))
-    names = {task: distinct(of, "task") for (task,), of in grouped(variants, "variant_of").items()}
-    return {only[0]: task for task, only in names.items() if len(only) == 1}
-
-
-def under_tasks(rows: list[dict]) -> list[dict]:
-    """`rows`, those of an only variant as those of its task."""
-    alone = only_variants(rows)
-    return [
-        row | {"task": alone[row["task"]], "variant_of": None} if row["task"] in alone else row
-        for row in rows
-    ]
-
-
 def with_best(rows: list[dict]) -> tuple[list[dict], list[str]]:
     """`rows` of scores.parquet with those of each task that has variants only, and a note on each.
 
@@ -32,10 +15,16 @@ def with_best(rows: list[dict]) -> tuple[list[dict], list[str]]:
     seeds. Where a seed of a variant is not ok the model has no best one: what is missing might be.
     The rows of a task's only variant become those of the task.
     """
-    notes = [f"{task}: of its variants {name} alone." for name, task in only_variants(rows).items()]
-    rows = under_tasks(rows)
     trained = set(distinct(rows, "task"))
-    several = [row for row in rows if row.get("variant_of") not in (None, *trained)]
+    variants = [row for row in rows if row.get("variant_of") not in (None, *trained)]
+    names = {task: distinct(of, "task") for (task,), of in grouped(variants, "variant_of").items()}
+    alone = {only[0]: task for task, only in names.items() if len(only) == 1}
+    notes = [f"{task}: of its variants {name} alone." for name, task in alone.items()]
+    rows = [
+        row | {"task": alone[row["task"]], "variant_of": None} if row["task"] in alone else row
+        for row in rows
+    ]
+    several = [row for row in variants if row["task"] not in alone]
     added, chosen = [], {}
     for (task, model), own in grouped(several, "variant_of", "model").items():
         if any(row["status"] != "ok" for row in own):

@@ -8,7 +8,6 @@ from lra.core.formats import SECONDS, decimals, fitting_unit, listed, number, si
 from lra.core.unique import distinct, grouped
 from lra.report.tables.render import Entry, Row, Table
 from lra.report.tables.write import NOTHING, one_value
-from lra.report.variants import under_tasks
 from lra.results.baselines import BaselineRow
 from lra.results.records import read_table
 
@@ -67,12 +66,10 @@ def _entry(row: dict | None) -> Entry:
 
 def best(path: Path, rows: list[dict]) -> list[str]:
     """A line for the accuracy table: the best of each task of scores.parquet without a network."""
-    simple = under_tasks(read_table(path, BaselineRow).to_pylist())
-    found = grouped((row for row in simple if row["status"] == "ok"), "task")
     of = {
-        task: max(found[(task,)], key=lambda row: row["accuracy"])
-        for task in distinct(rows, "task")
-        if (task,) in found
+        task: max(ok, key=lambda row: row["accuracy"])
+        for task, simple in _by_task(path, rows).items()
+        if (ok := [row for row in simple if row["status"] == "ok"])
     }
     parts = [f"{task} {row['accuracy']:.1f} % ({row['kind']})" for task, row in of.items()]
     return [f"Best without a network: {listed(parts)}."] if parts else []
@@ -85,14 +82,14 @@ def notes(path: Path, lines: list[dict], rows: list[dict]) -> list[str]:
     needs no network, and how far the best model is from `conv` and `mean`, in points; models count
     where every seed is ok, at chance or not.
     """
-    found = grouped(under_tasks(read_table(path, BaselineRow).to_pylist()), "task")
+    found = _by_task(path, rows)
     mechanism = {row["model"]: row["mechanism"] for row in rows}
     said = []
     for task in distinct(rows, "task"):
         of_task = [x for x in lines if x["task"] == task and x["verdict"] in ("ok", "FAIL")]
         simple = {mechanism[x["model"]]: x["mean"] for x in of_task}
         others = [x for x in of_task if mechanism[x["model"]] not in MIXING]
-        parts = [_without(row) for row in found.get((task,), [])]
+        parts = [_without(row) for row in found.get(task, [])]
         if others:
             best = max(others, key=lambda line: line["mean"])
             gaps = [
@@ -105,6 +102,15 @@ def notes(path: Path, lines: list[dict], rows: list[dict]) -> list[str]:
         if parts:
             said.append(f"{task}, baselines: {'; '.join(parts)}.")
     return said
+
+
+def _by_task(path: Path, rows: list[dict]) -> dict[str, list[dict]]:
+    """The rows of baselines.parquet by task of `rows`: those of its data set, where it has one."""
+    found = grouped(read_table(path, BaselineRow).to_pylist(), "dataset")
+    sets = {task: distinct(of, "dataset") for (task,), of in grouped(rows, "task").items()}
+    return {
+        task: found[(of[0],)] for task, of in sets.items() if len(of) == 1 and (of[0],) in found
+    }
 
 
 def _without(row: dict) -> str:
