@@ -83,7 +83,7 @@ class Attention(MultiHead):
             q, k = rotate(q, turns), rotate(k * self.scale, turns)
             if mask is not None:
                 k = k * mask[:, None, :, None]
-            v = v.contiguous()  # here, so that the projection goes
+            v = v.contiguous()  # here, so that no projection is kept beside it
             out = decayed(q, k, v, forward, None if self.causal else backward)
             out = rearrange(out, "b h n p -> b n h p")
             out = out - out.mean(-1, keepdim=True)  # so that the norm is a layer norm
