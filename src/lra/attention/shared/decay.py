@@ -98,7 +98,7 @@ def carried(k: Tensor, v: Tensor, total: Tensor, backwards: bool = False) -> Ten
     total = total.expand(-1, -1, k.shape[2])
     if backwards:
         states, total = states.flip(2), total.flip(2)
-    states = running(states[:, :, :-1].flatten(3), total[:, :, :-1])
+    states = running(states.flatten(3), total)[:, :, :-1]
     states = pad(states, (0, 0, 1, 0)).unflatten(3, (k.shape[-1], v.shape[-1]))
     return states.flip(2) if backwards else states
 
@@ -115,6 +115,6 @@ def running(states: Tensor, log_decay: Tensor) -> Tensor:
     lower = decay.between.exp().tril()  # what is above is exp(0)
     out = lower @ states  # (B, H, groups, size, M)
     if count > size:
-        before = running(out[:, :, :-1, -1], decay.total[:, :, :-1])
-        out = out + decay.from_start * pad(before, (0, 0, 1, 0))[:, :, :, None]
+        before = running(out[:, :, :-1, -1].clone(), decay.total[:, :, :-1])
+        out.addcmul_(decay.from_start, pad(before, (0, 0, 1, 0))[:, :, :, None])
     return out.flatten(2, 3)[:, :, :count]
