@@ -169,7 +169,7 @@ def test_its_metadata_is_of_its_profile(archived):
     [
         (f"{LINEAR}/score.json", r'"accuracy": [\d.]+', '"accuracy": 99.0',
          rf"{LINEAR}/score.json: accuracy 99.0 is not the [\d.]+ of predictions.parquet"),
-        ("ro-crate-metadata.json", rf'"lra evaluate --cell {LINEAR}', '"lra evaluate --cell other',
+        ("ro-crate-metadata.json", f"lra evaluate --cell {LINEAR}", "lra evaluate --cell other",
          f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: .*, but other files give .*"),
         ("ro-crate-metadata.json", r'"HowToStep"', '"HowToLeap"',
          "ro-crate-metadata.json: #step/.*: @type: 'HowToLeap', but other files give 'HowToStep'"),
