@@ -23,6 +23,7 @@ from lra.archive.verify import verify
 
 pytestmark = pytest.mark.slow
 LINEAR = "results/tiny/cells/listops/linear/seed1"
+EVALUATE = "export LRA_GPU_SHARE=1; lra evaluate --cell"
 SECRET = secrets.token_hex(12)  # not a literal: the source is archived, and searched for it
 
 
@@ -169,7 +170,7 @@ def test_its_metadata_is_of_its_profile(archived):
     [
         (f"{LINEAR}/score.json", r'"accuracy": [\d.]+', '"accuracy": 99.0',
          rf"{LINEAR}/score.json: accuracy 99.0 is not the [\d.]+ of predictions.parquet"),
-        ("ro-crate-metadata.json", f"lra evaluate --cell {LINEAR}", "lra evaluate --cell other",
+        ("ro-crate-metadata.json", f'"{EVALUATE} {LINEAR}', f'"{EVALUATE} other',
          f"ro-crate-metadata.json: #job/{LINEAR}/.*: description: .*, but other files give .*"),
         ("ro-crate-metadata.json", r'"HowToStep"', '"HowToLeap"',
          "ro-crate-metadata.json: #step/.*: @type: 'HowToLeap', but other files give 'HowToStep'"),

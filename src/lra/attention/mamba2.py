@@ -16,8 +16,8 @@ from lra.attention.shared.gated_norm import GatedNorm
 INFO = Info(
     "gated recurrence", "Dao and Gu 2024, arXiv:2405.21060", "O(N)", causal=True, other_weights=True
 )
-EPS = 1e-5  # of the norm
 WIDTHS = {True: 4, False: 7}  # tokens of the short convolutions, causal and not
+EPS = 1e-5  # of the norm
 
 
 class Attention(MultiHead):

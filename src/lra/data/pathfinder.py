@@ -34,8 +34,8 @@ a held-out accuracy of 52-54 % at 32 px with 14 paddles, 59 % with 6, and 68 % a
 (`pathfinder_matching`).
 
 Speed on one core of a server (`python tests/benchmarks/pathfinder_speed.py`), after about 10 s of
-compilation, which is cached: 4,800 at 32, 31 at 64 (where nearly all
-pairs run into the edge), 118 at 128 and 1,700 at 256.
+compilation, which is cached: 4,800 images/s at 32 px, 31 at 64 (where nearly all pairs run into the
+edge), 118 at 128 and 1,700 at 256.
 """
 
 from __future__ import annotations
