@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lra.attention.nystrom import pseudo_inverse
-
 
 def attention(
     q: Tensor, k: Tensor, v: Tensor, real: Tensor, landmarks: int, iterations: int
@@ -25,3 +23,13 @@ def attention(
         for a, b in ((q, short_k), (short_q, short_k), (short_q, k[kept]))
     )
     return first @ pseudo_inverse(middle, iterations) @ last @ v[kept]
+
+
+def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
+    """Equation 11 for one matrix a (M, M)."""
+    z = a.T / a.sum(0).max() / a.sum(1).max()
+    one = torch.eye(len(a), dtype=a.dtype)
+    for _ in range(iterations):
+        n = a @ z
+        z = z @ (13 * one - n @ (15 * one - n @ (7 * one - n))) / 4
+    return z

@@ -21,6 +21,7 @@ from lra.core.errors import LRAError
 
 INFO = Info("low rank", "Xiong et al. 2021, arXiv:2102.03902", "O(N landmarks)", causal=False)
 BLOCK = 64  # tokens of one matrix product of the convolution
+N_ANEW, D_N_ANEW = 3, 6  # iterations until n, or its derivative, is computed anew: errors grow
 
 
 class Attention(MultiHead):
@@ -81,15 +82,20 @@ def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, T
 
     The used segments are the first min(M, number of real tokens); None: all of M <= N.
     """
-    if mask is None and x.shape[1] % count == 0:
+    n = x.shape[1]
+    if mask is None and n % count == 0:
         return x.unflatten(1, (count, -1)).mean(2), None
-    if mask is None:
-        return segment_means(x, x.new_ones(1, x.shape[1], dtype=torch.bool), count)[0], None
-    real = mask.sum(1, keepdim=True)  # (B, 1)
-    segment = (mask.cumsum(1) - 1) * real.clamp(max=count) // real.clamp(min=1)  # (B, N)
     numbers = torch.arange(count, device=x.device)[:, None]
-    members = ((segment[:, None, :] == numbers) & mask[:, None, :]).to(x.dtype)  # (B, M, N)
+    if mask is None:
+        segment = torch.arange(0, n * count, count, device=x.device)[None] // n
+    else:
+        real = mask.sum(1, keepdim=True)  # (B, 1)
+        segment = (mask.cumsum(1) - 1) * real.clamp(max=count) // real.clamp(min=1)
+        segment = segment.masked_fill(~mask, -1)
+    members = (segment[:, None] == numbers).to(x.dtype)  # (B or 1, M, N)
     sizes = members.sum(2, keepdim=True)
+    if mask is None:
+        return members / sizes @ x, None
     return members / sizes.clamp(min=1) @ x, sizes[:, :, 0] > 0
 
 
@@ -110,44 +116,61 @@ def weights(q: Tensor, k: Tensor, used: Tensor | None) -> Tensor:
 def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
     """Of each matrix of a (..., M, M), whose rows are weights that sum to one, by equation 11."""
     shape, a = a.shape, a.reshape(-1, *a.shape[-2:])
-    largest = a.sum(-2).amax(-1)  # column; the largest row sum is one
-    return Iterated.apply(a, a.mT / largest[:, None, None], iterations).view(shape)
+    norm = a.sum(-2).max(-1).values  # of columns; the largest row sum is one
+    return Iterated.apply(a, norm, iterations).view(shape)
 
 
 class Iterated(torch.autograd.Function):
-    """Equation 11 from the first guess z: apply(a (b, M, M), z (b, M, M), iterations).
+    """Equation 11 from the guess z = a^T / norm: apply(a (b, M, M), norm (b,), iterations).
 
-    With n = a z an iteration is z (13 - n (15 - n (7 - n))) / 4. In few kernels: what is added to a
-    product is added by its own kernel, in the backward pass too, and no identity is written.
+    With n = a z, which is symmetric, an iteration makes z (13 - n (15 - n (7 - n))) / 4 of z, and
+    the same of n. The result is an odd polynomial of a's singular values. The adjoint of such a
+    function is its derivative along the transposed gradient, transposed, so the backward pass
+    iterates the derivatives of z and n.
+
+    All in few kernels: z stands above n, (b, 2 M, M), and what is added to a product is added by
+    its own kernel.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, z: Tensor, iterations: int) -> Tensor:
-        saved = []
-        for _ in range(iterations):
-            n = a @ z
+    def forward(ctx: Any, a: Tensor, norm: Tensor, iterations: int) -> Tensor:
+        m, saved = a.shape[-1], []
+        z = a.mT / norm[:, None, None]
+        for i in range(iterations):
+            if i % N_ANEW == 0:
+                both = torch.cat([z, a @ z], 1)
+            n = both[:, m:]
             inner = torch.baddbmm(n, n, n, beta=7 / 4, alpha=-1 / 4)
             outer = torch.baddbmm(n, n, inner, beta=15 / 4, alpha=-1)
-            saved += [z, n, inner, outer]
-            z = torch.baddbmm(z, z, outer, beta=13 / 4, alpha=-1)
-        ctx.save_for_backward(a, *saved)
+            saved += [both, inner, outer]
+            both = torch.baddbmm(both, both, outer, beta=13 / 4, alpha=-1)
+            z = both[:, :m]
+        ctx.save_for_backward(a, norm, z, *saved)
         return z
 
     @staticmethod
     def backward(ctx: Any, to_z: Tensor) -> tuple[Tensor, Tensor, None]:
-        a, *saved = ctx.saved_tensors
-        to_a = None
-        while saved:
-            *saved, z, n, inner, outer = saved
-            from_outer = z.mT @ to_z  # the negative of outer's gradient
-            to_inner = n.mT @ from_outer
-            to_n = torch.baddbmm(from_outer, from_outer, inner.mT, beta=-15 / 4)
-            to_n.add_(to_inner, alpha=7 / 4)
-            to_n.baddbmm_(to_inner, n.mT, alpha=-1 / 4).baddbmm_(n.mT, to_inner, alpha=-1 / 4)
-            to_a = to_n @ z.mT if to_a is None else to_a.baddbmm_(to_n, z.mT)
-            to_z = torch.baddbmm(to_z, to_z, outer.mT, beta=13 / 4, alpha=-1)
-            to_z.baddbmm_(a.mT, to_n)
-        return to_a, to_z, None
+        a, norm, z, *saved = ctx.saved_tensors
+        m = a.shape[-1]
+        guess = saved[0][:, :m] if saved else z
+        d_z = d_guess = to_z / norm[:, None, None]
+        for i in range(len(saved) // 3):
+            both, inner, outer = saved[3 * i : 3 * i + 3]
+            if i % D_N_ANEW == 0:
+                d_n = torch.baddbmm(to_z.mT @ both[:, :m], a, d_z)
+                d_both = torch.cat([d_z, d_n], 1)
+            n, d_n = both[:, m:], d_both[:, m:]
+            d_inner = torch.baddbmm(d_n, d_n, n, beta=7 / 4, alpha=-1 / 4)
+            d_inner.baddbmm_(n, d_n, alpha=-1 / 4)
+            d_outer = torch.baddbmm(d_n, d_n, inner, beta=15 / 4, alpha=-1)
+            d_outer.baddbmm_(n, d_inner, alpha=-1)
+            d_both = torch.baddbmm(d_both, d_both, outer, beta=13 / 4, alpha=-1)
+            d_both.baddbmm_(both, d_outer, alpha=-1)
+            d_z = d_both[:, :m]
+        # t a and t^2 norm give z / t: the derivative by t, at t = 1, has norm's gradient in it
+        guess, z, to_guess, to_result = (t.flatten(1)[:, None] for t in (guess, z, d_z, d_guess))
+        to_norm = torch.baddbmm(guess @ to_guess.mT, z, to_result.mT, beta=-1 / 2, alpha=-1 / 2)
+        return d_z.mT, to_norm.flatten(), None
 
 
 def convolve(v: Tensor, kernel: Tensor) -> Tensor:
