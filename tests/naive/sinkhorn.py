@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lra.attention.base import pad_length
-from lra.attention.sinkhorn import LEAST, Attention
+from lra.attention.sinkhorn import Attention
 
 
 def attention(module: Attention, x: Tensor, mask: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def _head(
         sources = [i] if module.cut is None else range(len(blocks))[: module.cut]
         parts = [(k[own], v[own], here[own])] if module.cut is None else []
         for j in sources:
-            some = moved[2][j, :, 0] > LEAST
+            some = moved[2][j, :, 0] > 0
             share = moved[2][j][some]
             parts.append((moved[0][j][some] / share, moved[1][j][some] / share, share))
         keys, values, counts = (torch.cat(each) for each in zip(*parts, strict=True))

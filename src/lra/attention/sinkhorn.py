@@ -14,15 +14,14 @@ paper's masks (causal Sinkhorn balancing) do not remove them from the earlier ro
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, attendable, exact, pad_length
+from lra.attention.base import MultiHead, exact_dtype, pad_length
 from lra.attention.shared import arena
 from lra.attention.shared.blocks import split
 from lra.core.errors import LRAError
@@ -31,7 +30,7 @@ INFO = Info(
     "learnable pattern", "Tay et al. 2020, arXiv:2002.11296", "O(N block_size)", causal=False
 )
 ARENA_BLOCKS = 25  # outputs of the official sorter, for any number of blocks
-LEAST = 1e-6  # smallest share of real tokens in a sorted token that is not padding
+SEQUENCES = 65_535  # the largest batch that CUDA's fused attention takes with dropout
 
 
 class Attention(MultiHead):
@@ -69,8 +68,9 @@ class Attention(MultiHead):
         variant: Literal["paper", "official"] = "paper",
     ) -> None:
         super().__init__(dim, heads, qkv_dim, dropout)
-        if temperature <= 0:
-            raise LRAError(f"options.temperature: {temperature} is not above 0")
+        for name, value in (("temperature", temperature), ("iterations", iterations)):
+            if value <= 0:
+                raise LRAError(f"options.{name}: {value} is not above 0")
         self.block_size, self.temperature, self.iterations = block_size, temperature, iterations
         self.gumbel, self.cut, self.variant, self.max_len = gumbel, cut, variant, max_len
         size = self.key.out_features // heads
@@ -88,64 +88,58 @@ class Attention(MultiHead):
             q, k, v = self.query(x), self.key(x), self.value(x)
             sizes = self.heads, self.max_len, self.block_size
             return self.out(arena.sinkhorn(q, k, v, mask, *sizes, self.drop))
-        n, size = x.shape[1], min(self.block_size, x.shape[1])
-        if mask is None and n % size:
-            mask = all_real(x)  # the tail of the last block is padding
-        x = pad_length(x, size, dim=1)
-        q, k, v = (split(linear(x), size) for linear in (self.query, self.key, self.value))
-        real = None if mask is None else split(mask, size)  # (B, G, S)
-        if real is not None:
-            k, v = (t * real[..., None] for t in (k, v))
-        order = self.order(k, real)  # (B, H, G, G)
-        attend = self.near_and_sorted if self.cut is None else self.first_sorted
-        return self.out(attend(q, k, v, real, order)[:, :n])
+        q, k, v = self.project(x)  # (B, H, N, D)
+        n, size, own = x.shape[1], min(self.block_size, x.shape[1]), self.cut is None
+        real = used = None
+        if mask is not None:
+            k, v = (t * mask[:, None, :, None] for t in (k, v))
+            real = split(mask, size)  # (B, G, S)
+            used = real.any(-1)  # (B, G)
+            seeing = used[..., None] if own else used.any(1)[:, None, None]
+            real = real | ~seeing  # who would see nothing sees padding
+        elif n % size:
+            real = x.new_ones(1, -(-n // size), size)
+            real[:, -1, n % size :] = 0  # the tail of the last block is padding
+        k, v = (in_blocks(t, size) for t in (k, v))  # (B H, G, S, D)
+        order = self.order(k, used)  # (B, H, G, G)
+        if not own:
+            order = first(order, used, self.cut)  # (B, H, cut, G)
+        with torch.autocast(x.device.type, enabled=False):
+            k, v, bias = Sorted.apply(order.flatten(0, 1), k, v, real, own)
+        return self.merge(self.attend(q, k, v, bias))
 
-    def order(self, k: Tensor, real: Tensor | None) -> Tensor:
-        """The permutation S from keys (B, G, S, H D): share of block j in the sorted block i."""
+    def order(self, k: Tensor, used: Tensor | None) -> Tensor:
+        """The permutation S from keys (B H, G, S, D): share of block j in the sorted block i."""
         with torch.autocast(k.device.type, enabled=False):  # the iterations sharpen what is lost
-            sums = rearrange(exact(k).sum(2), "b g (h d) -> b h g d", h=self.heads)
+            sums = k.sum(2, dtype=exact_dtype(k)).unflatten(0, (-1, self.heads))
             logits = self.sorter(sums)[..., : k.shape[1]]  # (B, H, G, G)
         if self.training and self.gumbel:
             logits = logits - torch.empty_like(logits).exponential_().log()
-        used = None if real is None else real.any(-1)
         return sinkhorn(logits / self.temperature, self.iterations, used)
 
-    def near_and_sorted(
-        self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None, order: Tensor
-    ) -> Tensor:
-        """q, k, v (B, G, S, H D), real (B, G, S) or None, order (B, H, G, G) -> (B, N, H D)"""
-        moved_k, moved_v, bias = mix(order, k, v, real)
-        if real is not None:
-            own = q.new_zeros(real.shape).masked_fill(~attendable(real), -torch.inf)
-            own = own[:, :, None].expand(-1, -1, self.heads, -1)
-            bias = torch.cat([own, bias], dim=3).flatten(0, 1)[:, :, None]  # (B G, H, 1, 2 S)
-        k, v = (
-            torch.cat([t.unflatten(3, (self.heads, -1)), moved], dim=2).flatten(0, 1)
-            for t, moved in ((k, moved_k), (v, moved_v))
-        )  # (B G, 2 S, H, D)
-        queries = rearrange(q, "b g s (h d) -> (b g) h s d", h=self.heads)
-        k, v = k.transpose(1, 2), v.transpose(1, 2)
-        out = scaled_dot_product_attention(queries, k, v, bias, self.drop)
-        return rearrange(out, "(b g) h s d -> b (g s) (h d)", b=len(q))
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+        """q (B, H, N, D), k and v (B H, C, K, D), bias (B H, C, K) or None -> (B, H, N, D)
 
-    def first_sorted(
-        self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None, order: Tensor
-    ) -> Tensor:
-        """The same with SortCut."""
-        if real is None:
-            order = order[:, :, : self.cut]
-        else:  # the first of the blocks with a real token
-            first = real.any(-1).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-            first = first[:, None, : self.cut, None].expand(-1, self.heads, -1, order.shape[3])
-            order = order.gather(2, first)  # (B, H, cut, G)
-        k, v, bias = mix(order, k, v, real)
-        if real is not None:
-            bias = rearrange(bias, "b g h s -> b h 1 (g s)")
-            bias = bias.masked_fill(bias.amax(-1, keepdim=True) == -torch.inf, 0)  # no real token
-        k, v = (rearrange(t, "b g s h d -> b h (g s) d") for t in (k, v))
-        q = rearrange(q, "b g s (h d) -> b h (g s) d", h=self.heads)
+        Each block sees its K keys, but with SortCut every query sees all C K.
+        """
+        shape, joined = q.shape, 1
+        if self.cut is None:  # every block of every head is a sequence
+            joined = 0
+            q = in_blocks(q, k.shape[2] // 2).flatten(0, 1)  # (B H G, S, D)
+            # of one head, for fused kernels return gradients in the order (B, N, H, D)
+            q = q.unflatten(0, (-1, 1 if len(q) <= SEQUENCES else self.heads))
+        k, v, bias = (
+            t if t is None else t.flatten(joined, joined + 1).unflatten(0, (-1, q.shape[1]))
+            for t in (k, v, bias)
+        )
+        bias = None if bias is None else bias[:, :, None]
         out = scaled_dot_product_attention(q, k, v, bias, self.drop)
-        return rearrange(out, "b h n d -> b n (h d)")
+        return out.reshape(*shape[:2], -1, shape[3])[:, :, : shape[2]]
+
+
+def in_blocks(t: Tensor, size: int) -> Tensor:
+    """(B, H, N, D) -> contiguous (B H, G, S, D), zeros appended to fill the last block."""
+    return pad_length(t, size, dim=2).contiguous().unflatten(2, (-1, size)).flatten(0, 1)
 
 
 def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Tensor:
@@ -154,35 +148,85 @@ def sinkhorn(logits: Tensor, iterations: int, used: Tensor | None = None) -> Ten
     used (B, G): blocks with a real token. Every other block is sorted to its own place.
     """
     if used is not None:
-        pairs = (used[:, None, :, None] & used[:, None, None, :]).expand_as(logits)
-        alone = ~used[:, None, None, :] & torch.eye(
-            logits.shape[-1], dtype=torch.bool, device=logits.device
-        )
-        logits = logits.masked_fill(~pairs, -torch.inf).masked_fill(alone, 0)
-    for _ in range(iterations):
-        logits = logits.log_softmax(-2).log_softmax(-1)
-    return logits.exp()
+        itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+        pairs = used[:, None, :, None] & used[:, None, None, :] | itself
+        logits = logits.masked_fill(~pairs, -torch.inf)
+    logits = logits.log_softmax(-2)
+    for _ in range(iterations - 1):
+        logits = logits.log_softmax(-1).log_softmax(-2)
+    return logits.softmax(-1)
 
 
-def mix(
-    order: Tensor, k: Tensor, v: Tensor, real: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys and values (B, C, S, H, D) sorted by order (B, H, C, G), and the logarithm of shares.
+def first(order: Tensor, used: Tensor | None, count: int) -> Tensor:
+    """The first `count` rows of order (B, H, G, G), of blocks with a real token; used (B, G)."""
+    if used is None:
+        return order[:, :, :count]
+    rows = used.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :count]
+    return order.gather(2, rows[:, None, :, None].expand(*order.shape[:2], -1, order.shape[3]))
 
-    k and v (B, G, S, H D) are zeros where real (B, G, S) is False. A sorted token is the mean of
-    its real tokens. Their share (B, C, H, S) multiplies its weight; None: all tokens are real.
+
+class Sorted(torch.autograd.Function):
+    """Keys and values of sorted blocks, and the logarithm of each token's share of real tokens.
+
+    apply(order (B H, C, G), k and v (B H, G, S, D), real (B or 1, G, S) or None, own) ->
+    k and v (B H, C, K, D), bias (B H, C, K) or None
+
+    k and v are zeros at padding. A sorted token is the mean of its real tokens, and the bias
+    multiplies its weight by their share. real None: all tokens are real. With `own` each block's
+    own tokens come before the sorted ones: C = G and K = 2 S, else K = S.
+
+    A share of zero has the bias -inf: nothing sees that token, so all its gradients are zeros.
+    Gradients are added by the products that make them, in few kernels.
     """
-    heads = order.shape[1]
-    k, v = (
-        torch.einsum("bhcg,bgshd->bcshd", order.to(t.dtype), t.unflatten(3, (heads, -1)))
-        for t in (k, v)
-    )
-    if real is None:
-        return k, v, None
-    with torch.autocast(k.device.type, enabled=False):
-        share = torch.einsum("bhcg,bgs->bchs", order, real.to(order.dtype))
-    seen = share > LEAST
-    share = share.where(seen, 1)  # no gradient at zeros, where it is infinite
-    bias = share.log().masked_fill(~seen, -torch.inf)
-    scale = share.transpose(2, 3)[..., None].to(k.dtype)  # (B, C, S, H, 1)
-    return k / scale, v / scale, bias
+
+    @staticmethod
+    def forward(
+        ctx: Any, order: Tensor, k: Tensor, v: Tensor, real: Tensor | None, own: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        mixing, divisor, bias = order.to(k.dtype), None, None
+        keys, values = ((mixing @ t.flatten(2)).unflatten(2, t.shape[2:]) for t in (k, v))
+        if real is not None:
+            real = real.to(order.dtype)
+            share = order.reshape(len(real), -1, order.shape[2]) @ real
+            share = share.view(len(real), -1, *keys.shape[1:3])
+            divisor = share.clamp(min=torch.finfo(share.dtype).tiny).view(*keys.shape[:3], 1)
+            keys.div_(divisor)
+            values.div_(divisor)
+            if own:
+                share = torch.cat([real[:, None].expand_as(share), share], 3)
+            bias = share.log().flatten(0, 1)
+        if own:
+            keys, values = torch.cat([k, keys], 2), torch.cat([v, values], 2)
+        ctx.save_for_backward(order, real, divisor, keys, values, *(() if own else (k, v)))
+        return keys, values, bias
+
+    @staticmethod
+    def backward(
+        ctx: Any, to_keys: Tensor, to_values: Tensor, to_bias: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        order, real, divisor, keys, values, *given = ctx.saved_tensors
+        size = keys.shape[2] if given else keys.shape[2] // 2
+        k, v = given or (t[:, :, :size] for t in (keys, values))
+        to_keys, to_values = to_keys.contiguous(), to_values.contiguous()
+        to_sorted = [t[:, :, -size:] for t in (to_keys, to_values)]
+        if real is not None:
+            to_sorted = [(t / divisor).to(t.dtype) for t in to_sorted]
+            products = to_sorted[0] * keys[:, :, -size:]
+            products.addcmul_(to_sorted[1], values[:, :, -size:])
+            products = products.sum(3, keepdim=True, dtype=order.dtype)
+            from_share = torch.addcdiv(products, to_bias[:, :, -size:, None], divisor, value=-1)
+        to_sorted = [t.flatten(2) for t in to_sorted]
+        to_order = to_sorted[0] @ k.flatten(2).mT
+        to_order = to_order.baddbmm_(to_sorted[1], v.flatten(2).mT).to(order.dtype)
+        if real is not None:  # from_share is the negative of share's gradient
+            from_share = from_share.reshape(len(real), -1, size)
+            to_order.view(len(real), -1, order.shape[2]).baddbmm_(from_share, real.mT, alpha=-1)
+        mixed = order.to(k.dtype).mT
+        if given:
+            to_k, to_v = (mixed @ t for t in to_sorted)
+        else:
+            to_k, to_v = (
+                torch.baddbmm(to[:, :, :size].flatten(2), mixed, t)
+                for to, t in zip((to_keys, to_values), to_sorted, strict=True)
+            )
+        return to_order, to_k.view(k.shape), to_v.view(v.shape), None, None

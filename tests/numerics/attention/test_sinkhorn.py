@@ -122,6 +122,21 @@ def test_sortcut_shows_everyone_the_first_sorted_blocks():
     assert_close(module(x), module.merge((q @ k.mT / 8**0.5).softmax(-1) @ v))
 
 
+def test_biases_of_projections_are_not_taken_for_tokens():
+    module, x = layer("sinkhorn", 2, 8, block_size=10), tokens(2, 36, 16)
+    module.set_projections(True, "torch")
+    module.double()
+    for mask in (None, gap(36)[:2]):
+        assert_close(gradients(module, x, mask), gradients(Naive(module), x, mask))
+
+
+def test_sortcut_of_more_blocks_than_have_a_token():
+    module, x = layer("sinkhorn", 2, 8, block_size=10, cut=3), tokens(2, 36, 16)
+    mask = holes(2, 36)
+    mask[0, 10:30] = False
+    assert_close(gradients(module, x, mask), gradients(Naive(module), x, mask))
+
+
 def test_gradient_reaches_the_sorting_network():
     module = layer("sinkhorn", 2, 8, max_len=60, block_size=10)
     _, grads = gradients(module, tokens(2, 60, 16))
@@ -153,6 +168,96 @@ def test_noise_is_gumbel():
     assert noise[0].var().item() == pytest.approx(1.6449, abs=0.05)
 
 
-def test_a_temperature_of_zero_is_named():
-    with pytest.raises(ValueError, match="options.temperature"):
-        layer("sinkhorn", 2, 8, temperature=0.0)
+@pytest.mark.parametrize("name", ["temperature", "iterations"])
+def test_an_option_of_zero_is_named(name):
+    with pytest.raises(ValueError, match=f"options.{name}"):
+        layer("sinkhorn", 2, 8, **{name: 0})
+
+
+def by_definition(order, k, v, real, own):
+    """`sinkhorn.Sorted`"""
+    real = real.repeat_interleave(len(order) // len(real), 0).to(order.dtype)
+    share = torch.einsum("xcg,xgs->xcs", order, real)
+    some = share > 0
+    share = share.where(some, 1)
+    k_sorted, v_sorted = (
+        torch.einsum("xcg,xgsd->xcsd", order, t) / share[..., None] for t in (k, v)
+    )
+    bias = share.log().masked_fill(~some, -torch.inf)
+    if not own:
+        return k_sorted, v_sorted, bias
+    pairs = (k, k_sorted), (v, v_sorted), (real.log(), bias)
+    return tuple(torch.cat(pair, 2) for pair in pairs)
+
+
+def attended(order, k, v, real, own, find=sinkhorn.Sorted.apply):
+    """What three queries get from every block's sorted tokens."""
+    q = tokens(1, 3, 2)[0].to(k.dtype)
+    k, v, bias = find(order, k, v, real, own)
+    scores = q @ k.mT
+    return (scores if bias is None else scores + bias[:, :, None]).softmax(-1) @ v
+
+
+def sources(count=3):
+    """order (4, `count`, 3), k and v (4, 3, 5, 2), real (2, 3, 5) with nothing at one offset"""
+    order = tokens(4, 9, 1).view(4, 3, 3).softmax(-1)[:, :count]
+    real = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0)) > 0.3
+    real[:, :, 0], real[:, 0, 1], real[1, :, 3] = True, False, False
+    here = real.repeat_interleave(2, 0)[..., None]
+    k, v = (tokens(12, 5, 2 * i).view(4, 3, 5, -1)[..., :2] * here for i in (1, 2))
+    return [t.clone().requires_grad_() for t in (order, k, v)], real
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with-own", "sorted-alone"])
+@pytest.mark.parametrize("which", ["mask", "tail", "all"])
+def test_gradients_of_sorted_tokens(own, which):
+    inputs, mask = sources(count=3 if own else 2)
+    tail = torch.ones(1, 3, 5)
+    tail[:, -1, 3:] = 0
+    real = {"mask": mask, "tail": tail, "all": None}[which]
+    assert torch.autograd.gradcheck(lambda *given: attended(*given, real, own), inputs)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with-own", "sorted-alone"])
+@pytest.mark.parametrize("least", [0.0, 1e-42, 1e-36, 1e-7])
+def test_shares_near_zero_in_float32(own, least):
+    inputs, real = sources()
+    with torch.no_grad():
+        inputs[0][:, 0] = torch.tensor([1 - least, least, 0.0])
+        inputs[0].copy_(inputs[0].float())
+    singles = [t.detach().float().requires_grad_() for t in inputs]
+    expected = attended(*inputs, real, own, by_definition)
+    ours = attended(*singles, real, own)
+    for out in (expected, ours):
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    assert_close(ours.double(), expected, rtol=1e-5, atol=1e-5)
+    for single, double in zip(singles, inputs, strict=True):
+        assert single.grad.isfinite().all()
+        # neither what is not real nor, through the softmax before, what is nearly zero gets any
+        used = single.detach().abs() > 1e-37
+        assert_close((single.grad * used).double(), double.grad * used, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [None, 2], ids=lambda cut: f"cut-{cut}")
+def test_many_sequences_attend_as_few_with_heads(cut, monkeypatch):
+    module, x = layer("sinkhorn", 2, 8, block_size=10, cut=cut), tokens(3, 36, 16)
+    for mask in (None, gap(36)):
+        few = gradients(module, x, mask)
+        with monkeypatch.context() as patch:
+            patch.setattr(sinkhorn, "SEQUENCES", 1)
+            assert_close(gradients(module, x, mask), few)
+
+
+@pytest.mark.parametrize("cut", [None, 1, 2], ids=lambda cut: f"cut-{cut}")
+def test_every_query_has_a_key(cut, monkeypatch):
+    """Fused attention of a GPU need not be finite without one."""
+    seen = []
+    original = sinkhorn.scaled_dot_product_attention
+    monkeypatch.setattr(
+        sinkhorn, "scaled_dot_product_attention", lambda *a: seen.append(a[3]) or original(*a)
+    )
+    module = layer("sinkhorn", 2, 8, block_size=10, cut=cut)
+    for mask in (gap(36), torch.zeros(3, 36, dtype=torch.bool)):
+        module(tokens(3, 36, 16), mask)
+    assert all(bias.amax(-1).isfinite().all() for bias in seen)
+    assert len(seen) == 2
