@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, pad
+from torch.nn.functional import linear, logsigmoid, pad
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact, exact_dtype
@@ -75,20 +75,33 @@ class Attention(MultiHead):
         self.decay_gate = nn.Linear(dim, heads, bias=False) if decay == "gated" else None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        q, k, v = (exact(t) for t in self.project(x))  # (B, H, N, K), the last (B, H, N, P)
+        projected = self.query(x), self.key(x), self.centred_values(x)
+        q, k, v = (exact(self.split_heads(t)) for t in projected)  # (B, H, N, K), (B, H, N, P)
         gate = exact(self.gate(x))
         forward, backward = self.log_decays(x, mask)
         with torch.autocast(x.device.type, enabled=False):
             turns = rotations(x.shape[1], q.shape[-1], x.device)
-            q, k = rotate(q, turns), rotate(k * self.scale, turns)
+            q, k = rotate(q, turns), rotate(k, turns * self.scale)
             if mask is not None:
                 k = k * mask[:, None, :, None]
             v = v.contiguous()  # here, so that no projection is kept beside it
             out = decayed(q, k, v, forward, None if self.causal else backward)
             out = rearrange(out, "b h n p -> b n h p")
-            out = out - out.mean(-1, keepdim=True)  # so that the norm is a layer norm
             out = GatedNorm.apply(out, gate.view_as(out), None, EPS, False)
         return self.out(out.flatten(2))
+
+    def centred_values(self, x: Tensor) -> Tensor:
+        """v (B, N, H P), the mean over each head's features taken off: in the weights, at once
+
+        The sums over tokens have mean 0, too, so the RMS norm is the paper's layer norm.
+        """
+
+        def centred(weights: Tensor) -> Tensor:
+            by_head = weights.unflatten(0, (self.heads, -1))
+            return (by_head - by_head.mean(1, keepdim=True)).flatten(0, 1)
+
+        bias = None if self.value.bias is None else centred(self.value.bias)
+        return linear(x, centred(self.value.weight), bias)
 
     def log_decays(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """From the token before to each one, and from each one to it: (B, H, N) or (1, H, 1)"""

@@ -40,8 +40,9 @@ def decayed(
     """
     n, two_sided = v.shape[2], backward is not None
     size = min(CHUNK, n)
-    q, k, v = (pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (q, k, v))
-    v = v.contiguous()  # once, not in every product
+    q, k, v = (
+        pad_length(t, size, dim=2).unflatten(2, (-1, size)).contiguous() for t in (q, k, v)
+    )  # contiguous once, not in every product
     ahead = Decay(forward, size)
     if two_sided:
         back = ahead if backward is forward else Decay(backward, size)
@@ -94,27 +95,32 @@ def carried(k: Tensor, v: Tensor, total: Tensor, backwards: bool = False) -> Ten
 
     k (B, H, G, S, K) decayed to the chunk's end, v (B, H, G, S, P), total (B, H, G or 1)
     """
-    states = k.mT @ v
-    total = total.expand(-1, -1, k.shape[2])
-    if backwards:
-        states, total = states.flip(2), total.flip(2)
-    states = running(states.flatten(3), total)[:, :, :-1]
-    states = pad(states, (0, 0, 1, 0)).unflatten(3, (k.shape[-1], v.shape[-1]))
-    return states.flip(2) if backwards else states
+    states = before((k.mT @ v).flatten(3), total.expand(-1, -1, v.shape[2]), backwards)
+    return states.unflatten(3, (k.shape[-1], v.shape[-1]))
 
 
-def running(states: Tensor, log_decay: Tensor) -> Tensor:
-    """y_g = exp(log_decay_g) y_(g-1) + states_g for all g: states (B, H, G, M), log_decay (B, H, G)
+def before(states: Tensor, log_decay: Tensor, backwards: bool) -> Tensor:
+    """The sum over all earlier h of states_h times the decays between h and g: (B, H, G, M)
 
-    By products with triangular matrices of up to CHUNK rows, and so on for their last rows.
+    states (B, H, G, M), log_decay (B, H, G); backwards: over all later h.
+
+    By products with triangular matrices of up to CHUNK rows, and so on for what reaches the next
+    product. Backwards the matrices are turned around, not the states, which are larger.
     """
     count = states.shape[2]
     size = min(CHUNK, count)
-    states = pad_length(states, size, dim=2).unflatten(2, (-1, size))
+    states = pad_length(states, size, dim=2).unflatten(2, (-1, size))  # (B, H, groups, size, M)
+    if backwards:
+        log_decay = pad_length(log_decay, size, dim=2).unflatten(2, (-1, size)).flip(3).flatten(2)
     decay = Decay(log_decay, size)
-    lower = decay.between.exp().tril()  # what is above is exp(0)
-    out = lower @ states  # (B, H, groups, size, M)
+    lower = decay.between.exp().tril()  # what is above is exp(0); rows see themselves, too
+    lower = pad(lower[..., :-1, :], (0, 0, 1, 0))
+    from_start = pad(decay.from_start[..., :-1, :], (0, 0, 1, 0), value=1)
+    to_end = decay.to_end
+    if backwards:
+        lower, from_start, to_end = lower.flip(-2, -1), from_start.flip(-2), to_end.flip(-2)
+    out = lower @ states
     if count > size:
-        before = running(out[:, :, :-1, -1].clone(), decay.total[:, :, :-1])
-        out.addcmul_(decay.from_start, pad(before, (0, 0, 1, 0))[:, :, :, None])
+        ends = (to_end.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
+        out.addcmul_(from_start, before(ends, decay.total, backwards)[:, :, :, None])
     return out.flatten(2, 3)[:, :, :count]
