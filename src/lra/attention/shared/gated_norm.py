@@ -47,16 +47,14 @@ class GatedNorm(torch.autograd.Function):
         to_z = torch.mul(grad, weight, out=product)
         if not ctx.gate_first:
             to_z *= opened
-        to_z.addcmul_(z, along, value=-1)
-        to_y = torch.empty_like(y)  # with y's strides: products with it copy nothing
+        to_z = to_z.addcmul_(z, along, value=-1).mul_(scale)
         if ctx.gate_first:
-            to_z *= scale
             to_gate = torch.mul(to_z, y, out=z)
-            torch.mul(to_z, opened, out=to_y)
+            to_z *= opened
             silu_backward(to_gate, gate, grad_input=to_gate)
-        else:
-            torch.mul(to_z, scale, out=to_y)
-        return to_y, to_gate, to_weight, None, None
+        if to_z.stride() != y.stride():  # once, not in every product that takes it
+            to_z = torch.empty_like(y).copy_(to_z)
+        return to_z, to_gate, to_weight, None, None
 
 
 def inverse_rms(t: Tensor, eps: float) -> Tensor:
