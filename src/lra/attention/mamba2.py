@@ -4,13 +4,14 @@ arXiv:2407.09941)."""
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
 from lra.attention.shared.convolution import ConvolveSilu
-from lra.attention.shared.decay import decayed, initial_decay
+from lra.attention.shared.decay import decayed, initial_decay, quasiseparable
 from lra.attention.shared.gated_norm import GatedNorm
 
 INFO = Info(
@@ -88,28 +89,19 @@ class Attention(MultiHead):
 
     def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
         """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
-        if self.causal:
-            return self.recurrence(v, k, q, dt[:, :, 0])
-        # backward is forward of the flipped sequence, as further examples of the batch
-        k, q = (both_ways(*t.chunk(2, dim=2)) for t in (k, q))
-        y = self.recurrence(both_ways(v, v), k, q, both_ways(dt[:, :, 0], dt[:, :, 1]))
-        ahead, back = pad(y[:, :-1], (0, 0, 0, 0, 1, 0)).chunk(2)  # each sees what is before it
-        return ahead + back.flip(1)
-
-    def recurrence(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
-        """v (B, N, H, P), k, q (B, N, K), dt (B, N, H) -> (B, N, H, P)"""
-        v, dt = v.transpose(1, 2), dt.transpose(1, 2)  # (B, H, N, P), (B, H, N)
+        v = v.transpose(1, 2)  # (B, H, N, P)
+        dt = rearrange(dt, "b n side h -> side b h n")
         decay = -self.a_log.exp()[:, None] * dt
-        return decayed(q[:, None], k[:, None], v * dt[..., None], decay).transpose(1, 2)
+        if self.causal:
+            y = decayed(q[:, None], k[:, None], v * dt[0][..., None], decay[0])
+        else:
+            q, k = (t.chunk(2, dim=2) for t in (q, k))
+            y = quasiseparable(v, *zip(q, k, dt, decay, strict=True))
+        return y.transpose(1, 2)
 
     def diagonal(self, v: Tensor) -> Tensor:
         """v (B, N, H P) -> (B, N, H)"""
         return self.skip if self.causal else self.own(v) + self.skip
-
-
-def both_ways(ahead: Tensor, back: Tensor) -> Tensor:
-    """Two of (B, N, ...) -> (2 B, N, ...), the second from the last token to the first"""
-    return torch.cat([ahead, back.flip(1)])
 
 
 class ShortConvolution(nn.Module):

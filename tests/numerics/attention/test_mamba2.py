@@ -67,7 +67,7 @@ def test_with_constant_steps_it_is_retention():
     step = 0.1
     with torch.no_grad():
         module.a_log.copy_((-naive.retention.gammas(2).log() / step).log())
-    y = module.recurrence(v, b[:, :, 0], c[:, :, 0], torch.full_like(dt[:, :, 0], step))
+    y = module.mix(v, b[:, :, 0], c[:, :, 0], torch.full_like(dt, step))
     weights = naive.retention.fixed(naive.retention.gammas(2), n, causal=True)
     scores = (c[:, :, 0] @ b[:, :, 0].mT)[:, None] * weights
     assert_close(y, step * (scores @ v.transpose(1, 2)).transpose(1, 2))

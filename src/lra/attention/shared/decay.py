@@ -60,6 +60,29 @@ def decayed(
     return out.flatten(2, 3)[:, :, :n]
 
 
+def quasiseparable(v: Tensor, *sides: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """sum over s < t of (q_(t-1) . k_s) w_s v_s exp(logarithms of all decays strictly between s and
+    t), and the same from the other side, over s > t with q_(t+1) (Hwang et al. 2024, section 3).
+
+    v and the result (B, H, N, P). sides, the earlier and the later one: q, k (B, N, K), shared by
+    all heads, w and the logarithms of decays (B, H, N). In the precision of what is given.
+    """
+    n = v.shape[2]
+    size = min(CHUNK, n)
+    v = pad_length(v, size, dim=2).unflatten(2, (-1, size)).contiguous()
+    weights, out = [], []
+    for backwards, (q, k, w, log_decay) in enumerate(sides):
+        q = pad(q[:, 1:], (0, 0, 0, 1)) if backwards else pad(q[:, :-1], (0, 0, 1, 0))
+        q, k = (pad_length(t, size, dim=1).unflatten(1, (-1, size))[:, None] for t in (q, k))
+        w, log_decay = (pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (w, log_decay))
+        within, reading, writing = strictly_between(log_decay, bool(backwards))
+        weights.append(q @ k.mT * (within * w[..., None, :]))  # (B, H, G, S, S)
+        if n > size:
+            k = k * (writing * w[..., None])
+            out.append((q * reading) @ carried(k, v, log_decay.sum(3), bool(backwards)))
+    return sum(out, sum(weights) @ v).flatten(2, 3)[:, :, :n]
+
+
 class Decay:
     """Decays within chunks: log_decay (B, H, N), or (1, H, 1) of every token"""
 
@@ -105,22 +128,28 @@ def before(states: Tensor, log_decay: Tensor, backwards: bool) -> Tensor:
     states (B, H, G, M), log_decay (B, H, G); backwards: over all later h.
 
     By products with triangular matrices of up to CHUNK rows, and so on for what reaches the next
-    product. Backwards the matrices are turned around, not the states, which are larger.
+    product.
     """
     count = states.shape[2]
     size = min(CHUNK, count)
-    states = pad_length(states, size, dim=2).unflatten(2, (-1, size))  # (B, H, groups, size, M)
-    if backwards:
-        log_decay = pad_length(log_decay, size, dim=2).unflatten(2, (-1, size)).flip(3).flatten(2)
-    decay = Decay(log_decay, size)
-    lower = decay.between.exp().tril()  # what is above is exp(0); rows see themselves, too
-    lower = pad(lower[..., :-1, :], (0, 0, 1, 0))
-    from_start = pad(decay.from_start[..., :-1, :], (0, 0, 1, 0), value=1)
-    to_end = decay.to_end
-    if backwards:
-        lower, from_start, to_end = lower.flip(-2, -1), from_start.flip(-2), to_end.flip(-2)
-    out = lower @ states
+    states, log_decay = (
+        pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (states, log_decay)
+    )
+    within, reading, writing = strictly_between(log_decay, backwards)
+    out = within @ states  # (B, H, groups, size, M)
     if count > size:
-        ends = (to_end.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
-        out.addcmul_(from_start, before(ends, decay.total, backwards)[:, :, :, None])
+        ends = (writing.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
+        out.addcmul_(reading, before(ends, log_decay.sum(3), backwards)[:, :, :, None])
     return out.flatten(2, 3)[:, :, :count]
+
+
+def strictly_between(log_decay: Tensor, backwards: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Decays of a chunk (..., S) between what is written at s and read at t > s (backwards: t < s):
+    within the chunk (..., S, S), zero elsewhere; from its start to t, and from s to its end, each
+    (..., S, 1). Neither t's nor s's own decay counts.
+    """
+    ones = torch.ones(*log_decay.shape[-1:] * 2, dtype=log_decay.dtype, device=log_decay.device)
+    side = ones.triu(1) if backwards else ones.tril(-1)
+    own = log_decay[..., None]
+    within = (side @ (own * side)).exp() * side
+    return within, (side @ own).exp(), (side.mT @ own).exp()
