@@ -77,54 +77,61 @@ class Attention(MultiHead):
         self.register_buffer("centroids", torch.randn(self.routed, self.clusters, size))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        size = self.centroids.shape[-1]
-        split = [self.routed * size, (self.heads - self.routed) * size]
-        q, local_q = self.query(x).split(split, dim=-1)  # (B, N, H D) of either kind of heads
-        v, local_v = self.value(x).split(split, dim=-1)
-        if not self.causal:
-            k, local_k = self.key(x).split(split, dim=-1)
-        elif split[1]:
-            local_k = self.key(x)
+        size, local = self.centroids.shape[-1], self.heads - self.routed
+        q, v = self.query(x), self.value(x)  # (B, N, H D)
+        k = None if self.causal and not local else self.key(x)
+        if local:
+            width = self.routed * size
+            (q, local_q), (v, local_v) = (t.tensor_split([width], dim=-1) for t in (q, v))
+            k, local_k = (None, k) if self.causal else k.tensor_split([width], dim=-1)
         q = layer_norm(q.unflatten(-1, (-1, size)), (size,)).to(v.dtype)  # (B, N, H, D)
         k = q if self.causal else layer_norm(k.unflatten(-1, (-1, size)), (size,)).to(v.dtype)
-        both = [q] if self.causal else [q, k]
+        both = [self.by_heads(t) for t in ([q] if self.causal else [q, k])]
         near = [self.nearness(t) for t in both]  # each (B, H, C, N)
         taken = [take(t, mask, self.window) for t in near]
         if self.training:
             self.follow(both, near, mask)
         out = attend(q, k, v, taken[0], taken[-1], mask, self.window, self.causal, self.drop)
-        if split[1]:
-            local = local_q, local_k, local_v
-            heads = self.heads - self.routed
-            local = local_blocks(*local, heads, mask, self.block_size, self.causal, self.drop)
-            out = torch.cat([out, local], dim=-1)
+        if local:
+            parts = local_q, local_k, local_v, local
+            near = local_blocks(*parts, mask, self.block_size, self.causal, self.drop)
+            out = torch.cat([out, near], dim=-1)
         return self.out(out)
+
+    def by_heads(self, t: Tensor) -> Tensor:
+        """q or k (B, N, H, D) -> (B, H, N, D), without gradient, as exact as centroids: bfloat16
+        would lose an average's steps"""
+        return rearrange(t.detach(), "b n h d -> b h n d").to(self.centroids.dtype).contiguous()
 
     @torch.no_grad()
     def nearness(self, t: Tensor) -> Tensor:
-        """Dot products (B, H, C, N) of unit centroids with q or k (B, N, H, D)"""
-        with torch.autocast(t.device.type, enabled=False):  # bfloat16 would lose an average's steps
-            t = rearrange(t.to(self.centroids.dtype), "b n h d -> b h d n")
-            return normalize(self.centroids, dim=-1) @ t
+        """Dot products (B, H, C, N) of unit centroids with q or k (B, H, N, D)"""
+        with torch.autocast(t.device.type, enabled=False):
+            return normalize(self.centroids, dim=-1) @ t.mT
 
     @torch.no_grad()
     def follow(self, both: list[Tensor], near: list[Tensor], mask: Tensor | None) -> None:
-        """Move centroids towards their nearest tokens.
+        """Move centroids towards their nearest tokens, of queries and keys (B, H, N, D).
 
         c <- decay c + (1 - decay) / 2 (sum of its queries + sum of its keys). Only the direction of
         c matters. A centroid that is nearest to no token stays.
         """
-        with torch.autocast(self.centroids.device.type, enabled=False):
-            sums, counts = 0, 0
-            for t, dots in zip(both, near, strict=True):
-                own = torch.zeros_like(dots).scatter_(2, dots.argmax(2, keepdim=True), 1)
-                if mask is not None:
-                    own = own * mask[:, None, None]  # (B, H, C, N)
-                counts = counts + own.sum((0, 3))  # (H, C)
-                own = rearrange(own, "b h c n -> h c (b n)")
-                sums = sums + own @ rearrange(t.to(own.dtype), "b n h d -> h (b n) d")
-            moved = self.decay * self.centroids + (1 - self.decay) / len(both) * sums
-            self.centroids.copy_(torch.where(counts[..., None] > 0, moved, self.centroids))
+        heads, clusters, size = self.centroids.shape
+        first = clusters * torch.arange(heads, device=self.centroids.device)[:, None]
+        sums = torch.zeros_like(self.centroids).flatten(0, 1)  # (H C, D)
+        counts = sums.new_zeros(len(sums))
+        for t, dots in zip(both, near, strict=True):
+            nearest = (dots.argmax(2) + first).flatten()  # of (B H N)
+            real = torch.ones_like(t[..., 0])
+            if mask is not None:
+                real = real * mask[:, None]
+                t = t * real[..., None]
+            sums.index_add_(0, nearest, t.flatten(0, 2))
+            counts.index_add_(0, nearest, real.flatten())
+        followed = (counts > 0).view(heads, clusters, 1)
+        sums = sums.view_as(self.centroids)
+        moved = self.decay * self.centroids + (1 - self.decay) / len(both) * sums
+        self.centroids.copy_(torch.where(followed, moved, self.centroids))
 
 
 def take(near: Tensor, mask: Tensor | None, window: int | None) -> Tensor:
