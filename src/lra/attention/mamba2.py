@@ -6,12 +6,12 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
 from lra.attention.shared.convolution import ConvolveSilu
-from lra.attention.shared.decay import decayed, initial_decay, quasiseparable
+from lra.attention.shared.decay import initial_decay, quasiseparable
 from lra.attention.shared.gated_norm import GatedNorm
 
 INFO = Info(
@@ -81,27 +81,30 @@ class Attention(MultiHead):
             dt = softplus(dt.unflatten(2, (self.directions, -1)) + self.dt_bias)
             if real is not None:
                 dt = dt * real[..., None]
-            heads = v.unflatten(2, (self.heads, -1))  # (B, N, H, P)
-            y = (heads * self.diagonal(v)[..., None]).add_(self.mix(heads, k, q, dt))
+            y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v))
             # Mamba-2 gates before the norm, Hydra after it
             out = GatedNorm.apply(y.flatten(2), gate, self.norm, EPS, self.causal)
         return self.out(out)
 
-    def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor) -> Tensor:
+    def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor) -> Tensor:
         """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
         v = v.transpose(1, 2)  # (B, H, N, P)
         dt = rearrange(dt, "b n side h -> side b h n")
         decay = -self.a_log.exp()[:, None] * dt
         if self.causal:
-            y = decayed(q[:, None], k[:, None], v * dt[0][..., None], decay[0])
+            y = quasiseparable(v, diagonal, (q, k, dt[0], decay[0]), reads_own=True)
         else:
-            q, k = (t.chunk(2, dim=2) for t in (q, k))
-            y = quasiseparable(v, *zip(q, k, dt, decay, strict=True))
+            (q, q_back), (k, k_back) = (t.chunk(2, dim=2) for t in (q, k))
+            # a token takes what its neighbours read
+            q, q_back = pad(q[:, :-1], (0, 0, 1, 0)), pad(q_back[:, 1:], (0, 0, 0, 1))
+            ahead, back = zip((q, q_back), (k, k_back), dt, decay, strict=True)
+            y = quasiseparable(v, diagonal, ahead, back)
         return y.transpose(1, 2)
 
     def diagonal(self, v: Tensor) -> Tensor:
-        """v (B, N, H P) -> (B, N, H)"""
-        return self.skip if self.causal else self.own(v) + self.skip
+        """What a token's own v counts besides: v (B, N, H P) -> (B, H, N), causal (H, 1)"""
+        skip = self.skip[:, None]
+        return skip if self.causal else self.own(v).mT + skip
 
 
 class ShortConvolution(nn.Module):

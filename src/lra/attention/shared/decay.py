@@ -8,10 +8,10 @@ their states. Shapes: G chunks of S tokens, K the size of queries and keys, P th
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from lra.attention.base import pad_length
 
@@ -33,69 +33,129 @@ def decayed(
 ) -> Tensor:
     """sum over s of (q_t . k_s) v_s exp(logarithms of all decays between s and t): (B, H, N, P)
 
-    q, k: (B, H or 1, N, K); 1: shared by all heads. v: (B, H, N, P).
+    q, k: (B, H, N, K). v: (B, H, N, P).
     forward: (B, H, N), each at most 0: what decays from token t - 1 to t, so at 0 it is unused.
     backward: what decays from token t to t - 1, or None, so that nothing is seen of later tokens.
     A decay (1, H, 1) is that of every token. In the precision of what is given.
     """
-    n, two_sided = v.shape[2], backward is not None
-    size = min(CHUNK, n)
-    q, k, v = (
-        pad_length(t, size, dim=2).unflatten(2, (-1, size)).contiguous() for t in (q, k, v)
-    )  # contiguous once, not in every product
-    ahead = Decay(forward, size)
-    if two_sided:
-        back = ahead if backward is forward else Decay(backward, size)
-        exponents = ahead.between + back.between.mT  # each is 0 where the other is not
+    size = min(CHUNK, v.shape[2])
+    q, k, v_ = (in_chunks(t, size).contiguous() for t in (q, k, v))  # once, not in every product
+    ahead = Decays.between(in_chunks(forward, size), reads_own=True)
+    sides = [ahead]
+    if backward is None:
+        decays = ahead.within()
     else:
-        later = torch.ones(size, size, dtype=torch.bool, device=v.device).triu(1)
-        exponents = ahead.between.masked_fill(later, float("-inf"))  # before exp: no inf - inf
-    out = (q @ k.mT * exponents.exp()) @ v  # (B, H, G, S, P)
-    if n > size:
+        back = Decays.between(in_chunks(backward, size), backwards=True, writes_own=True)
+        decays = (ahead.exponents + back.exponents).exp()  # each is 0 where the other is not
+        sides.append(back)
+    out = (q @ k.mT * decays) @ v_  # (B, H, G, S, P)
+    if v_.shape[2] > 1:
         # queries and keys decay, not what is written and read, which is wider in mamba2
-        out += (q * ahead.from_start) @ carried(k * ahead.to_end, v, ahead.total)
-        if two_sided:
-            after = carried(k * back.from_start, v, back.total, backwards=True)
-            out += (q * back.to_end) @ after
-    return out.flatten(2, 3)[:, :, :n]
+        for side in sides:
+            out += (q * side.reading) @ carried(k * side.writing, v_, side)
+    return out.flatten(2, 3)[:, :, : v.shape[2]]
 
 
-def quasiseparable(v: Tensor, *sides: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """sum over s < t of (q_(t-1) . k_s) w_s v_s exp(logarithms of all decays strictly between s and
-    t), and the same from the other side, over s > t with q_(t+1) (Hwang et al. 2024, section 3).
+def quasiseparable(
+    v: Tensor,
+    diagonal: Tensor,
+    *sides: tuple[Tensor, Tensor, Tensor, Tensor],
+    reads_own: bool = False,
+) -> Tensor:
+    """diagonal_t v_t + sum over s < t of (q_t . k_s) w_s v_s exp(logarithms of all decays strictly
+    between s and t), and the same over s > t from a second side (Hwang et al. 2024, section 3).
 
-    v and the result (B, H, N, P). sides, the earlier and the later one: q, k (B, N, K), shared by
-    all heads, w and the logarithms of decays (B, H, N). In the precision of what is given.
+    v and the result (B, H, N, P), diagonal (H, 1) or (B, H, N). A side: q, k (B, N, K), shared by
+    all heads, w and the logarithms of decays (B, H, N).
+    reads_own: s = t, too, and its own decay, as in `decayed`.
     """
-    n = v.shape[2]
-    size = min(CHUNK, n)
-    v = pad_length(v, size, dim=2).unflatten(2, (-1, size)).contiguous()
-    weights, out = [], []
+    size = min(CHUNK, v.shape[2])
+    v_ = in_chunks(v, size).contiguous()
+    eye = torch.eye(size, dtype=v.dtype, device=v.device)
+    weights = in_chunks(diagonal, size)[..., None] * eye
+    out = 0
     for backwards, (q, k, w, log_decay) in enumerate(sides):
-        q = pad(q[:, 1:], (0, 0, 0, 1)) if backwards else pad(q[:, :-1], (0, 0, 1, 0))
-        q, k = (pad_length(t, size, dim=1).unflatten(1, (-1, size))[:, None] for t in (q, k))
-        w, log_decay = (pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (w, log_decay))
-        within, reading, writing = strictly_between(log_decay, bool(backwards))
-        weights.append(q @ k.mT * (within * w[..., None, :]))  # (B, H, G, S, S)
-        if n > size:
-            k = k * (writing * w[..., None])
-            out.append((q * reading) @ carried(k, v, log_decay.sum(3), bool(backwards)))
-    return sum(out, sum(weights) @ v).flatten(2, 3)[:, :, :n]
+        q, k = (in_chunks(t[:, None], size) for t in (q, k))  # (B, 1, G, S, K)
+        w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
+        side = Decays.between(log_decay, backwards=bool(backwards), reads_own=reads_own)
+        weights = torch.addcmul(weights, q @ k.mT, side.within() * w[..., None, :])
+        if v_.shape[2] > 1:
+            k = k * (side.writing * w[..., None])
+            out = out + (q * side.reading) @ carried(k, v_, side)
+    return (weights @ v_ + out).flatten(2, 3)[:, :, : v.shape[2]]
 
 
-class Decay:
-    """Decays within chunks: log_decay (B, H, N), or (1, H, 1) of every token"""
+def in_chunks(t: Tensor, size: int) -> Tensor:
+    """t (B, H, N) or (B, H, N, any) -> (B, H, G, S) or (B, H, G, S, any), zeros at the end.
 
-    def __init__(self, log_decay: Tensor, size: int) -> None:
-        if log_decay.shape[2] == 1:
-            log_decay = log_decay[..., None].expand(-1, -1, 1, size)
-        else:
-            log_decay = pad_length(log_decay, size, dim=2).unflatten(2, (-1, size))
-        self.between = segment_sums(log_decay)  # (B, H, G, S, S)
-        from_start = self.between[..., 0] + log_decay[..., :1]  # the first token's, too
-        self.total = from_start[..., -1]  # (B, H, G)
-        self.from_start = from_start.exp()[..., None]  # (B, H, G, S, 1)
-        self.to_end = self.between[..., -1, :].exp()[..., None]
+    One value of all tokens, (H, 1) or (1, H, 1), -> (H, 1, S) or (1, H, 1, S)
+    """
+    if t.ndim < 4 and t.shape[-1] == 1:
+        return t[..., None].expand(*t.shape, size)
+    return pad_length(t, size, dim=2).unflatten(2, (-1, size))
+
+
+class Decays(NamedTuple):
+    """Between what is written at s and read at t in a chunk: t after s, or backwards before it."""
+
+    exponents: Tensor  # (..., S, S) logarithms, 0 where s is not before t
+    seen: Tensor  # (S, S), 1 where s is before t, else 0
+    reading: Tensor  # (..., S, 1) from the chunk's start (backwards: its end) to t
+    writing: Tensor  # (..., S, 1) from s to its end (backwards: its start)
+    total: Tensor  # (...) logarithms of the whole chunk's
+    backwards: bool
+
+    @classmethod
+    def between(
+        cls, log: Tensor, backwards: bool = False, reads_own: bool = False, writes_own: bool = False
+    ) -> Decays:
+        """Of log (..., S): decays strictly between s and t.
+
+        reads_own, writes_own: whether t's own, whether s's own decay counts, too.
+        Not differences of running sums, in which a large one hides a small. Products: cumsum of
+        floats is refused on a GPU where algorithms must be deterministic.
+        """
+        ones = torch.ones(log.shape[-1], log.shape[-1], dtype=log.dtype, device=log.device)
+        read, written = (
+            ones.triu(1 - own) if backwards else ones.tril(own - 1)
+            for own in (reads_own, writes_own)
+        )
+        log = log[..., None]
+        exponents = read @ (log * written)
+        reading, writing = (read @ log).exp(), (written.mT @ log).exp()
+        return cls(exponents, read, reading, writing, log.sum((-2, -1)), backwards)
+
+    def within(self) -> Tensor:
+        """Of the chunk, (..., S, S), 0 where s is not before t."""
+        return self.exponents.exp() * self.seen
+
+
+def carried(k: Tensor, v: Tensor, side: Decays) -> Tensor:
+    """The decayed sum of k v^T over all earlier chunks, (B, H, G, K, P); backwards: all later ones.
+
+    k (B, H, G, S, K) decayed to the chunk's end, v (B, H, G, S, P)
+    """
+    states, total = (k.mT @ v).flatten(3), side.total.expand(-1, -1, v.shape[2])
+    return before(states, total, side.backwards).unflatten(3, (k.shape[-1], v.shape[-1]))
+
+
+def before(states: Tensor, log_decay: Tensor, backwards: bool) -> Tensor:
+    """The sum over all earlier h of states_h times the decays between h and g: (B, H, G, M)
+
+    states (B, H, G, M), log_decay (B, H, G); backwards: over all later h.
+
+    By products with triangular matrices of up to CHUNK rows, and so on for what reaches the next
+    product.
+    """
+    count = states.shape[2]
+    size = min(CHUNK, count)
+    states, log_decay = (in_chunks(t, size) for t in (states, log_decay))
+    side = Decays.between(log_decay, backwards)
+    out = side.within() @ states  # (B, H, groups, size, M)
+    if count > size:
+        ends = (side.writing.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
+        out.addcmul_(side.reading, before(ends, side.total, backwards)[:, :, :, None])
+    return out.flatten(2, 3)[:, :, :count]
 
 
 def segment_sums(t: Tensor, backwards: bool = False) -> Tensor:
@@ -111,45 +171,3 @@ def segment_sums(t: Tensor, backwards: bool = False) -> Tensor:
     if backwards:
         return ones.triu() @ (t[..., None] * ones.triu(1))
     return ones.tril() @ (t[..., None] * ones.tril(-1))
-
-
-def carried(k: Tensor, v: Tensor, total: Tensor, backwards: bool = False) -> Tensor:
-    """The decayed sum of k v^T over all earlier chunks, (B, H, G, K, P); backwards: all later ones.
-
-    k (B, H, G, S, K) decayed to the chunk's end, v (B, H, G, S, P), total (B, H, G or 1)
-    """
-    states = before((k.mT @ v).flatten(3), total.expand(-1, -1, v.shape[2]), backwards)
-    return states.unflatten(3, (k.shape[-1], v.shape[-1]))
-
-
-def before(states: Tensor, log_decay: Tensor, backwards: bool) -> Tensor:
-    """The sum over all earlier h of states_h times the decays between h and g: (B, H, G, M)
-
-    states (B, H, G, M), log_decay (B, H, G); backwards: over all later h.
-
-    By products with triangular matrices of up to CHUNK rows, and so on for what reaches the next
-    product.
-    """
-    count = states.shape[2]
-    size = min(CHUNK, count)
-    states, log_decay = (
-        pad_length(t, size, dim=2).unflatten(2, (-1, size)) for t in (states, log_decay)
-    )
-    within, reading, writing = strictly_between(log_decay, backwards)
-    out = within @ states  # (B, H, groups, size, M)
-    if count > size:
-        ends = (writing.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
-        out.addcmul_(reading, before(ends, log_decay.sum(3), backwards)[:, :, :, None])
-    return out.flatten(2, 3)[:, :, :count]
-
-
-def strictly_between(log_decay: Tensor, backwards: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Decays of a chunk (..., S) between what is written at s and read at t > s (backwards: t < s):
-    within the chunk (..., S, S), zero elsewhere; from its start to t, and from s to its end, each
-    (..., S, 1). Neither t's nor s's own decay counts.
-    """
-    ones = torch.ones(*log_decay.shape[-1:] * 2, dtype=log_decay.dtype, device=log_decay.device)
-    side = ones.triu(1) if backwards else ones.tril(-1)
-    own = log_decay[..., None]
-    within = (side @ (own * side)).exp() * side
-    return within, (side @ own).exp(), (side.mT @ own).exp()
