@@ -41,6 +41,15 @@ DIM, HEADS, BATCH = 512, 8, 2
 ROUNDS = 5
 SECONDS = 30  # of timing one row; no round is begun after these
 SHARE = 0.9  # of the host's memory that a row may take
+HEADERS = {
+    "mechanism": "mechanism", "length": "tokens", "peer": "peer",
+    "ours_s": "ours (s)", "peer_s": "peer (s)", "floor_s": "floor (s)",
+    "peer_over_ours": "times as fast as the peer", "ours_over_floor": "times the floor",
+    "fast": "fast",
+    "ours_mb": "ours (MB)", "peer_mb": "peer (MB)", "floor_mb": "floor (MB)",
+    "mb_over_peer": "share of the peer's MB", "mb_over_floor": "times the floor's MB",
+    "lean": "lean", "exponent": "exponent",
+}  # fmt: skip
 
 
 class Projections(nn.Module):
@@ -146,9 +155,31 @@ def save(rows: list[dict], file: Path) -> None:
     table = pd.DataFrame(rows)
     fitted = {name: exponent(group) for name, group in table.groupby("mechanism")}
     table["exponent"] = table["mechanism"].map(fitted)
+    table = table.sort_values(["mechanism", "length"], key=in_order)
     write_beside(file, table.to_parquet(index=False))
-    text = table.to_markdown(index=False, floatfmt=".2f")
-    write_beside(file.with_suffix(".md"), f"{text}\n".encode())
+    write_beside(file.with_suffix(".md"), f"{readable(table)}\n".encode())
+
+
+def in_order(column: pd.Series) -> pd.Series:
+    """Mechanisms as in ENTRIES, lengths by size."""
+    return column.map(list(ENTRIES).index) if column.name == "mechanism" else column
+
+
+def readable(table: pd.DataFrame) -> str:
+    """Three digits, nothing for what is not known, and below it why not."""
+    shown = table[list(HEADERS)].rename(columns=HEADERS)
+    for name in shown.select_dtypes("number"):
+        shown[name] = [
+            f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}" for value in shown[name]
+        ]
+    for key in ("fast", "lean"):
+        shown[key] = shown[key].map({True: "yes", False: "no"})
+    text = shown.replace("nan", "").to_markdown(index=False, disable_numparse=True)
+    failed = table.dropna(subset=["problem"])
+    notes = [
+        f"- {row.mechanism}, {row.length:,} tokens: {row.problem}" for row in failed.itertuples()
+    ]
+    return "\n".join([text, "", *notes]).rstrip()
 
 
 def main(

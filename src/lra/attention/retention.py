@@ -75,8 +75,10 @@ class Attention(MultiHead):
         self.decay_gate = nn.Linear(dim, heads, bias=False) if decay == "gated" else None
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        projected = self.query(x), self.key(x), self.centred_values(x)
-        q, k, v = (exact(self.split_heads(t)) for t in projected)  # (B, H, N, K), (B, H, N, P)
+        q, k, v = (
+            exact(self.split_heads(projection(x)))
+            for projection in (self.query, self.key, self.centred_values)
+        )  # (B, H, N, K), the last (B, H, N, P)
         gate = exact(self.gate(x))
         forward, backward = self.log_decays(x, mask)
         with torch.autocast(x.device.type, enabled=False):
@@ -84,7 +86,8 @@ class Attention(MultiHead):
             q, k = rotate(q, turns), rotate(k, turns * self.scale)
             if mask is not None:
                 k = k * mask[:, None, :, None]
-            v = v.contiguous()  # here, so that no projection is kept beside it
+            # contiguous here, so that no second one is kept beside it
+            q, k, v = (t.contiguous() for t in (q, k, v))
             out = decayed(q, k, v, forward, None if self.causal else backward)
             out = rearrange(out, "b h n p -> b n h p")
             out = GatedNorm.apply(out, gate.view_as(out), None, EPS, False)

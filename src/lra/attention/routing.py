@@ -86,11 +86,7 @@ class Attention(MultiHead):
             k, local_k = (None, k) if self.causal else k.tensor_split([width], dim=-1)
         q = layer_norm(q.unflatten(-1, (-1, size)), (size,)).to(v.dtype)  # (B, N, H, D)
         k = q if self.causal else layer_norm(k.unflatten(-1, (-1, size)), (size,)).to(v.dtype)
-        both = [self.by_heads(t) for t in ([q] if self.causal else [q, k])]
-        near = [self.nearness(t) for t in both]  # each (B, H, C, N)
-        taken = [take(t, mask, self.window) for t in near]
-        if self.training:
-            self.follow(both, near, mask)
+        taken = self.route([q] if self.causal else [q, k], mask)
         out = attend(q, k, v, taken[0], taken[-1], mask, self.window, self.causal, self.drop)
         if local:
             parts = local_q, local_k, local_v, local
@@ -98,20 +94,28 @@ class Attention(MultiHead):
             out = torch.cat([out, near], dim=-1)
         return self.out(out)
 
-    def by_heads(self, t: Tensor) -> Tensor:
-        """q or k (B, N, H, D) -> (B, H, N, D), without gradient, as exact as centroids: bfloat16
-        would lose an average's steps"""
-        return rearrange(t.detach(), "b n h d -> b h n d").to(self.centroids.dtype).contiguous()
-
     @torch.no_grad()
-    def nearness(self, t: Tensor) -> Tensor:
-        """Dot products (B, H, C, N) of unit centroids with q or k (B, H, N, D)"""
-        with torch.autocast(t.device.type, enabled=False):
-            return normalize(self.centroids, dim=-1) @ t.mT
+    def route(self, both: list[Tensor], mask: Tensor | None) -> list[Tensor]:
+        """Which tokens every cluster takes of q and k (B, N, H, D), each (B, H, C, W)
+
+        By the dot products with unit centroids, as exact as the centroids are: bfloat16 would lose
+        an average's steps. In training the centroids move afterwards.
+        """
+        with torch.autocast(self.centroids.device.type, enabled=False):
+            both = [
+                rearrange(t, "b n h d -> b h n d").to(self.centroids.dtype).contiguous()
+                for t in both
+            ]
+            unit = normalize(self.centroids, dim=-1)
+            near = [unit @ t.mT for t in both]  # (B, H, C, N)
+            taken = [take(t, mask, self.window) for t in near]
+            if self.training:
+                self.follow(both, near, mask)
+        return taken
 
     @torch.no_grad()
     def follow(self, both: list[Tensor], near: list[Tensor], mask: Tensor | None) -> None:
-        """Move centroids towards their nearest tokens, of queries and keys (B, H, N, D).
+        """Move centroids towards the tokens, q and k (B, H, N, D), that are nearest to them.
 
         c <- decay c + (1 - decay) / 2 (sum of its queries + sum of its keys). Only the direction of
         c matters. A centroid that is nearest to no token stays.

@@ -52,7 +52,8 @@ class GatedNorm(torch.autograd.Function):
             to_gate = torch.mul(to_z, y, out=z)
             to_z *= opened
             silu_backward(to_gate, gate, grad_input=to_gate)
-        if to_z.stride() != y.stride():  # once, not in every product that takes it
+        del opened, product  # room for a copy, made once and not in every product that takes it
+        if to_z.stride() != y.stride():
             to_z = torch.empty_like(y).copy_(to_z)
         return to_z, to_gate, to_weight, None, None
 
