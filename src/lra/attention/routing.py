@@ -107,7 +107,7 @@ class Attention(MultiHead):
                 for t in both
             ]
             unit = normalize(self.centroids, dim=-1)
-            near = [unit @ t.mT for t in both]  # (B, H, C, N)
+            near = [(t @ unit.mT).mT for t in both]  # (B, H, C, N), quick for the largest over C
             taken = [take(t, mask, self.window) for t in near]
             if self.training:
                 self.follow(both, near, mask)
