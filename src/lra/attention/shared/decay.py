@@ -38,8 +38,9 @@ def decayed(
     backward: what decays from token t to t - 1, or None, so that nothing is seen of later tokens.
     A decay (1, H, 1) is that of every token. In the precision of what is given.
     """
-    size = min(CHUNK, v.shape[2])
-    q, k, v_ = (in_chunks(t, size).contiguous() for t in (q, k, v))  # once, not in every product
+    n = v.shape[2]
+    size = min(CHUNK, n)
+    q, k, v = (in_chunks(t, size).contiguous() for t in (q, k, v))  # once, not in every product
     ahead = Decays.between(in_chunks(forward, size), reads_own=True)
     sides = [ahead]
     if backward is None:
@@ -48,12 +49,11 @@ def decayed(
         back = Decays.between(in_chunks(backward, size), backwards=True, writes_own=True)
         decays = (ahead.exponents + back.exponents).exp()  # each is 0 where the other is not
         sides.append(back)
-    out = (q @ k.mT * decays) @ v_  # (B, H, G, S, P)
-    if v_.shape[2] > 1:
-        # queries and keys decay, not what is written and read, which is wider in mamba2
+    out = (q @ k.mT * decays) @ v  # (B, H, G, S, P)
+    if n > size:
         for side in sides:
-            out += (q * side.reading) @ carried(k * side.writing, v_, side)
-    return out.flatten(2, 3)[:, :, : v.shape[2]]
+            out += (q * side.reading) @ carried(k * side.writing, v, side)
+    return out.flatten(2, 3)[:, :, :n]
 
 
 def quasiseparable(
@@ -69,8 +69,9 @@ def quasiseparable(
     all heads, w and the logarithms of decays (B, H, N).
     reads_own: s = t, too, and its own decay, as in `decayed`.
     """
-    size = min(CHUNK, v.shape[2])
-    v_ = in_chunks(v, size).contiguous()
+    n = v.shape[2]
+    size = min(CHUNK, n)
+    v = in_chunks(v, size).contiguous()
     eye = torch.eye(size, dtype=v.dtype, device=v.device)
     weights = in_chunks(diagonal, size)[..., None] * eye
     out = 0
@@ -79,10 +80,11 @@ def quasiseparable(
         w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
         side = Decays.between(log_decay, backwards=bool(backwards), reads_own=reads_own)
         weights = torch.addcmul(weights, q @ k.mT, side.within() * w[..., None, :])
-        if v_.shape[2] > 1:
+        if n > size:
+            # queries and keys decay, not what is written and read, which is wider
             k = k * (side.writing * w[..., None])
-            out = out + (q * side.reading) @ carried(k, v_, side)
-    return (weights @ v_ + out).flatten(2, 3)[:, :, : v.shape[2]]
+            out = out + (q * side.reading) @ carried(k, v, side)
+    return (weights @ v + out).flatten(2, 3)[:, :, :n]
 
 
 def in_chunks(t: Tensor, size: int) -> Tensor:
