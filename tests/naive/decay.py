@@ -39,3 +39,25 @@ def loop(q: Tensor, k: Tensor, v: Tensor, forward: Tensor) -> Tensor:
         state = decay * state + k[:, :, t, :, None] * v[:, :, t, None, :]
         out.append((state.mT @ q[:, :, t, :, None])[..., 0])
     return torch.stack(out, 2)
+
+
+def quasiseparable(
+    diagonal: Tensor, sides: list[tuple[Tensor, Tensor, Tensor, Tensor]], reads_own: bool
+) -> Tensor:
+    """The matrix (B, H, N, N), entry by entry: row t takes of column s."""
+    n = diagonal.shape[2]
+    rows = []
+    for t in range(n):
+        row = [diagonal[..., t] if s == t else torch.zeros_like(diagonal[..., t]) for s in range(n)]
+        for backwards, (q, k, w, log) in enumerate(sides):
+            for s in range(n):
+                first, last = (t, s) if backwards else (s, t)
+                if first > last or (s == t and not reads_own):
+                    continue
+                between = log[..., first + 1 : last].sum(-1)
+                if reads_own and s != t:
+                    between = between + log[..., t]
+                score = (q[:, t] * k[:, s]).sum(-1)[:, None]
+                row[s] = row[s] + score * w[..., s] * between.exp()
+        rows.append(torch.stack(row, -1))
+    return torch.stack(rows, -2)

@@ -12,14 +12,14 @@ from torch.utils._pytree import tree_leaves
 
 import naive.decay
 from lra.attention.shared import decay
-from lra.attention.shared.decay import decayed
+from lra.attention.shared.decay import decayed, quasiseparable
 from tiny import examples
 
 
-def draw(length: int, shared: bool = False, strength: float = 1.0, dtype=torch.float64):
+def draw(length: int, strength: float = 1.0, dtype=torch.float64):
     """q, k, v and the two directions' decays of 2 examples, 2 heads, size 3 and 5"""
     torch.manual_seed(length)
-    q, k = (torch.randn(2, 1 if shared else 2, length, 3, dtype=dtype) for _ in range(2))
+    q, k = (torch.randn(2, 2, length, 3, dtype=dtype) for _ in range(2))
     v = torch.randn(2, 2, length, 5, dtype=dtype)
     ahead, back = (-strength * torch.randn(2, 2, length, dtype=dtype).exp() for _ in range(2))
     return [t.requires_grad_() for t in (q, k, v, ahead, back)]
@@ -31,11 +31,11 @@ def with_gradients(out, inputs):
 
 
 @pytest.mark.parametrize("sides", ["causal", "one decay", "two decays"])
-@given(length=st.integers(1, 70), chunk=st.sampled_from([2, 3, 8, 64]), shared=st.booleans())
+@given(length=st.integers(1, 70), chunk=st.sampled_from([2, 3, 8, 64]))
 @examples(40)
-def test_equals_the_matrix(sides, length, chunk, shared):
+def test_equals_the_matrix(sides, length, chunk):
     """Chunks of 2 tokens are summed in up to six levels."""
-    q, k, v, ahead, back = draw(length, shared)
+    q, k, v, ahead, back = draw(length)
     back = {"causal": None, "one decay": ahead, "two decays": back}[sides]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decay, "CHUNK", chunk)
@@ -43,6 +43,23 @@ def test_equals_the_matrix(sides, length, chunk, shared):
     inputs = [q, k, v, ahead] + ([back] if sides == "two decays" else [])
     expected = naive.decay.dense(q, k, v, ahead, back)
     assert_close(with_gradients(found, inputs), with_gradients(expected, inputs))
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("reads_own", [False, True], ids=["strictly", "own"])
+@given(length=st.integers(1, 70), chunk=st.sampled_from([2, 3, 8, 64]))
+@examples(20)
+def test_a_quasiseparable_matrix_is_its_entries(sides, reads_own, length, chunk):
+    q, k, v, ahead, back = draw(length)
+    weights = torch.rand(2, 2, 2, length).double().requires_grad_()
+    diagonal = torch.randn(2, 2, length).double().requires_grad_()
+    parts = [(q[:, s], k[:, s], weights[s], log) for s, log in enumerate((ahead, back))][:sides]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decay, "CHUNK", chunk)
+        found = quasiseparable(v, diagonal, *parts, reads_own=reads_own)
+    matrix = naive.decay.quasiseparable(diagonal, parts, reads_own)
+    inputs = [q, k, v, ahead, back, weights, diagonal]
+    assert_close(with_gradients(found, inputs), with_gradients(matrix @ v, inputs))
 
 
 @pytest.mark.parametrize("length", [1, 64, 65, 200])
