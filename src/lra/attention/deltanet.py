@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, silu, softplus
+from torch.nn.functional import linear, rms_norm, silu, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
@@ -99,7 +99,7 @@ class Attention(MultiHead):
                 q, k, v = (silu(t) for t in (q, k, v))
             else:
                 q, k, v = (
-                    ConvolveSilu.apply(t, taps, None, self.before)
+                    ConvolveSilu.apply(t, taps, None, self.before, False)
                     for t, taps in zip((q, k, v), self.taps, strict=True)
                 )
             q, k, v = (self.split_heads(t) for t in (q, k, v))
@@ -110,16 +110,17 @@ class Attention(MultiHead):
             out = delta_rule(unit(q, q.shape[-1] ** -0.5), unit(k), v, beta, decay)
             out = rearrange(out, "b h n d -> b n h d")
             if gate is None:
-                out = rms_norm(out, self.norm.shape, self.norm, EPS)
+                out = rms_norm(out, self.norm.shape, None, EPS)
             else:
-                out = GatedNorm.apply(out, gate.view_as(out), self.norm, EPS, False)
-        return self.out(out.flatten(2))
+                out = GatedNorm.apply(out, gate.view_as(out), EPS, False)
+        weight = self.out.weight * self.norm.repeat(self.heads)  # the norm's weights, too
+        return linear(out.flatten(2), weight, self.out.bias)
 
 
 def projection(inputs: int, outputs: int) -> nn.Linear:
-    linear = nn.Linear(inputs, outputs, bias=False)
-    nn.init.xavier_uniform_(linear.weight)
-    return linear
+    layer = nn.Linear(inputs, outputs, bias=False)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer
 
 
 def unit(t: Tensor, length: float = 1.0) -> Tensor:

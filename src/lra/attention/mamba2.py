@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pad, softplus
+from torch.nn.functional import linear, pad, softplus
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, exact
@@ -83,13 +83,13 @@ class Attention(MultiHead):
                 dt = dt * real[..., None]
             y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v))
             # Mamba-2 gates before the norm, Hydra after it
-            out = GatedNorm.apply(y.flatten(2), gate, self.norm, EPS, self.causal)
-        return self.out(out)
+            out = GatedNorm.apply(y.flatten(2), gate, EPS, self.causal)
+        return linear(out, self.out.weight * self.norm, self.out.bias)  # the norm's weights, too
 
     def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor) -> Tensor:
         """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
         v = v.transpose(1, 2)  # (B, H, N, P)
-        dt = rearrange(dt, "b n side h -> side b h n")
+        dt = rearrange(dt, "b n side h -> side b h n").contiguous()
         decay = -self.a_log.exp()[:, None] * dt
         if self.causal:
             y = quasiseparable(v, diagonal, (q, k, dt[0], decay[0]), reads_own=True)
@@ -124,4 +124,4 @@ class ShortConvolution(nn.Module):
             nn.init.uniform_(parameter, -(width**-0.5), width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return ConvolveSilu.apply(x, self.kernel, self.bias, self.before)
+        return ConvolveSilu.apply(x, self.kernel, self.bias, self.before, True)

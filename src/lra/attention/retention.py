@@ -90,7 +90,7 @@ class Attention(MultiHead):
             q, k, v = (t.contiguous() for t in (q, k, v))
             out = decayed(q, k, v, forward, None if self.causal else backward)
             out = rearrange(out, "b h n p -> b n h p")
-            out = GatedNorm.apply(out, gate.view_as(out), None, EPS, False)
+            out = GatedNorm.apply(out, gate.view_as(out), EPS, False)
         return self.out(out.flatten(2))
 
     def centred_values(self, x: Tensor) -> Tensor:

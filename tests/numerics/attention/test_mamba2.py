@@ -120,7 +120,8 @@ def test_16384_tokens(causal, half):
 
 @pytest.mark.parametrize(("width", "before"), [(7, 3), (4, 3), (1, 0)])
 @pytest.mark.parametrize("length", [1, 2, 5, 1024])
-def test_depthwise_convolution_in_float32(width, before, length):
+@pytest.mark.parametrize("keep", [False, True], ids=["again", "kept"])
+def test_depthwise_convolution_in_float32(width, before, length, keep):
     """Whose kernel's gradient torch's conv2d has wrong (nystrom.convolve)."""
     x, kernel, bias = tokens(2, length, 24), tokens(1, width, 24)[0], tokens(1, 1, 24)[0, 0]
     given = [t.requires_grad_() for t in (x, kernel, bias)]
@@ -128,7 +129,7 @@ def test_depthwise_convolution_in_float32(width, before, length):
     expected = nn.functional.silu(
         sum(spread[:, i : i + length] * kernel[i] for i in range(width)) + bias
     )
-    found = ConvolveSilu.apply(*(t.float() for t in given), before)
+    found = ConvolveSilu.apply(*(t.float() for t in given), before, keep)
     weights = tokens(2, length, 24).flip(2)
     results = [
         (out, *torch.autograd.grad((out * weights).sum(), given)) for out in (found, expected)

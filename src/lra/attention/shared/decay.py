@@ -79,7 +79,8 @@ def quasiseparable(
         q, k = (in_chunks(t[:, None], size) for t in (q, k))  # (B, 1, G, S, K)
         w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
         side = Decays.between(log_decay, backwards=bool(backwards), reads_own=reads_own)
-        weights = torch.addcmul(weights, q @ k.mT, side.within() * w[..., None, :])
+        scores = q @ k.mT * side.seen  # of all heads at once
+        weights = torch.addcmul(weights, scores, side.exponents.exp() * w[..., None, :])
         if n > size:
             # queries and keys decay, not what is written and read, which is wider
             k = k * (side.writing * w[..., None])
