@@ -82,7 +82,7 @@ class Mamba2(Steps):
         h = torch.addcmul(h * decay, k[:, None, :, None], (v * dt)[:, :, None])
         y = (q[:, None, None] @ h)[:, :, 0] + v * self.layer.skip[:, None]  # (B, H, P)
         y = y.flatten(1)[:, None]
-        y = GatedNorm.apply(y, self.layer.gate(x), self.layer.norm, MAMBA2_EPS, True)
+        y = GatedNorm.apply(y, self.layer.gate(x), MAMBA2_EPS, True) * self.layer.norm
         return self.layer.out(y), (h, window[:, 1:])
 
 
