@@ -8,7 +8,6 @@ their states. Shapes: G chunks of S tokens, K the size of queries and keys, P th
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,18 +40,18 @@ def decayed(
     n = v.shape[2]
     size = min(CHUNK, n)
     q, k, v = (in_chunks(t, size).contiguous() for t in (q, k, v))  # once, not in every product
-    ahead = Decays.between(in_chunks(forward, size), reads_own=True)
+    ahead = Decays(in_chunks(forward, size), reads_own=True)
     sides = [ahead]
     if backward is None:
         decays = ahead.within()
     else:
-        back = Decays.between(in_chunks(backward, size), backwards=True, writes_own=True)
-        decays = (ahead.exponents + back.exponents).exp()  # each is 0 where the other is not
+        back = Decays(in_chunks(backward, size), backwards=True, writes_own=True)
+        decays = (ahead.exponents() + back.exponents()).exp()  # each is 0 where the other is not
         sides.append(back)
     out = (q @ k.mT * decays) @ v  # (B, H, G, S, P)
     if n > size:
         for side in sides:
-            out += (q * side.reading) @ carried(k * side.writing, v, side)
+            out += (q * side.reading()) @ carried(k * side.writing(), v, side)
     return out.flatten(2, 3)[:, :, :n]
 
 
@@ -78,13 +77,13 @@ def quasiseparable(
     for backwards, (q, k, w, log_decay) in enumerate(sides):
         q, k = (in_chunks(t[:, None], size) for t in (q, k))  # (B, 1, G, S, K)
         w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
-        side = Decays.between(log_decay, backwards=bool(backwards), reads_own=reads_own)
+        side = Decays(log_decay, backwards=bool(backwards), reads_own=reads_own)
         scores = q @ k.mT * side.seen  # of all heads at once
-        weights = torch.addcmul(weights, scores, side.exponents.exp() * w[..., None, :])
+        weights = torch.addcmul(weights, scores, side.exponents().exp() * w[..., None, :])
         if n > size:
             # queries and keys decay, not what is written and read, which is wider
-            k = k * (side.writing * w[..., None])
-            out = out + (q * side.reading) @ carried(k, v, side)
+            k = k * (side.writing() * w[..., None])
+            out = out + (q * side.reading()) @ carried(k, v, side)
     return (weights @ v + out).flatten(2, 3)[:, :, :n]
 
 
@@ -98,39 +97,48 @@ def in_chunks(t: Tensor, size: int) -> Tensor:
     return pad_length(t, size, dim=2).unflatten(2, (-1, size))
 
 
-class Decays(NamedTuple):
-    """Between what is written at s and read at t in a chunk: t after s, or backwards before it."""
+class Decays:
+    """Between what is written at s and read at t in a chunk: t after s, or backwards before it.
 
-    exponents: Tensor  # (..., S, S) logarithms, 0 where s is not before t
-    seen: Tensor  # (S, S), 1 where s is before t, else 0
-    reading: Tensor  # (..., S, 1) from the chunk's start (backwards: its end) to t
-    writing: Tensor  # (..., S, 1) from s to its end (backwards: its start)
-    total: Tensor  # (...) logarithms of the whole chunk's
-    backwards: bool
+    log (..., S): what decays at each token. Decays strictly between s and t count, and t's own with
+    reads_own, s's own with writes_own.
+    Not differences of running sums, in which a large one hides a small. Products: cumsum of floats
+    is refused on a GPU where algorithms must be deterministic.
+    """
 
-    @classmethod
-    def between(
-        cls, log: Tensor, backwards: bool = False, reads_own: bool = False, writes_own: bool = False
-    ) -> Decays:
-        """Of log (..., S): decays strictly between s and t.
-
-        reads_own, writes_own: whether t's own, whether s's own decay counts, too.
-        Not differences of running sums, in which a large one hides a small. Products: cumsum of
-        floats is refused on a GPU where algorithms must be deterministic.
-        """
+    def __init__(
+        self,
+        log: Tensor,
+        backwards: bool = False,
+        reads_own: bool = False,
+        writes_own: bool = False,
+    ) -> None:
         ones = torch.ones(log.shape[-1], log.shape[-1], dtype=log.dtype, device=log.device)
-        read, written = (
+        self.seen, self.written = (
             ones.triu(1 - own) if backwards else ones.tril(own - 1)
             for own in (reads_own, writes_own)
-        )
-        log = log[..., None]
-        exponents = read @ (log * written)
-        reading, writing = (read @ log).exp(), (written.mT @ log).exp()
-        return cls(exponents, read, reading, writing, log.sum((-2, -1)), backwards)
+        )  # (S, S), 1 where s is before t, else 0
+        self.log, self.backwards = log[..., None], backwards
+
+    def exponents(self) -> Tensor:
+        """(..., S, S) logarithms, 0 where s is not before t"""
+        return self.seen @ (self.log * self.written)
 
     def within(self) -> Tensor:
-        """Of the chunk, (..., S, S), 0 where s is not before t."""
-        return self.exponents.exp() * self.seen
+        """(..., S, S), 0 where s is not before t"""
+        return self.exponents().exp() * self.seen
+
+    def reading(self) -> Tensor:
+        """(..., S, 1) from the chunk's start (backwards: its end) to t"""
+        return (self.seen @ self.log).exp()
+
+    def writing(self) -> Tensor:
+        """(..., S, 1) from s to its end (backwards: its start)"""
+        return (self.written.mT @ self.log).exp()
+
+    def total(self) -> Tensor:
+        """(...) logarithms of the whole chunk's"""
+        return self.log.sum((-2, -1))
 
 
 def carried(k: Tensor, v: Tensor, side: Decays) -> Tensor:
@@ -138,7 +146,7 @@ def carried(k: Tensor, v: Tensor, side: Decays) -> Tensor:
 
     k (B, H, G, S, K) decayed to the chunk's end, v (B, H, G, S, P)
     """
-    states, total = (k.mT @ v).flatten(3), side.total.expand(-1, -1, v.shape[2])
+    states, total = (k.mT @ v).flatten(3), side.total().expand(-1, -1, v.shape[2])
     return before(states, total, side.backwards).unflatten(3, (k.shape[-1], v.shape[-1]))
 
 
@@ -153,24 +161,9 @@ def before(states: Tensor, log_decay: Tensor, backwards: bool) -> Tensor:
     count = states.shape[2]
     size = min(CHUNK, count)
     states, log_decay = (in_chunks(t, size) for t in (states, log_decay))
-    side = Decays.between(log_decay, backwards)
+    side = Decays(log_decay, backwards)
     out = side.within() @ states  # (B, H, groups, size, M)
     if count > size:
-        ends = (side.writing.mT @ states)[:, :, :, 0]  # (B, H, groups, M)
-        out.addcmul_(side.reading, before(ends, side.total, backwards)[:, :, :, None])
+        ends = (side.writing().mT @ states)[:, :, :, 0]  # (B, H, groups, M)
+        out.addcmul_(side.reading(), before(ends, side.total(), backwards)[:, :, :, None])
     return out.flatten(2, 3)[:, :, :count]
-
-
-def segment_sums(t: Tensor, backwards: bool = False) -> Tensor:
-    """(..., S) -> (..., S, S): the sum of t from s + 1 to r in row r and column s, 0 for r <= s
-
-    Backwards: from s - 1 down to r, 0 for r >= s.
-
-    Not the difference of two running sums, in which a large one hides a small. A product: cumsum of
-    floats is refused on a GPU where algorithms must be deterministic.
-    """
-    size = t.shape[-1]
-    ones = torch.ones(size, size, dtype=t.dtype, device=t.device)
-    if backwards:
-        return ones.triu() @ (t[..., None] * ones.triu(1))
-    return ones.tril() @ (t[..., None] * ones.tril(-1))

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lra.attention.base import pad_length
-from lra.attention.shared.decay import segment_sums
+from lra.attention.shared.decay import Decays
 from lra.attention.shared.scan import Scan, previous
 
 CHUNK = (16, 64)  # tokens, at least and at most; between these, as many as a key has entries
@@ -101,7 +101,4 @@ def decays(log: Tensor, backwards: bool) -> Tensor:
 
     Backwards: from before j down to i; 0 for j < i.
     """
-    sums = segment_sums(log[..., 0], backwards)
-    seen = torch.ones_like(sums[0], dtype=torch.bool)
-    seen = seen.triu() if backwards else seen.tril()
-    return sums.masked_fill(~seen, -torch.inf).exp()
+    return Decays(log[..., 0], backwards, reads_own=True).within()
