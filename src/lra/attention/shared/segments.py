@@ -187,12 +187,12 @@ class Attend(torch.autograd.Function):
         keys, values = memories[: len(back)], memories[len(back) :]
         out, kept = torch.empty_like(q), []
         for heads, cut in cuts(content, at_once):
-            biases = content[heads], place[heads]
             q_h, k, v = (
                 folded(t, at_once)
                 for t in (q[..., cut], gather(keys, back, cut), gather(values, back, cut))
             )
-            weights = relative_weights(q_h, k, r[heads], *biases, hidden)
+            q_content, q_place = biased(q_h, content[heads]), biased(q_h, place[heads])
+            weights = relative_weights(q_content, q_place, k, r[heads], hidden)
             if dropout:
                 kept.append(torch.empty_like(weights, dtype=torch.bool).bernoulli_(1 - dropout))
                 weights *= kept[-1] / (1 - dropout)
@@ -218,7 +218,8 @@ class Attend(torch.autograd.Function):
                     to_out[..., cut], out[..., cut],
                 )
             )  # fmt: skip
-            weights = relative_weights(q_h, k, r[heads], content[heads], place[heads], hidden)
+            q_content, q_place = biased(q_h, content[heads]), biased(q_h, place[heads])
+            weights = relative_weights(q_content, q_place, k, r[heads], hidden)
             to_weights = to_out_h @ v.mT
             dropped = weights
             if ctx.dropout:
@@ -229,10 +230,10 @@ class Attend(torch.autograd.Function):
             total = (to_out_h * out_h).sum(-1, keepdim=True)
             to_scores.copy_(to_weights.sub_(total).mul_(weights))
             rows = by_place.view(at_once, -1, r.shape[1])  # (h, M S, S + K)
-            to_r[heads] = rows.mT @ by_rows(q_h, place[heads])
+            to_r[heads] = rows.mT @ q_place.view(at_once, -1, q_place.shape[-1])
             from_place = (rows @ r[heads]).view_as(q_h)
             scale = k.shape[-1] ** -0.5
-            q_content = biased(q_h, content[heads]) * scale
+            q_content *= scale
             scatter(to_keys, back, cut, unfolded(to_scores.mT @ q_content, at_once))
             from_content = (to_scores @ k).mul_(scale)
             for to_bias, t in ((to_place, from_place), (to_content, from_content)):
@@ -242,12 +243,12 @@ class Attend(torch.autograd.Function):
 
 
 def relative_weights(
-    q: Tensor, k: Tensor, r: Tensor, content: Tensor, place: Tensor, hidden: Tensor | None
+    q_content: Tensor, q_place: Tensor, k: Tensor, r: Tensor, hidden: Tensor | None
 ) -> Tensor:
-    """q (h M, S, D), k (h M, K, D), r (h, S + K, D), biases (h, D) -> weights (h M, S, K)"""
-    by_place = by_rows(q, place) @ r.mT  # (h, M S, S + K)
-    by_place = shifted(by_place.view(*q.shape[:2], -1))
-    scores = torch.baddbmm(by_place, biased(q, content), k.mT, alpha=q.shape[-1] ** -0.5)
+    """Queries with either bias (h M, S, D), k (h M, K, D), r (h, S + K, D) -> (h M, S, K)"""
+    by_place = q_place.view(len(r), -1, r.shape[-1]) @ r.mT  # (h, M S, S + K)
+    by_place = shifted(by_place.view(*q_place.shape[:2], -1))
+    scores = torch.baddbmm(by_place, q_content, k.mT, alpha=k.shape[-1] ** -0.5)
     if hidden is not None:
         scores.unflatten(0, (len(r), -1)).masked_fill_(hidden, -torch.inf)
     return scores.softmax(-1)
@@ -256,11 +257,6 @@ def relative_weights(
 def biased(q: Tensor, bias: Tensor) -> Tensor:
     """q (h M, S, D) and each head's bias (h, D) -> (h M, S, D)"""
     return (q.unflatten(0, (len(bias), -1)) + bias[:, None, None]).flatten(0, 1)
-
-
-def by_rows(q: Tensor, bias: Tensor) -> Tensor:
-    """The same as (h, M S, D)"""
-    return biased(q, bias).view(len(bias), -1, q.shape[-1])
 
 
 def cuts(content: Tensor, at_once: int) -> list[tuple[slice, slice]]:
@@ -282,26 +278,28 @@ def unfolded(t: Tensor, heads: int) -> Tensor:
 
 def gather(parts: Sequence[Tensor], back: list[tuple[int, ...]], cut: slice) -> Tensor:
     """Some heads' keys or values (M, K, h D), each part moved to the segments that see it."""
-    moved = []
+    total = sum(part.shape[1] * len(each) for part, each in zip(parts, back, strict=True))
+    out = parts[0].new_empty(len(parts[0]), total, cut.stop - cut.start)
+    start = 0
     for part, each in zip(parts, back, strict=True):
         for steps in each:
-            one = part[: len(part) - steps, :, cut]
-            if steps:
-                one = torch.cat([one.new_zeros(steps, *one.shape[1:]), one])
-            moved.append(one)
-    return torch.cat(moved, dim=1)
+            moved = out[:, start : start + part.shape[1]]
+            moved[:steps] = 0
+            moved[steps:] = part[: len(part) - steps, :, cut]
+            start += part.shape[1]
+    return out
 
 
 def scatter(parts: list[Tensor], back: list[tuple[int, ...]], cut: slice, gathered: Tensor) -> None:
     """The backward of `gather`: adds the gradient of what it gathered to those of its parts."""
     start = 0
     for part, each in zip(parts, back, strict=True):
-        if each != (0,):
-            part[..., cut] = 0
-        for steps in each:
+        furthest = each[0] if each else len(part)
+        part[len(part) - furthest :, :, cut] = 0
+        for i, steps in enumerate(each):
             piece = gathered[steps:, start : start + part.shape[1]]
             seen = part[: len(part) - steps, :, cut]
-            seen.add_(piece) if steps else seen.copy_(piece)
+            seen.add_(piece) if i else seen.copy_(piece)
             start += part.shape[1]
 
 
