@@ -73,7 +73,7 @@ def quasiseparable(
     v = in_chunks(v, size).contiguous()
     eye = torch.eye(size, dtype=v.dtype, device=v.device)
     weights = in_chunks(diagonal, size)[..., None] * eye
-    out = 0
+    far = []
     for backwards, (q, k, w, log_decay) in enumerate(sides):
         q, k = (in_chunks(t[:, None], size) for t in (q, k))  # (B, 1, G, S, K)
         w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
@@ -83,8 +83,8 @@ def quasiseparable(
         if n > size:
             # queries and keys decay, not what is written and read, which is wider
             k = k * (side.writing() * w[..., None])
-            out = out + (q * side.reading()) @ carried(k, v, side)
-    return (weights @ v + out).flatten(2, 3)[:, :, :n]
+            far.append((q * side.reading()) @ carried(k, v, side))
+    return sum(far, weights @ v).flatten(2, 3)[:, :, :n]
 
 
 def in_chunks(t: Tensor, size: int) -> Tensor:
