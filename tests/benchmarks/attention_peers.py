@@ -228,6 +228,7 @@ class Entry:
     given: dict[str, Any]  # our options
     peer: str
     build: Build
+    form_of: str | None = None  # the mechanism, where the row's name is not its own
 
     def options(self, length: int) -> dict[str, Any]:
         """Ours; a `window` of routing is the tokens of a cluster, of which there are as many as fit."""
@@ -258,6 +259,9 @@ ENTRIES = {
     "s5": Entry({"state": 512}, "s5-pytorch", s5),
     "rotary": Entry({}, "x-transformers", rotary),
     "mega": Entry({"truncation": None}, "mega-pytorch", mega),
+    "mega in chunks": Entry(
+        {"truncation": None, "chunk": 128}, "mega-pytorch, all tokens", mega, "mega"
+    ),
     "deltanet": Entry({"gate": True}, "opengdn, both ways", deltanet),
     "mingru": Entry({}, "minGRU-pytorch, both ways", mingru),
     "nystrom": Entry({"landmarks": 128, "conv": 33}, "nystrom-attention", nystrom),

@@ -106,7 +106,9 @@ def measure(name: str, length: int, device: torch.device) -> dict:
     torch.manual_seed(0)
     entry = ENTRIES[name]
     builds: dict[str, Callable[[], nn.Module]] = {
-        "ours": lambda: attention.build(name, DIM, HEADS, length, **entry.options(length)),
+        "ours": lambda: attention.build(
+            entry.form_of or name, DIM, HEADS, length, **entry.options(length)
+        ),
         "peer": lambda: entry.build(DIM, HEADS, length),
         "floor": Projections,
     }
