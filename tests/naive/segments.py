@@ -6,7 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from lra.attention.shared.segments import RelativeAttention, sinusoids
+from lra.attention.shared.relative import RelativeAttention, sinusoids
 
 
 def per_pair(module: RelativeAttention, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:

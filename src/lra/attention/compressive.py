@@ -9,17 +9,9 @@ from torch import Tensor, nn
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, attendable
-from lra.attention.shared.segments import (
-    Part,
-    RelativeAttention,
-    Shared,
-    earlier,
-    folded,
-    in_segments,
-    projected,
-    unfolded,
-    visible,
-)
+from lra.attention.shared.relative import Part, RelativeAttention
+from lra.attention.shared.segments import Shared, earlier, in_segments, projected, visible
+from lra.attention.shared.tiles import folded, unfolded
 from lra.core.errors import LRAError
 
 INFO = Info("recurrence", "Rae et al. 2020, arXiv:1911.05507", "O(N segment)", causal=True)
@@ -32,7 +24,7 @@ class Attention(MultiHead):
     `rate` slots each, to its memory (the segment before) and to itself. `compression` makes one
     slot of `rate` tokens: their mean or maximum, or a convolution of kernel and stride `rate`.
     Masked tokens do not count in mean and maximum and are zeros to the convolution. A slot without
-    real tokens is masked. Relative positions (segments.RelativeAttention) count along compressed
+    real tokens is masked. Relative positions (relative.RelativeAttention) count along compressed
     memory, memory and segment in a row, so a slot is one step.
 
     Memories are this layer's inputs at earlier segments, with the gradient stopped. The task's

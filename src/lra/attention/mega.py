@@ -15,7 +15,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention, silu
 from lra.attention import Info
 from lra.attention.base import MultiHead, all_real, attendable, exact, lower_triangle
 from lra.attention.shared.blocks import split
-from lra.attention.shared.segments import shifted, sinusoids
+from lra.attention.shared.relative import shifted, sinusoids
 from lra.attention.shared.toeplitz import convolve
 from lra.core.errors import LRAError
 

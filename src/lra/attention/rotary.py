@@ -14,8 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
 from lra.attention.base import MultiHead, allowed_keys, lower_triangle
+from lra.attention.shared.relative import sinusoids
 from lra.attention.shared.rotation import rotate
-from lra.attention.shared.segments import sinusoids
 from lra.core.errors import LRAError
 
 INFO = Info("full", "Su et al. 2021, arXiv:2104.09864", "O(N^2)", causal=True)

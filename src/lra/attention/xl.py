@@ -6,14 +6,8 @@ from torch import Tensor
 
 from lra.attention import Info
 from lra.attention.base import MultiHead
-from lra.attention.shared.segments import (
-    Part,
-    RelativeAttention,
-    earlier,
-    in_segments,
-    projected,
-    visible,
-)
+from lra.attention.shared.relative import Part, RelativeAttention
+from lra.attention.shared.segments import earlier, in_segments, projected, visible
 
 INFO = Info("recurrence", "Dai et al. 2019, arXiv:1901.02860", "O(N segment)", causal=True)
 
@@ -23,7 +17,7 @@ class Attention(MultiHead):
 
     The memory is this layer's input at those segments, with the gradient stopped: its keys and
     values train W_k and W_v, not the layers below. Scores have relative positions
-    (segments.RelativeAttention).
+    (relative.RelativeAttention).
 
     Different from the paper: without `causal` a query sees its whole segment, at negative distances
     what comes later. And all segments are of one document and one training step, computed at once,

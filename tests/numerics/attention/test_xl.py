@@ -10,7 +10,7 @@ from torch.nn.functional import linear
 from torch.testing import assert_close
 
 import naive.xl
-from lra.attention.shared import segments
+from lra.attention.shared import relative, segments
 from oracles import gradients, holes, layer, tokens
 from tiny import examples
 
@@ -122,6 +122,18 @@ def test_shifted_aligns_distances(length, keys):
         pytest.skip("a segment sees itself")
     columns = torch.arange(keys - 1, -length - 1, -1).expand(2, length, -1).double()
     i = torch.arange(keys - length, keys)[:, None]
-    assert_close(segments.shifted(columns)[1], (i - torch.arange(keys)).double())
+    assert_close(relative.shifted(columns)[1], (i - torch.arange(keys)).double())
     x = tokens(2, length * (length + keys), 1).view(2, length, -1).requires_grad_()
-    assert torch.autograd.gradcheck(segments.shifted, x)
+    assert torch.autograd.gradcheck(relative.shifted, x)
+
+
+@pytest.mark.parametrize("name", ["xl", "compressive"])
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_tiles_of_any_size_give_the_same(name, at_once, monkeypatch):
+    """Segments see earlier tiles' keys, and give them gradients."""
+    monkeypatch.setattr(relative, "SEGMENTS", at_once)
+    module = layer(name, 2, 4, segment=4).train()
+    x, mask = tokens(2, 30, 8), holes(2, 30)
+    by_tiles = gradients(module, x, mask)
+    module.by_head = lambda _: False  # as on a GPU
+    assert_close(by_tiles, gradients(module, x, mask))

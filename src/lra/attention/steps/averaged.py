@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, pad, silu
 
 from lra.attention.base import exact
 from lra.attention.mega import laplace
-from lra.attention.shared.segments import sinusoids
+from lra.attention.shared.relative import sinusoids
 from lra.attention.steps.base import State, Steps, append, attend, cached, last
 from lra.attention.steps.cached import Cached
 from lra.core.errors import LRAError
