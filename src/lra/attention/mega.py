@@ -86,7 +86,7 @@ class Attention(MultiHead):
         self, x: Tensor, mask: Tensor | None = None, stream: Tensor | None = None
     ) -> Tensor:
         dim = x.shape[-1]
-        average = self.ema(x, mask)
+        average = self.ema(x, mask, self.by_head(x))
         reset, update, h = self.gates(average).split([self.value.out_features, dim, dim], dim=-1)
         z = silu(self.query(average))
         q, k = (z * scale + shift for scale, shift in zip(self.scale, self.shift, strict=True))
@@ -146,7 +146,7 @@ class EMA(nn.Module):
     `causal` a second one with its own parameters runs backward, and both are added: each counts its
     own token, as in the authors' code. Scale, omega and silu are of that code, too.
 
-    forward(x (B, N, dim), mask (B, N) or None) -> (B, N, dim)
+    forward(x (B, N, dim), mask (B, N) or None, in_parts) -> (B, N, dim), see `convolve`
     """
 
     def __init__(self, dim: int, states: int, truncation: int | None, causal: bool) -> None:
@@ -159,12 +159,12 @@ class EMA(nn.Module):
         self.gamma = nn.Parameter(torch.randn(shape))
         self.omega = nn.Parameter(torch.randn(dim))
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, in_parts: bool = False) -> Tensor:
         real = x if mask is None else x * mask[:, :, None]
         kernels = self.kernels(min(self.truncation or x.shape[1], x.shape[1]))
         now = self.omega + kernels[1:, :, 0].sum(0)  # convolve has no lag 0 backward
         with torch.autocast(x.device.type, enabled=False):
-            y = convolve(real.mT, *kernels).mT  # (B, N, dim)
+            y = convolve(real.mT, *kernels, in_parts=in_parts).mT  # (B, N, dim)
             return silu(y + now * real)
 
     def kernels(self, lags: int) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
@@ -72,10 +73,14 @@ class Attention(MultiHead):
         if mask is not None:
             v = v * mask[:, :, None]
         with torch.autocast(x.device.type, enabled=False):
-            forward, *back = self.kernels(x.shape[1])
-            forward = forward + pad(self.d[:, None], (0, x.shape[1] - 1))  # D v is of lag 0
-            y = convolve(v.mT, forward, *back).mT  # (B, N, C)
+            y = self.mix(v, in_parts=self.by_head(x))
         return self.out(gelu(y)) if self.projections else y
+
+    def mix(self, v: Tensor, in_parts: bool) -> Tensor:
+        """v (B, N, C) convolved and D v, (B, N, C); the kernels live no longer than this takes."""
+        forward, *back = self.kernels(v.shape[1])
+        forward = forward + pad(self.d[:, None], (0, v.shape[1] - 1))  # D v is of lag 0
+        return convolve(v.mT, forward, *back, in_parts=in_parts).mT
 
     def kernels(self, n: int) -> Tensor:
         """K_0 to K_{n-1} of each direction, (1 or 2, C, n).
@@ -85,15 +90,16 @@ class Attention(MultiHead):
         """
         a = torch.complex(-self.a_log.exp(), self.a_imag)  # (C, pairs)
         step = self.log_dt.exp()[:, None] * a
-        c = torch.view_as_complex(self.c) * (step.expm1() / a)  # (directions, C, pairs)
+        c = 2 * torch.view_as_complex(self.c) * (step.expm1() / a)  # (directions, C, pairs)
         size = 1 << n.bit_length() // 2
         lags = torch.arange(size, device=a.device, dtype=self.log_dt.dtype)
         starts = torch.arange(0, n, size, device=a.device, dtype=self.log_dt.dtype)
         left = c[:, :, None] * (starts[:, None] * step[:, None]).exp()  # (directions, C, starts, p)
-        right = (step[:, :, None] * lags).exp()  # (C, pairs, size)
-        left = torch.cat([left.real, -left.imag], dim=-1)
-        right = torch.cat([right.real, right.imag], dim=-2)
-        return 2 * (left @ right).flatten(2)[..., :n]
+        # the conjugate, so that a product of reals is the real part
+        right = (step.conj()[:, :, None] * lags).exp()  # (C, pairs, size)
+        left = torch.view_as_real(left).flatten(-2)  # (directions, C, starts, state)
+        right = rearrange(torch.view_as_real(right), "c p l two -> c (p two) l")
+        return (left @ right).flatten(2)[..., :n]
 
 
 def imaginary(poles: str, state: int) -> Tensor:

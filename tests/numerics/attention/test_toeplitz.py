@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 import naive.toeplitz
+from lra.attention.shared import toeplitz
 from lra.attention.shared.toeplitz import convolve, fast_size
 from oracles import tokens
 from tiny import examples, slow
@@ -42,6 +45,15 @@ def test_equals_the_dense_matrix(both, per_example, n, data):
     lags = data.draw(st.one_of(st.just(n), st.integers(1, n)), label="lags")
     given = inputs(n, lags, both, per_example)
     assert_close(outcome(convolve, *given), outcome(naive.toeplitz.convolve, *given))
+
+
+@pytest.mark.parametrize("per_example", [False, True], ids=["one-kernel", "kernel-each"])
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4])
+def test_parts_of_the_channels_give_the_same(at_once, per_example, monkeypatch):
+    monkeypatch.setattr(toeplitz, "CHANNELS", at_once)
+    given = inputs(50, 20, True, per_example)
+    in_parts = functools.partial(convolve, in_parts=True)
+    assert_close(outcome(in_parts, *given), outcome(convolve, *given))
 
 
 def test_lag_zero_is_the_forward_kernels():
