@@ -34,7 +34,7 @@ def convolve(
 
 
 class Circular(torch.autograd.Function):
-    """The first N of a circular convolution of `size` >= N places, `at_once` channels after another.
+    """The first N of a circular convolution of `size` >= N places, some channels after others.
 
     apply(u (B, C, N), kernel (C, K) or (B, C, K), size, at_once) -> (B, C, N). Spectra, twice as
     large as u, are not saved but computed again. The gradients are products of the same real
