@@ -6,7 +6,6 @@ import math
 from typing import Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
@@ -94,12 +93,13 @@ class Attention(MultiHead):
         size = 1 << n.bit_length() // 2
         lags = torch.arange(size, device=a.device, dtype=self.log_dt.dtype)
         starts = torch.arange(0, n, size, device=a.device, dtype=self.log_dt.dtype)
-        left = c[:, :, None] * (starts[:, None] * step[:, None]).exp()  # (directions, C, starts, p)
+        left = c.transpose(0, 1)[:, :, None] * (starts[:, None] * step[:, None]).exp()[:, None]
+        left = left.flatten(1, 2)  # (C, directions starts, pairs)
         # the conjugate, so that a product of reals is the real part
-        right = (step.conj()[:, :, None] * lags).exp()  # (C, pairs, size)
-        left = torch.view_as_real(left).flatten(-2)  # (directions, C, starts, state)
-        right = rearrange(torch.view_as_real(right), "c p l two -> c (p two) l")
-        return (left @ right).flatten(2)[..., :n]
+        right = (lags[:, None] * step.conj()[:, None]).exp()  # (C, size, pairs)
+        left, right = (torch.view_as_real(t).flatten(2) for t in (left, right))  # (..., state)
+        kernels = (left @ right.mT).unflatten(1, (-1, len(starts))).flatten(2)
+        return kernels.transpose(0, 1)[..., :n]
 
 
 def imaginary(poles: str, state: int) -> Tensor:
