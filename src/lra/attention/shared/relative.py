@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lra.attention.base import attendable
 from lra.attention.shared.tiles import folded, gather, scatter, tiles, unfolded
 
-SEGMENTS = 8  # that a CPU attends in at once
+SEGMENTS, TILES = 8, 16  # of a CPU: at least so many segments at once, at most so many tiles a head
 
 
 def sinusoids(distances: Tensor, dim: int) -> Tensor:
@@ -73,7 +73,8 @@ class RelativeAttention(nn.Module):
         r = self.positions(length, total).to(q.dtype)
         biases = self.content.to(q.dtype), self.place.to(q.dtype)
         hidden = None if allowed is None else ~attendable(allowed).flatten(0, 1)
-        at_once = (1, SEGMENTS) if by_head else (len(r), len(keys[0]))
+        many = len(keys[0])
+        at_once = (1, max(SEGMENTS, -(-many // TILES))) if by_head else (len(r), many)
         out = Attend.apply(
             back, hidden, dropout, at_once, q.flatten(0, 1), r, *biases, *keys, *values
         )
