@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lra.attention.base import attendable
 from lra.attention.shared.tiles import folded, gather, scatter, tiles, unfolded
 
-SEGMENTS, TILES = 8, 16  # of a CPU: at least so many segments at once, at most so many tiles a head
+SEGMENTS, TILES = 8, 8  # of a CPU: at least so many segments at once, at most so many tiles a head
 
 
 def sinusoids(distances: Tensor, dim: int) -> Tensor:
