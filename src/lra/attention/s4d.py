@@ -76,7 +76,7 @@ class Attention(MultiHead):
         return self.out(gelu(y)) if self.projections else y
 
     def mix(self, v: Tensor, in_parts: bool) -> Tensor:
-        """v (B, N, C) convolved and D v, (B, N, C); the kernels live no longer than this takes."""
+        """v (B, N, C) convolved, plus D v, (B, N, C). The kernels are freed when this returns."""
         forward, *back = self.kernels(v.shape[1])
         forward = forward + pad(self.d[:, None], (0, v.shape[1] - 1))  # D v is of lag 0
         return convolve(v.mT, forward, *back, in_parts=in_parts).mT

@@ -132,6 +132,7 @@ def test_shifted_aligns_distances(length, keys):
 def test_tiles_of_any_size_give_the_same(name, at_once, monkeypatch):
     """Segments see earlier tiles' keys, and give them gradients."""
     monkeypatch.setattr(relative, "SEGMENTS", at_once)
+    monkeypatch.setattr(relative, "TILES", 100)
     module = layer(name, 2, 4, segment=4).train()
     x, mask = tokens(2, 30, 8), holes(2, 30)
     by_tiles = gradients(module, x, mask)

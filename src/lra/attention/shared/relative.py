@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from lra.attention.base import attendable
-from lra.attention.shared.tiles import folded, gather, scatter, tiles, unfolded
+from lra.attention.shared.tiles import count_keys, folded, gather, scatter, tiles, unfolded
 
 SEGMENTS, TILES = 8, 8  # of a CPU: at least so many segments at once, at most so many tiles a head
 
@@ -69,8 +69,7 @@ class RelativeAttention(nn.Module):
             [part.k.flatten(0, 1) for part in parts],
             [part.v.flatten(0, 1) for part in parts],
         )
-        total = sum(k.shape[1] * len(steps) for k, steps in zip(keys, back, strict=True))
-        r = self.positions(length, total).to(q.dtype)
+        r = self.positions(length, count_keys(keys, back)).to(q.dtype)
         biases = self.content.to(q.dtype), self.place.to(q.dtype)
         hidden = None if allowed is None else ~attendable(allowed).flatten(0, 1)
         many = len(keys[0])
@@ -115,10 +114,10 @@ class Attend(torch.autograd.Function):
         *memories: Tensor,
     ) -> Tensor:
         keys, values = memories[: len(back)], memories[len(back) :]
-        out, kept = torch.empty_like(q), []
+        (h, _), out, kept = at_once, torch.empty_like(q), []
         for heads, tile in tiles(len(q), *content.shape, at_once):
             q_h, k, v = (
-                folded(t, at_once[0])
+                folded(t, h)
                 for t in (q[tile], gather(keys, back, tile), gather(values, back, tile))
             )
             q_content, q_place = biased(q_h, content[heads]), biased(q_h, place[heads])
@@ -126,14 +125,14 @@ class Attend(torch.autograd.Function):
             if dropout:
                 kept.append(torch.empty_like(weights, dtype=torch.bool).bernoulli_(1 - dropout))
                 weights *= kept[-1] / (1 - dropout)
-            out[tile] = unfolded(weights @ v, at_once[0])
+            out[tile] = unfolded(weights @ v, h)
         ctx.save_for_backward(hidden, q, r, content, place, out, *memories, *kept)
         ctx.back, ctx.dropout, ctx.at_once = back, dropout, at_once
         return out
 
     @staticmethod
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor | None, ...]:
-        back, count, at_once = ctx.back, len(ctx.back), ctx.at_once
+        back, count, (h, m) = ctx.back, len(ctx.back), ctx.at_once
         hidden, q, r, content, place, out, *rest = ctx.saved_tensors
         keys, values, kept = rest[:count], rest[count : 2 * count], rest[2 * count :]
         to_q, to_keys, to_values = (
@@ -141,10 +140,10 @@ class Attend(torch.autograd.Function):
             *([torch.zeros_like(t) for t in each] for each in (keys, values)),
         )
         to_r, to_content, to_place = (torch.zeros_like(t) for t in (r, content, place))
-        room = q.new_zeros(math.prod(at_once), q.shape[1], r.shape[1])
-        for i, (heads, tile) in enumerate(tiles(len(q), *content.shape, at_once)):
+        room = q.new_zeros(h * m, q.shape[1], r.shape[1])
+        for i, (heads, tile) in enumerate(tiles(len(q), *content.shape, (h, m))):
             q_h, k, v, to_out_h, out_h = (
-                folded(t, at_once[0])
+                folded(t, h)
                 for t in (
                     q[tile], gather(keys, back, tile), gather(values, back, tile),
                     to_out[tile], out[tile],
@@ -158,21 +157,21 @@ class Attend(torch.autograd.Function):
                 keep = kept[i].to(weights.dtype) / (1 - ctx.dropout)
                 to_weights *= keep
                 dropped = weights * keep
-            scatter(to_values, back, tile, unfolded(dropped.mT @ to_out_h, at_once[0]))
+            scatter(to_values, back, tile, unfolded(dropped.mT @ to_out_h, h))
             total = (to_out_h * out_h).sum(-1, keepdim=True)
             by_place = room[: len(q_h)]
             to_scores = shifted(by_place)  # what is around it stays zero: no pair is there
             to_scores.copy_(to_weights.sub_(total).mul_(weights))  # (h m, S, K)
-            rows = by_place.view(at_once[0], -1, r.shape[1])  # (h, m S, S + K)
-            to_r[heads] += rows.mT @ q_place.view(at_once[0], -1, q_place.shape[-1])
+            rows = by_place.view(h, -1, r.shape[1])  # (h, m S, S + K)
+            to_r[heads] += rows.mT @ q_place.view(h, -1, q_place.shape[-1])
             from_place = (rows @ r[heads]).view_as(q_h)
             scale = k.shape[-1] ** -0.5
             q_content *= scale
-            scatter(to_keys, back, tile, unfolded(to_scores.mT @ q_content, at_once[0]))
+            scatter(to_keys, back, tile, unfolded(to_scores.mT @ q_content, h))
             from_content = (to_scores @ k).mul_(scale)
             for to_bias, t in ((to_place, from_place), (to_content, from_content)):
-                to_bias[heads] += t.unflatten(0, (at_once[0], -1)).sum((1, 2))
-            to_q[tile] = unfolded(from_place.add_(from_content), at_once[0])
+                to_bias[heads] += t.unflatten(0, (h, -1)).sum((1, 2))
+            to_q[tile] = unfolded(from_place.add_(from_content), h)
         return None, None, None, None, to_q, to_r, to_content, to_place, *to_keys, *to_values
 
 

@@ -42,12 +42,16 @@ def before(tile: Tile, steps: int) -> tuple[Tile, int]:
     return (slice(rows.start - steps + missing, rows.stop - steps), tokens, cut), missing
 
 
+def count_keys(parts: Sequence[Tensor], back: list[tuple[int, ...]]) -> int:
+    """K: the keys that a segment sees, of parts (M, s, H D)"""
+    return sum(part.shape[1] * len(each) for part, each in zip(parts, back, strict=True))
+
+
 def gather(parts: Sequence[Tensor], back: list[tuple[int, ...]], tile: Tile) -> Tensor:
     """A tile's keys or values (m, K, h D), each part moved to the segments that see it."""
-    total = sum(part.shape[1] * len(each) for part, each in zip(parts, back, strict=True))
     rows, _, cut = tile
-    out = parts[0].new_empty(rows.stop - rows.start, total, cut.stop - cut.start)
-    start = 0
+    shape = rows.stop - rows.start, count_keys(parts, back), cut.stop - cut.start
+    out, start = parts[0].new_empty(shape), 0
     for part, each in zip(parts, back, strict=True):
         for steps in each:
             source, missing = before(tile, steps)

@@ -1,4 +1,4 @@
-"""Products with Toeplitz matrices by FFT, for state spaces (s4d, s5) and moving averages (mega)."""
+"""Products with Toeplitz matrices by FFT, for state spaces (s4d) and moving averages (mega)."""
 
 from __future__ import annotations
 
