@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable
+from lra.attention.base import MultiHead, attendable, minus_infinity
 from lra.attention.shared.relative import Part, RelativeAttention
 from lra.attention.shared.segments import Shared, earlier, in_segments, projected, visible
 from lra.attention.shared.tiles import folded, unfolded
@@ -183,5 +183,6 @@ class Reconstruction(torch.autograd.Function):
 def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
     """q (h M, S, D), k (h M, K, D), hidden (M, 1, K) -> (h M, S, K)"""
     scores = q @ k.mT
-    scores.unflatten(0, (-1, len(hidden))).masked_fill_(hidden, -torch.inf)
+    by_head = scores.unflatten(0, (-1, len(hidden)))
+    by_head += minus_infinity(hidden)
     return scores.softmax(-1)

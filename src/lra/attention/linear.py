@@ -84,16 +84,21 @@ class ByHead(torch.autograd.Function):
         q, k, v, mask, contexts, totals, norms = ctx.saved_tensors
         grad_q, grad_k, grad_v = (torch.empty_like(t) for t in (q, k, v))
         for head in range(q.shape[2]):
-            top = grad[:, :, head] / norms[head]  # of q context, (B, N, D)
+            # all else is written where these will stand: one head's tensors count, too
+            to_q, to_k, to_v = (t[:, :, head] for t in (grad_q, grad_k, grad_v))
+            top = torch.div(grad[:, :, head], norms[head], out=to_v)  # of q context, (B, N, D)
             features = _features(q[:, :, head])
-            through = top @ contexts[head].mT
-            bottom = -(features * through).sum(-1, keepdim=True) / norms[head]  # of q . total
-            # elu + 1 is its own slope below 0, and 1 above
-            grad_q[:, :, head] = (through + bottom * totals[head]) * features.clamp(max=1)
+            torch.matmul(top, contexts[head].mT, out=to_q)
+            bottom = -torch.mul(features, to_q, out=to_k).sum(-1, keepdim=True) / norms[head]
             context, total = features.mT @ top, bottom.mT @ features
+            # elu + 1 is its own slope below 0, and 1 above
+            to_q.addcmul_(bottom, totals[head]).mul_(features.clamp_(max=1))
+            del features
             features = _features(k[:, :, head], mask)
-            grad_v[:, :, head] = features @ context
-            grad_k[:, :, head] = (v[:, :, head] @ context.mT + total) * features.clamp(max=1)
+            torch.matmul(features, context, out=to_v)
+            torch.matmul(v[:, :, head], context.mT, out=to_k)
+            to_k.add_(total).mul_(features.clamp_(max=1))
+            del features
         return grad_q, grad_k, grad_v, None
 
 

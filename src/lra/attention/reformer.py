@@ -16,13 +16,16 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import dropout as drop_out
+from torch.nn.functional import pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, exact, exact_dtype, pad_length
+from lra.attention.base import MultiHead, all_real, exact, exact_dtype, minus_infinity, pad_length
 from lra.attention.shared import arena
+from lra.attention.shared.rows import Pairs, Permute, Restore, over_rounds
 from lra.core.errors import LRAError
 
 INFO = Info("learnable pattern", "Kitaev et al. 2020, arXiv:2001.04451", "O(N log N)", causal=True)
+CHUNKS = 128  # at once, of a CPU: its caches hold their scores
 
 
 class Attention(MultiHead):
@@ -92,9 +95,9 @@ class Attention(MultiHead):
         )
         # all columns are drawn at every length, so that padding does not change the first ones
         rotations = torch.randn_like(self.rotations) if self.training else self.rotations
-        at_once = 1 if self.by_head(x) else len(rotations)
+        at_once = (1, CHUNKS) if self.by_head(x) else (len(rotations), q[..., 0].numel() // chunk)
         rotations = rotations.to(q.dtype)
-        buckets = hash_into_buckets(q.detach(), mask, rotations, self.bucket_size, at_once)
+        buckets = hash_into_buckets(q.detach(), mask, rotations, self.bucket_size, at_once[0])
         out = attend(q, v, buckets, chunk, self.causal, self.drop, at_once)
         return self.out(out.flatten(2)[:, :n])
 
@@ -147,12 +150,13 @@ def attend(
     chunk: int,
     causal: bool = False,
     dropout: float = 0.0,
-    at_once: int = 1,
+    at_once: tuple[int, int] = (1, CHUNKS),
 ) -> Tensor:
     """q, v (B, N, H, D), buckets (R, B, H, N), N a multiple of chunk. Returns (B, N, H, D).
 
     Appendix A weighs a key by 1 / N_ij in each of the N_ij rounds in which i sees j. Counting it in
-    the first of these rounds only is the same. at_once: rounds that are computed together.
+    the first of these rounds only is the same. at_once: rounds, and chunks of each, that are
+    computed together.
     Shape letters: P rounds at once, C chunks of one round (B H N / chunk), M = B H N.
     """
     batch, n, heads, size = q.shape
@@ -167,41 +171,37 @@ def attend(
     place = (place + of_sorted[..., :1] * 8).int()
     own = torch.ones(chunk, chunk, dtype=torch.bool, device=q.device)
     own = own.triu() if causal else own.tril().triu()  # a bucket is sorted by position
+    own = pad(own, (chunk, 0))  # (S, 2 S)
     tops, bottoms, maxima = [], [], []
-    for first in range(0, rounds, at_once):
-        token, back = order[first : first + at_once], rank[first : first + at_once]
+    for first in range(0, rounds, at_once[0]):
+        token, back = (t[first : first + at_once[0]] for t in (order, rank))
         here = of_token.expand_as(token).gather(-1, token).flatten(1)  # (P, M)
         back = of_sorted.expand_as(back).gather(-1, back).transpose(2, 3).flatten(1)
         # the first chunk looks back at a copy of itself and sees nothing of it
         before = torch.cat([here[:, :chunk], here], dim=1)
-        sorted_q = Permute.apply(q, here, back).view(len(here), -1, chunk, size)  # (P, C, S, D)
-        sorted_k, sorted_v = (
+        some_q = Permute.apply(q, here, back).view(len(here), -1, chunk, size)  # (P, C, S, D)
+        some_q = some_q.split(at_once[1], dim=1)
+        some_k, some_v = (
             Permute.apply(t, before, back + chunk).view(len(here), -1, chunk, size)
             for t in (k, values)
         )  # (P, 1 + C, S, D)
-        seen_in = place[: first + at_once, None].expand(-1, len(here), -1, -1, -1)
+        some_k, some_v = (Pairs.apply(t, at_once[1]) for t in (some_k, some_v))
+        seen_in = place[: first + at_once[0], None].expand(-1, len(here), -1, -1, -1)
         at = seen_in.gather(-1, token.expand_as(seen_in)).view(len(seen_in), len(here), -1, chunk)
-        tiles = []
-        for shift in (0, 1):
-            keys = slice(1 - shift, sorted_k.shape[1] - shift)
-            scores = sorted_q @ sorted_k[:, keys].mT  # (P, C, S, S)
-            excluded = _excluded(at, shift)
-            if not shift:
-                excluded |= own
-            tiles.append((scores.masked_fill_(excluded, -torch.inf), sorted_v[:, keys]))
-        # subtracting the largest score keeps exp in range; it is finite where nothing is seen
-        largest = torch.maximum(*(scores.detach().amax(-1, keepdim=True) for scores, _ in tiles))
-        largest = largest.clamp(min=torch.finfo(largest.dtype).min)
-        weights = [(scores - largest).exp() for scores, _ in tiles]
-        bottom = sum(one.sum(-1, keepdim=True, dtype=exact_dtype(q)) for one in weights)
-        top = sum(drop_out(one, dropout) @ v for one, (_, v) in zip(weights, tiles, strict=True))
+        at = torch.cat([at.roll(1, dims=2), at], dim=-1)  # (R, P, C, 2 S)
+        some_at = at.split(at_once[1], dim=2)
+        found = [
+            of_chunks(*some, own, dropout)
+            for some in zip(some_q, some_k, some_v, some_at, strict=True)
+        ]
+        top, bottom, largest = (torch.cat(each, dim=1) for each in zip(*found, strict=True))
         for results, result in ((tops, top), (bottoms, bottom), (maxima, largest)):
             result = Restore.apply(result.view(len(here), batch * heads * n, -1), back, here)
             results.append(result.view(len(here), batch, n, heads, -1))
     largest = torch.cat(maxima).amax(0)
     shares = [(one - largest).exp() for one in maxima]
     top, bottom = (
-        over_rounds(sum(share * one for share, one in zip(shares, each, strict=True)))
+        sum(over_rounds(share * one) for share, one in zip(shares, each, strict=True))
         for each in (tops, bottoms)
     )
     alone = bottom == 0
@@ -214,71 +214,38 @@ def unit_length(q: Tensor) -> Tensor:
     return q * inverse * q.shape[-1] ** -0.5
 
 
-def over_rounds(t: Tensor) -> Tensor:
-    """The sum of t (P, ...)"""
-    return t.sum(0) if len(t) > 1 else t.squeeze(0)
+def of_chunks(
+    q: Tensor, k: Tensor, v: Tensor, at: Tensor, own: Tensor, dropout: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums (P, C, S, D) of weighted values, and of weights, and the largest score (P, C, S, 1).
 
-
-def _excluded(at: Tensor, shift: int) -> Tensor:
-    """Which keys of the chunk `shift` before are not seen in a round, or in an earlier one.
-
-    at: places (R, P, C, S) in all rounds up to the last of P, with tokens sorted as in each of P.
-    Returns (P, C, S, S).
+    q (P, C, S, D), k and v (P, C, 2 S, D), at (R, P, C, 2 S), own (S, 2 S)
     """
-    rounds, together = at.shape[:2]
-    first = rounds - together
-    of_q = at[..., None]  # (R, P, C, S, 1)
-    of_k = of_q.roll(shift, dims=2).mT
+    scores = q @ k.mT  # (P, C, S, 2 S)
+    scores += minus_infinity(_excluded(at).logical_or_(own))
+    # subtracting the largest score keeps exp in range; it is finite where nothing is seen
+    largest = scores.detach().amax(-1, keepdim=True)
+    largest = largest.clamp(min=torch.finfo(largest.dtype).min)
+    weights = scores.sub_(largest).exp_()
+    bottom = weights.sum(-1, keepdim=True, dtype=exact_dtype(q))
+    return drop_out(weights, dropout) @ v, bottom, largest
+
+
+def _excluded(at: Tensor) -> Tensor:
+    """Which keys of the chunk before and of a query's own are not seen in a round, or were earlier.
+
+    at: places (R, P, C, 2 S) in all rounds up to the last of P, with tokens sorted as in each of P.
+    Returns (P, C, S, 2 S).
+    """
+    rounds, together, _, both = at.shape
+    first, chunk = rounds - together, both // 2
+    of_q, of_k = at[..., chunk:, None], at[..., None, :]
     own_q, own_k = (t[first:].diagonal(dim1=0, dim2=1).movedim(-1, 0) for t in (of_q, of_k))
-    excluded = own_q - shift != own_k  # (P, C, S, S)
+    before = torch.arange(both, device=at.device) < chunk
+    excluded = own_q != own_k + before  # (P, C, S, 2 S)
     for one in range(rounds - 1):
         later = slice(max(0, one + 1 - first), together)  # those of P to which it is an earlier one
         one_q, one_k, of_later = of_q[one, later], of_k[one, later], excluded[later]
         of_later |= one_q == one_k
         of_later |= one_q - 1 == one_k
     return excluded
-
-
-class Permute(torch.autograd.Function):
-    """apply(rows (M, D), index (P, M or more), its inverses (P, M)) -> rows[index]
-
-    Backward needs no scatter.
-    """
-
-    @staticmethod
-    def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(inverse)
-        return rows.index_select(0, index.flatten()).view(*index.shape, -1)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        (inverse,) = ctx.saved_tensors
-        found = grad.flatten(0, 1).index_select(0, _in_a_row(inverse, grad.shape[1]))
-        return over_rounds(found.view(*inverse.shape, -1)), None, None
-
-
-class Restore(torch.autograd.Function):
-    """apply(rows (P, M, D), index (P, M), its inverses (P, M)) -> each of P in the index's order"""
-
-    @staticmethod
-    def forward(ctx, rows: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(inverse)
-        return _select(rows, index)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _select(grad, ctx.saved_tensors[0]), None, None
-
-
-def _select(rows: Tensor, index: Tensor) -> Tensor:
-    """rows (P, M, D) of index (P, M), each of P by itself"""
-    found = rows.flatten(0, 1).index_select(0, _in_a_row(index, rows.shape[1]))
-    return found.view_as(rows)
-
-
-def _in_a_row(index: Tensor, rows: int) -> Tensor:
-    """index (P, M) into P tables of so many rows, as one into all of them: (P M,)"""
-    if len(index) == 1:
-        return index[0]
-    start = torch.arange(0, len(index) * rows, rows, device=index.device)
-    return (index + start[:, None]).flatten()

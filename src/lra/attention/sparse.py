@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, exact_dtype
+from lra.attention.base import MultiHead, all_real, exact_dtype, minus_infinity
 from lra.attention.shared.blocks import attend, neighbours, split
 from lra.core.errors import LRAError
 
@@ -70,15 +70,14 @@ class Attention(MultiHead):
         self.cls = variant == "official-cls"
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        n = x.shape[1]
-        if mask is None:
-            mask = torch.ones(1, n, dtype=torch.bool, device=x.device)
         see = self.fixed if self.pattern == "fixed" else self.strided
         see = self.after_cls if self.cls else see
-        return self.out(see(self.query(x), self.key(x), self.value(x), mask)[:, :n])
+        return self.out(see(self.query(x), self.key(x), self.value(x), mask)[:, : x.shape[1]])
 
-    def after_cls(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    def after_cls(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         """The same as `fixed` with a first token that sees all and is seen by all."""
+        if mask is None:
+            mask = all_real(q[:1])
         all_keys = k[:, None], v[:, None], self.heads, mask[:, None, None]
         out = attend(q[:, None, :1], *all_keys, self.drop)
         if q.shape[1] == 1:
@@ -91,40 +90,56 @@ class Attention(MultiHead):
         q: Tensor,
         k: Tensor,
         v: Tensor,
-        mask: Tensor,
+        mask: Tensor | None,
         also: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
+        """q, k, v (B, N, H D), mask (B or 1, N) or None -> (B, N or more, H D)
 
         also: keys, values and mask of tokens that all see.
 
         G groups of one block or more, S tokens each. A group's keys are its own and a copy of all
         summaries, C tokens. It has about as many of its own, or the copies would grow as N^2.
         """
-        size = min(self.stride, q.shape[1])
-        blocks = -(-q.shape[1] // size)
+        n, size = q.shape[1], min(self.stride, q.shape[1])
+        blocks = -(-n // size)
         lot = max(1, blocks * self.summary // size)
-        q, k, v, mask = (split(t, lot * size) for t in (q, k, v, mask))
+        if mask is None and n % (lot * size):
+            mask = all_real(q[:1])
+        real = None if mask is None else split(mask, lot * size)  # (B or 1, G, S)
+        q, k, v = (split(t, lot * size) for t in (q, k, v))
         lots = q.shape[1]
-        block = torch.arange(lots * lot, device=q.device)
-        own = block.repeat_interleave(size).view(lots, -1)  # (G, S), each token's block
-        allowed = mask[:, :, None] & (own[:, :, None] == own[:, None])  # (B, G, S, S)
-        if self.causal:
-            allowed = allowed.tril()
+        pattern = [self.near(lot, size, alone=blocks == 1, device=q.device)[None]]  # (1, S, S)
         if blocks > 1:
-            of = block.repeat_interleave(self.summary + self.sees_firsts)  # (C,)
-            # without the block's own summary, which is among its own keys
-            other = of < own[:, :, None] if self.causal else of != own[:, :, None]
-            far = self.summaries(mask, size)[:, None, None] & other  # (B, G, S, C)
-            allowed = torch.cat([allowed, far], dim=-1)
-            copies = (self.summaries(t, size)[:, None].expand(-1, lots, -1, -1) for t in (k, v))
-            k, v = (torch.cat(pair, dim=2) for pair in zip((k, v), copies, strict=True))
+            pattern.append(self.far(lots, lot, size, q.device))
+            k, v = (join(t, self.summaries(t, size), lots) for t in (k, v))
+            real = None if real is None else join(real, self.summaries(real, size), lots)
         if also is not None:
-            *copies, visible = (t[:, None].expand(-1, lots, *t.shape[1:]) for t in also)
-            k, v = (torch.cat(pair, dim=2) for pair in zip((k, v), copies, strict=True))
-            visible = visible[:, :, None].expand(-1, -1, allowed.shape[2], -1)
-            allowed = torch.cat([allowed, visible], dim=-1)
+            pattern.append(pattern[0].new_ones(1, lot * size, also[0].shape[1]))
+            k, v, real = (join(t, one, lots) for t, one in zip((k, v, real), also, strict=True))
+        groups = max(len(part) for part in pattern)  # 1, where all groups have the same pattern
+        allowed = torch.cat([part.expand(groups, -1, -1) for part in pattern], dim=-1)[None]
+        if real is not None:
+            allowed = allowed & real[:, :, None]  # (B or 1, G, S, K)
         return attend(q, k, v, self.heads, allowed, self.drop)
+
+    def near(self, lot: int, size: int, alone: bool, device: torch.device) -> Tensor:
+        """Which keys of its group a query sees there, (S, S): its block's.
+
+        Where all see all summaries, `far` has those of its block.
+        """
+        token = torch.arange(lot * size, device=device)
+        seen = token[:, None] // size == token // size
+        if self.causal:
+            return seen.tril()
+        return seen if alone else seen & (token % size < size - self.summary)
+
+    def far(self, lots: int, lot: int, size: int, device: torch.device) -> Tensor:
+        """Which summaries a query sees, (G, S, C): of earlier blocks; all, (1, S, C)."""
+        block = torch.arange(lots * lot, device=device)
+        of = block.repeat_interleave(self.summary + self.sees_firsts)  # (C,)
+        if not self.causal:
+            return torch.ones(1, lot * size, len(of), dtype=torch.bool, device=device)
+        return of < block.repeat_interleave(size).view(lots, -1)[:, :, None]
 
     def summaries(self, t: Tensor, size: int) -> Tensor:
         """(B, G, S, ...) -> (B, C, ...): the last tokens of every block of `size`.
@@ -137,13 +152,15 @@ class Attention(MultiHead):
             last = torch.cat([t[:, :, :1], last], dim=2)
         return last.flatten(1, 2)
 
-    def strided(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """q, k, v (B, N, H D), mask (B or 1, N) -> (B, N or more, H D)
+    def strided(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """q, k, v (B, N, H D), mask (B, N) or None -> (B, N or more, H D)
 
         In the grid of G x l tokens, near keys lie in the query's row and the rows beside it, far
         keys in its column. Each part has its own scores, N x 3 l and N x G; one softmax spans both.
         """
         size = min(self.stride, q.shape[1])
+        if mask is None:
+            mask = all_real(q[:1])
         q, k, v, mask = (split(t, size) for t in (q, k, v, mask))
         groups = q.shape[1]
         after = 0 if self.causal else 1
@@ -162,9 +179,9 @@ class Attention(MultiHead):
         k_near, v_near = (rearrange(neighbours(t, 1, after), _ROWS) for t in (k, v))
         a = rearrange(q, _ROWS) @ k_near.mT  # (B, G, H, l, rows)
         b = rearrange(q, _COLUMNS) @ rearrange(k, _COLUMNS).mT  # (B, l, H, G, G)
-        # in place, as these are the largest tensors; adding is cheaper than filling
-        a += _minus_infinity(~near, a.dtype)[:, :, None]
-        b += _minus_infinity(~far, b.dtype)[:, :, None]
+        # in place, as these are the largest tensors
+        a += minus_infinity(~near)[:, :, None]
+        b += minus_infinity(~far)[:, :, None]
         with torch.no_grad():  # softmax does not depend on it
             top = torch.maximum(a.amax(-1), rearrange(b.amax(-1), "b s h g -> b g h s"))
         a = a.sub_(top[..., None]).exp_()
@@ -177,6 +194,6 @@ class Attention(MultiHead):
         return rearrange(out, "b g h s d -> b (g s) (h d)")
 
 
-def _minus_infinity(where: Tensor, dtype: torch.dtype) -> Tensor:
-    """-inf there and 0 elsewhere."""
-    return torch.zeros(where.shape, dtype=dtype, device=where.device).masked_fill(where, -torch.inf)
+def join(own: Tensor, more: Tensor, lots: int) -> Tensor:
+    """Every group's own (B, G, S, ...) and what all groups have besides (B, C, ...)."""
+    return torch.cat([own, more[:, None].expand(-1, lots, *more.shape[1:])], dim=2)

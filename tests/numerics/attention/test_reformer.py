@@ -63,6 +63,20 @@ def test_equals_naive_with_buckets_larger_than_chunks(seed, hashes, causal):
     assert_close(reformer.attend(q, v, buckets, 4, causal), expected)
 
 
+@given(rounds=st.integers(1, 3), chunks=st.integers(1, 17), causal=st.booleans())
+@examples(20)
+def test_rounds_and_chunks_at_once_change_nothing(rounds, chunks, causal):
+    """Outputs and gradients of three rounds of 16 chunks of 4 tokens."""
+    q, v = (t.reshape(2, 16, 2, 4).requires_grad_() for t in tokens(2, 16, 16).chunk(2, dim=-1))
+    generator = torch.Generator().manual_seed(0)
+    buckets = torch.randint(0, 3, (3, 2, 2, 16), generator=generator)
+    results = []
+    for at_once in ((3, 16), (rounds, chunks)):
+        out = reformer.attend(q, v, buckets, 4, causal, at_once=at_once)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (q, v))))
+    assert_close(*results)
+
+
 @pytest.mark.parametrize("hashes", [1, 4], ids=["R1", "R4"])
 @pytest.mark.parametrize("length", [50, 64], ids=["N50", "N64"])
 @pytest.mark.parametrize("causal", [False, True], ids=["whole", "causal"])

@@ -42,7 +42,9 @@ def attend(
     batch, length = len(q), q.shape[1] * q.shape[2]
     q, k, v = (rearrange(t, "b g s (h d) -> (b g) h s d", h=heads) for t in (q, k, v))
     if allowed is not None:
-        allowed = attendable(allowed).expand(batch, len(q) // batch, *allowed.shape[2:])
-        allowed = allowed.flatten(0, 1)[:, None]  # (B G, 1, S, K)
+        allowed = attendable(allowed)
+        if allowed.shape[:2] != (1, 1):
+            allowed = allowed.expand(batch, len(q) // batch, -1, -1)
+        allowed = allowed.flatten(0, 1)[:, None]  # (B G or 1, 1, S, K)
     out = scaled_dot_product_attention(q, k, v, allowed, dropout)
     return rearrange(out, "(b g) h s d -> b (g s) (h d)", b=batch)[:, :length]

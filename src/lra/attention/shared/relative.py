@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from lra.attention.base import attendable
+from lra.attention.base import attendable, minus_infinity
 from lra.attention.shared.tiles import count_keys, folded, gather, scatter, tiles, unfolded
 
 SEGMENTS, TILES = 8, 8  # of a CPU: at least so many segments at once, at most so many tiles a head
@@ -126,14 +126,14 @@ class Attend(torch.autograd.Function):
                 kept.append(torch.empty_like(weights, dtype=torch.bool).bernoulli_(1 - dropout))
                 weights *= kept[-1] / (1 - dropout)
             out[tile] = unfolded(weights @ v, h)
-        ctx.save_for_backward(hidden, q, r, content, place, out, *memories, *kept)
+        ctx.save_for_backward(hidden, q, r, content, place, *memories, *kept)
         ctx.back, ctx.dropout, ctx.at_once = back, dropout, at_once
         return out
 
     @staticmethod
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor | None, ...]:
         back, count, (h, m) = ctx.back, len(ctx.back), ctx.at_once
-        hidden, q, r, content, place, out, *rest = ctx.saved_tensors
+        hidden, q, r, content, place, *rest = ctx.saved_tensors
         keys, values, kept = rest[:count], rest[count : 2 * count], rest[2 * count :]
         to_q, to_keys, to_values = (
             torch.empty_like(q),
@@ -142,13 +142,15 @@ class Attend(torch.autograd.Function):
         to_r, to_content, to_place = (torch.zeros_like(t) for t in (r, content, place))
         room = q.new_zeros(h * m, q.shape[1], r.shape[1])
         for i, (heads, tile) in enumerate(tiles(len(q), *content.shape, (h, m))):
-            q_h, k, v, to_out_h, out_h = (
+            q_h, to_out_h, k, v = (
                 folded(t, h)
                 for t in (
-                    q[tile], gather(keys, back, tile), gather(values, back, tile),
-                    to_out[tile], out[tile],
+                    q[tile],
+                    to_out[tile],
+                    gather(keys, back, tile),
+                    gather(values, back, tile),
                 )
-            )  # fmt: skip
+            )
             q_content, q_place = biased(q_h, content[heads]), biased(q_h, place[heads])
             weights = relative_weights(q_content, q_place, k, r[heads], hidden, tile[0])
             to_weights = to_out_h @ v.mT
@@ -158,10 +160,10 @@ class Attend(torch.autograd.Function):
                 to_weights *= keep
                 dropped = weights * keep
             scatter(to_values, back, tile, unfolded(dropped.mT @ to_out_h, h))
-            total = (to_out_h * out_h).sum(-1, keepdim=True)
             by_place = room[: len(q_h)]
             to_scores = shifted(by_place)  # what is around it stays zero: no pair is there
-            to_scores.copy_(to_weights.sub_(total).mul_(weights))  # (h m, S, K)
+            torch.mul(to_weights, weights, out=to_scores)  # (h m, S, K)
+            to_scores.addcmul_(weights, to_scores.sum(-1, keepdim=True), value=-1)
             rows = by_place.view(h, -1, r.shape[1])  # (h, m S, S + K)
             to_r[heads] += rows.mT @ q_place.view(h, -1, q_place.shape[-1])
             from_place = (rows @ r[heads]).view_as(q_h)
@@ -190,8 +192,10 @@ def relative_weights(
     by_place = q_place.view(len(r), -1, r.shape[-1]) @ r.mT  # (h, m S, S + K)
     by_place = shifted(by_place.view(*q_place.shape[:2], -1))
     scores = torch.baddbmm(by_place, q_content, k.mT, alpha=k.shape[-1] ** -0.5)
+    del by_place  # before there are weights
     if hidden is not None:
-        scores.unflatten(0, (len(r), -1)).masked_fill_(hidden[segments], -torch.inf)
+        by_head = scores.unflatten(0, (len(r), -1))
+        by_head += minus_infinity(hidden[segments])
     return scores.softmax(-1)
 
 
