@@ -119,11 +119,6 @@ def allowed_keys(mask: Tensor | None) -> Tensor | None:
     return None if mask is None else attendable(mask)[:, None, None, :]
 
 
-def minus_infinity(where: Tensor) -> Tensor:
-    """-inf there and 0 elsewhere, in float32. On a CPU, adding it is much faster than filling."""
-    return torch.where(where, -torch.inf, 0.0)
-
-
 def lower_triangle(n: int, device: torch.device, mask: Tensor | None = None) -> Tensor:
     """Which keys each query may see, (n, n) or broadcast with mask (..., 1, n): no later one.
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, attendable, minus_infinity
+from lra.attention.base import MultiHead, attendable
+from lra.attention.shared.hidden import minus_infinity
 from lra.attention.shared.relative import Part, RelativeAttention
 from lra.attention.shared.segments import Shared, earlier, in_segments, projected, visible
 from lra.attention.shared.tiles import folded, unfolded
@@ -184,5 +185,5 @@ def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
     """q (h M, S, D), k (h M, K, D), hidden (M, 1, K) -> (h M, S, K)"""
     scores = q @ k.mT
     by_head = scores.unflatten(0, (-1, len(hidden)))
-    by_head += minus_infinity(hidden)
+    by_head += minus_infinity(hidden, scores.dtype)
     return scores.softmax(-1)

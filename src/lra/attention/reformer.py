@@ -19,8 +19,9 @@ from torch.nn.functional import dropout as drop_out
 from torch.nn.functional import pad
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, exact, exact_dtype, minus_infinity, pad_length
+from lra.attention.base import MultiHead, all_real, exact, exact_dtype, pad_length
 from lra.attention.shared import arena
+from lra.attention.shared.hidden import minus_infinity
 from lra.attention.shared.rows import Pairs, Permute, Restore, over_rounds
 from lra.core.errors import LRAError
 
@@ -222,7 +223,7 @@ def of_chunks(
     q (P, C, S, D), k and v (P, C, 2 S, D), at (R, P, C, 2 S), own (S, 2 S)
     """
     scores = q @ k.mT  # (P, C, S, 2 S)
-    scores += minus_infinity(_excluded(at).logical_or_(own))
+    scores += minus_infinity(_excluded(at).logical_or_(own), scores.dtype)
     # subtracting the largest score keeps exp in range; it is finite where nothing is seen
     largest = scores.detach().amax(-1, keepdim=True)
     largest = largest.clamp(min=torch.finfo(largest.dtype).min)

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn.functional import dropout as drop_out
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, all_real, exact_dtype, minus_infinity
+from lra.attention.base import MultiHead, all_real, exact_dtype
 from lra.attention.shared.blocks import attend, neighbours, split
+from lra.attention.shared.hidden import minus_infinity
 from lra.core.errors import LRAError
 
 INFO = Info(
@@ -180,8 +181,8 @@ class Attention(MultiHead):
         a = rearrange(q, _ROWS) @ k_near.mT  # (B, G, H, l, rows)
         b = rearrange(q, _COLUMNS) @ rearrange(k, _COLUMNS).mT  # (B, l, H, G, G)
         # in place, as these are the largest tensors
-        a += minus_infinity(~near)[:, :, None]
-        b += minus_infinity(~far)[:, :, None]
+        a += minus_infinity(~near, a.dtype)[:, :, None]
+        b += minus_infinity(~far, b.dtype)[:, :, None]
         with torch.no_grad():  # softmax does not depend on it
             top = torch.maximum(a.amax(-1), rearrange(b.amax(-1), "b s h g -> b g h s"))
         a = a.sub_(top[..., None]).exp_()

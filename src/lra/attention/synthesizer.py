@@ -18,7 +18,8 @@ from torch.nn.functional import dropout as drop_out
 from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, allowed_keys, lower_triangle, minus_infinity
+from lra.attention.base import MultiHead, allowed_keys, lower_triangle
+from lra.attention.shared.hidden import minus_infinity
 
 INFO = Info("low rank", "Tay et al. 2020, arXiv:2005.00743", "O(N^2)", causal=True)
 
@@ -97,7 +98,7 @@ class Attention(MultiHead):
         if self.causal:
             allowed = lower_triangle(n, x.device, allowed)
         if allowed is not None:
-            scores = scores + minus_infinity(~allowed).to(scores.dtype)
+            scores = scores + minus_infinity(~allowed, scores.dtype)
         if "dot" not in self.parts:
             return self.merge(drop_out(scores.softmax(-1), self.drop) @ v)
         q, k = (self.split_heads(p(x)) for p in (self.query, self.key))

@@ -13,7 +13,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from lra.attention.base import attendable, minus_infinity
+from lra.attention.base import attendable
+from lra.attention.shared.hidden import minus_infinity
 from lra.attention.shared.tiles import count_keys, folded, gather, scatter, tiles, unfolded
 
 SEGMENTS, TILES = 8, 8  # of a CPU: at least so many segments at once, at most so many tiles a head
@@ -195,7 +196,7 @@ def relative_weights(
     del by_place  # before there are weights
     if hidden is not None:
         by_head = scores.unflatten(0, (len(r), -1))
-        by_head += minus_infinity(hidden[segments])
+        by_head += minus_infinity(hidden[segments], scores.dtype)
     return scores.softmax(-1)
 
 
