@@ -138,10 +138,14 @@ def measure(name: str, length: int, device: torch.device) -> dict:
     row["ours_over_floor"] = row["ours_s"] / row["floor_s"]
     row["mb_over_peer"] = row["ours_mb"] / row["peer_mb"]
     row["mb_over_floor"] = row["ours_mb"] / row["floor_mb"]
-    fast = row["peer_over_ours"] >= 1.5 or row["ours_over_floor"] <= 2
-    lean = row["mb_over_peer"] <= 2 / 3 or row["mb_over_floor"] <= 1.5
-    row["fast"], row["lean"] = fast, lean
+    row["fast"] = row["ours_over_floor"] <= 2 or at_least(row["peer_over_ours"], 1.5)
+    row["lean"] = row["mb_over_floor"] <= 1.5 or at_least(1 / row["mb_over_peer"], 1.5)
     return row
+
+
+def at_least(times: float, aim: float) -> bool | None:
+    """None where there is no peer to compare with."""
+    return None if math.isnan(times) else times >= aim
 
 
 def exponent(rows: pd.DataFrame) -> float:
@@ -175,7 +179,7 @@ def readable(table: pd.DataFrame) -> str:
             f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}" for value in shown[name]
         ]
     for key in ("fast", "lean"):
-        shown[key] = shown[key].map({True: "yes", False: "no"})
+        shown[key] = shown[key].map({True: "yes", False: "no"}).fillna("")
     text = shown.replace("nan", "").to_markdown(index=False, disable_numparse=True)
     failed = table.dropna(subset=["problem"])
     notes = [
