@@ -144,7 +144,7 @@ def measure(name: str, length: int, device: torch.device) -> dict:
 
 
 def at_least(times: float, aim: float) -> bool | None:
-    """None where there is no peer to compare with."""
+    """None where one of both has no value to compare."""
     return None if math.isnan(times) else times >= aim
 
 
