@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lra.attention.base import pad_length
+from lra.attention.shared.hidden import minus_infinity
 
 CHUNK = 64  # tokens of a chunk; also chunks that are summed at once
 STEPS = (1e-3, 0.1)  # of time, at the start: log-uniform between these
@@ -126,7 +127,8 @@ class Decays:
 
     def within(self) -> Tensor:
         """(..., S, S), 0 where s is not before t"""
-        return self.exponents().exp() * self.seen
+        # one tensor is saved for the gradients, where a product with `seen` would be another
+        return self.exponents().add_(minus_infinity(self.seen == 0, self.seen.dtype)).exp_()
 
     def reading(self) -> Tensor:
         """(..., S, 1) from the chunk's start (backwards: its end) to t"""
