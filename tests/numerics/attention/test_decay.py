@@ -138,3 +138,17 @@ def test_memory_is_linear_in_the_length():
             with_gradients(decayed(*inputs), inputs)
         found.append(largest.numel)
     assert found[1] <= 2.1 * found[0] and found[2] <= 2.1 * found[1]
+
+
+def test_decays_within_chunks_are_saved_once():
+    """Beside the scores that they weigh: a product with what is seen would be a third tensor."""
+    q, k, _, log, _ = draw(64)
+    scores, saved = q @ k.mT, {}
+
+    def keep(t: torch.Tensor) -> torch.Tensor:
+        saved[t.untyped_storage().data_ptr()] = t.untyped_storage()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        weighed = scores * decay.Decays(log).within()
+    assert sum(storage.nbytes() >= weighed.nbytes for storage in saved.values()) == 2
