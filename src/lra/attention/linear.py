@@ -84,27 +84,24 @@ class ByHead(torch.autograd.Function):
         q, k, v, mask, contexts, totals, norms = ctx.saved_tensors
         grad_q, grad_k, grad_v = (torch.empty_like(t) for t in (q, k, v))
         for head in range(q.shape[2]):
-            # all else is written where these will stand: one head's tensors count, too
+            # each holds something else before its own: one head's tensors count, too
             to_q, to_k, to_v = (t[:, :, head] for t in (grad_q, grad_k, grad_v))
-            top = torch.div(grad[:, :, head], norms[head], out=to_v)  # of q context, (B, N, D)
-            features = _features(q[:, :, head])
-            torch.matmul(top, contexts[head].mT, out=to_q)
-            bottom = -torch.mul(features, to_q, out=to_k).sum(-1, keepdim=True) / norms[head]
+            top = to_v.copy_(grad[:, :, head]).div_(norms[head])  # of q context, (B, N, D)
+            features = _features(to_k.copy_(q[:, :, head]), inplace=True)
+            to_q.copy_(top @ contexts[head].mT)
+            bottom = -(features * to_q).sum(-1, keepdim=True) / norms[head]  # of q . total
             context, total = features.mT @ top, bottom.mT @ features
             # elu + 1 is its own slope below 0, and 1 above
             to_q.addcmul_(bottom, totals[head]).mul_(features.clamp_(max=1))
-            del features
-            features = _features(k[:, :, head], mask)
-            torch.matmul(features, context, out=to_v)
-            torch.matmul(v[:, :, head], context.mT, out=to_k)
-            to_k.add_(total).mul_(features.clamp_(max=1))
-            del features
+            features = _features(to_v.copy_(k[:, :, head]), mask, inplace=True)
+            to_k.copy_(v[:, :, head] @ context.mT).add_(total).mul_(features.clamp(max=1))
+            to_v.copy_(features @ context)
         return grad_q, grad_k, grad_v, None
 
 
-def _features(t: Tensor, mask: Tensor | None = None) -> Tensor:
+def _features(t: Tensor, mask: Tensor | None = None, inplace: bool = False) -> Tensor:
     """elu + 1 of t (B, N, D), zero where masked"""
-    features = elu(t).add_(1)
+    features = elu(t, inplace=inplace).add_(1)
     return features if mask is None else features.mul_(mask[:, :, None])
 
 

@@ -163,8 +163,9 @@ class Attend(torch.autograd.Function):
             scatter(to_values, back, tile, unfolded(dropped.mT @ to_out_h, h))
             by_place = room[: len(q_h)]
             to_scores = shifted(by_place)  # what is around it stays zero: no pair is there
-            torch.mul(to_weights, weights, out=to_scores)  # (h m, S, K)
-            to_scores.addcmul_(weights, to_scores.sum(-1, keepdim=True), value=-1)
+            to_weights *= weights
+            total = to_weights.sum(-1, keepdim=True)
+            to_scores.copy_(to_weights.addcmul_(weights, total, value=-1))  # (h m, S, K)
             rows = by_place.view(h, -1, r.shape[1])  # (h, m S, S + K)
             to_r[heads] += rows.mT @ q_place.view(h, -1, q_place.shape[-1])
             from_place = (rows @ r[heads]).view_as(q_h)
