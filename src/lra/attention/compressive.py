@@ -184,6 +184,5 @@ class Reconstruction(torch.autograd.Function):
 def _weights(q: Tensor, k: Tensor, hidden: Tensor) -> Tensor:
     """q (h M, S, D), k (h M, K, D), hidden (M, 1, K) -> (h M, S, K)"""
     scores = q @ k.mT
-    by_head = scores.unflatten(0, (-1, len(hidden)))
-    by_head += minus_infinity(hidden, scores.dtype)
+    scores.unflatten(0, (-1, len(hidden))).add_(minus_infinity(hidden, scores.dtype))
     return scores.softmax(-1)

@@ -112,11 +112,11 @@ class Attention(MultiHead):
         pattern = [self.near(lot, size, alone=blocks == 1, device=q.device)[None]]  # (1, S, S)
         if blocks > 1:
             pattern.append(self.far(lots, lot, size, q.device))
-            k, v = (join(t, self.summaries(t, size), lots) for t in (k, v))
-            real = None if real is None else join(real, self.summaries(real, size), lots)
+            k, v = (join(t, self.summaries(t, size)) for t in (k, v))
+            real = None if real is None else join(real, self.summaries(real, size))
         if also is not None:
             pattern.append(pattern[0].new_ones(1, lot * size, also[0].shape[1]))
-            k, v, real = (join(t, one, lots) for t, one in zip((k, v, real), also, strict=True))
+            k, v, real = (join(t, one) for t, one in zip((k, v, real), also, strict=True))
         groups = max(len(part) for part in pattern)  # 1, where all groups have the same pattern
         allowed = torch.cat([part.expand(groups, -1, -1) for part in pattern], dim=-1)[None]
         if real is not None:
@@ -195,6 +195,6 @@ class Attention(MultiHead):
         return rearrange(out, "b g h s d -> b (g s) (h d)")
 
 
-def join(own: Tensor, more: Tensor, lots: int) -> Tensor:
+def join(own: Tensor, more: Tensor) -> Tensor:
     """Every group's own (B, G, S, ...) and what all groups have besides (B, C, ...)."""
-    return torch.cat([own, more[:, None].expand(-1, lots, *more.shape[1:])], dim=2)
+    return torch.cat([own, more[:, None].expand(-1, own.shape[1], *more.shape[1:])], dim=2)

@@ -196,8 +196,7 @@ def relative_weights(
     scores = torch.baddbmm(by_place, q_content, k.mT, alpha=k.shape[-1] ** -0.5)
     del by_place  # before there are weights
     if hidden is not None:
-        by_head = scores.unflatten(0, (len(r), -1))
-        by_head += minus_infinity(hidden[segments], scores.dtype)
+        scores.unflatten(0, (len(r), -1)).add_(minus_infinity(hidden[segments], scores.dtype))
     return scores.softmax(-1)
 
 
