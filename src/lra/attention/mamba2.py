@@ -81,30 +81,31 @@ class Attention(MultiHead):
             dt = softplus(dt.unflatten(2, (self.directions, -1)) + self.dt_bias)
             if real is not None:
                 dt = dt * real[..., None]
-            y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v))
+            at_once = 1 if self.by_head(x) else self.heads
+            y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v), at_once)
             # Mamba-2 gates before the norm, Hydra after it
             out = GatedNorm.apply(y.flatten(2), gate, EPS, self.causal)
         return linear(out, self.out.weight * self.norm, self.out.bias)  # the norm's weights, too
 
-    def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor) -> Tensor:
+    def mix(
+        self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor, at_once: int
+    ) -> Tensor:
         """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
-        v = v.transpose(1, 2)  # (B, H, N, P)
-        dt = rearrange(dt, "b n side h -> side b h n").contiguous()
-        decay = -self.a_log.exp()[:, None] * dt
+        dt = rearrange(dt, "b n side h -> side h b n").contiguous()
+        decay = -self.a_log.exp()[:, None, None] * dt
         if self.causal:
-            y = quasiseparable(v, diagonal, (q, k, dt[0], decay[0]), reads_own=True)
+            sides = [(q, k, dt[0], decay[0])]
         else:
             (q, q_back), (k, k_back) = (t.chunk(2, dim=2) for t in (q, k))
             # a token takes what its neighbours read
             q, q_back = pad(q[:, :-1], (0, 0, 1, 0)), pad(q_back[:, 1:], (0, 0, 0, 1))
-            ahead, back = zip((q, q_back), (k, k_back), dt, decay, strict=True)
-            y = quasiseparable(v, diagonal, ahead, back)
-        return y.transpose(1, 2)
+            sides = zip((q, q_back), (k, k_back), dt, decay, strict=True)
+        return quasiseparable(v, diagonal, *sides, reads_own=self.causal, at_once=at_once)
 
     def diagonal(self, v: Tensor) -> Tensor:
-        """What a token's own v counts besides: v (B, N, H P) -> (B, H, N), causal (H, 1)"""
-        skip = self.skip[:, None]
-        return skip if self.causal else self.own(v).mT + skip
+        """What a token's own v counts besides: v (B, N, H P) -> (H, B, N), causal (H, 1, 1)"""
+        skip = self.skip[:, None, None]
+        return skip if self.causal else rearrange(self.own(v), "b n h -> h b n") + skip
 
 
 class ShortConvolution(nn.Module):

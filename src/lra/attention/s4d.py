@@ -8,12 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
+from torch.utils.checkpoint import checkpoint
 
 from lra.attention import Info
 from lra.attention.base import MultiHead
 from lra.attention.shared.hippo import frequencies
 from lra.attention.shared.toeplitz import convolve
 from lra.core.errors import LRAError
+
+CHANNELS = 128  # whose kernels a CPU makes at once
 
 INFO = Info(
     "state space", "Gu et al. 2022, arXiv:2206.11893", "O(N log N)", causal=True, other_weights=True
@@ -76,30 +79,55 @@ class Attention(MultiHead):
         return self.out(gelu(y)) if self.projections else y
 
     def mix(self, v: Tensor, in_parts: bool) -> Tensor:
-        """v (B, N, C) convolved, plus D v, (B, N, C). The kernels are freed when this returns."""
-        forward, *back = self.kernels(v.shape[1])
+        """v (B, N, C) convolved, plus D v, (B, N, C). The kernels are freed when this returns.
+
+        What they are made of is as large as several v of 1,024 tokens: it is made again for the
+        gradients, and CHANNELS after CHANNELS `in_parts`.
+        """
+        n, width = v.shape[1:]
+        size = min(CHANNELS, width) if in_parts else width
+        parts = [
+            checkpoint(
+                self.kernels,
+                n,
+                slice(first, first + size),
+                use_reentrant=False,
+                preserve_rng_state=False,  # nothing is drawn
+            )
+            for first in range(0, width, size)
+        ]
+        forward, *back = torch.cat(parts, dim=1)
         forward = forward + pad(self.d[:, None], (0, v.shape[1] - 1))  # D v is of lag 0
         return convolve(v.mT, forward, *back, in_parts=in_parts).mT
 
-    def kernels(self, n: int) -> Tensor:
-        """K_0 to K_{n-1} of each direction, (1 or 2, C, n).
+    def kernels(self, n: int, channels: slice = slice(None)) -> Tensor:
+        """K_0 to K_{n-1} of each direction and some channels C, (1 or 2, C, n).
 
         exp(dt a l) is a product of two powers, to the last multiple of `size` and from there, so
         that no tensor (C, pairs, n) is made.
         """
-        a = torch.complex(-self.a_log.exp(), self.a_imag)  # (C, pairs)
-        step = self.log_dt.exp()[:, None] * a
-        c = 2 * torch.view_as_complex(self.c) * (step.expm1() / a)  # (directions, C, pairs)
+        a = torch.complex(-self.a_log[channels].exp(), self.a_imag[channels])  # (C, pairs)
+        step = self.log_dt[channels].exp()[:, None] * a
+        c = torch.view_as_complex(self.c[:, channels])  # (directions, C, pairs)
+        c = 2 * c * (step.expm1() / a)
         size = 1 << n.bit_length() // 2
         lags = torch.arange(size, device=a.device, dtype=self.log_dt.dtype)
         starts = torch.arange(0, n, size, device=a.device, dtype=self.log_dt.dtype)
-        left = c.transpose(0, 1)[:, :, None] * (starts[:, None] * step[:, None]).exp()[:, None]
+        left = c.transpose(0, 1)[:, :, None] * powers(step, starts)[:, None]
         left = left.flatten(1, 2)  # (C, directions starts, pairs)
         # the conjugate, so that a product of reals is the real part
-        right = (lags[:, None] * step.conj()[:, None]).exp()  # (C, size, pairs)
+        right = powers(step.conj(), lags)  # (C, size, pairs)
         left, right = (torch.view_as_real(t).flatten(2) for t in (left, right))  # (..., state)
         kernels = (left @ right.mT).unflatten(1, (-1, len(starts))).flatten(2)
         return kernels.transpose(0, 1)[..., :n]
+
+
+def powers(step: Tensor, counts: Tensor) -> Tensor:
+    """exp(count step): step (C, pairs), counts (L,) -> (C, L, pairs)"""
+    size = (counts[:, None] * step.real[:, None]).exp()
+    angle = counts[:, None] * step.imag[:, None]
+    # a tenth of the time that an exponential of complex numbers takes on a CPU
+    return torch.complex(size * angle.cos(), size * angle.sin())
 
 
 def imaginary(poles: str, state: int) -> Tensor:

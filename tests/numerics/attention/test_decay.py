@@ -47,16 +47,20 @@ def test_equals_the_matrix(sides, length, chunk):
 
 @pytest.mark.parametrize("sides", [1, 2])
 @pytest.mark.parametrize("reads_own", [False, True], ids=["strictly", "own"])
-@given(length=st.integers(1, 70), chunk=st.sampled_from([2, 3, 8, 64]))
+@given(length=st.integers(1, 70), chunk=st.sampled_from([2, 3, 8, 64]), at_once=st.integers(1, 2))
 @examples(20)
-def test_a_quasiseparable_matrix_is_its_entries(sides, reads_own, length, chunk):
+def test_a_quasiseparable_matrix_is_its_entries(sides, reads_own, length, chunk, at_once):
     q, k, v, ahead, back = draw(length)
     weights = torch.rand(2, 2, 2, length).double().requires_grad_()
     diagonal = torch.randn(2, 2, length).double().requires_grad_()
     parts = [(q[:, s], k[:, s], weights[s], log) for s, log in enumerate((ahead, back))][:sides]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decay, "CHUNK", chunk)
-        found = quasiseparable(v, diagonal, *parts, reads_own=reads_own)
+        by_head = [(q, k, w.transpose(0, 1), log.transpose(0, 1)) for q, k, w, log in parts]
+        found = quasiseparable(
+            v.transpose(1, 2), diagonal.transpose(0, 1), *by_head,
+            reads_own=reads_own, at_once=at_once,
+        ).transpose(1, 2)  # fmt: skip
     matrix = naive.decay.quasiseparable(diagonal, parts, reads_own)
     inputs = [q, k, v, ahead, back, weights, diagonal]
     assert_close(with_gradients(found, inputs), with_gradients(matrix @ v, inputs))

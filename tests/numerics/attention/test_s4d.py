@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import gelu
 from torch.testing import assert_close
 
 import naive.s4d
 import naive.s5
 from lra import attention
+from lra.attention import s4d
 from lra.attention.s4d import imaginary
 from oracles import gradients, holes, layer, shape_id, tokens
 from tiny import examples
@@ -62,6 +64,22 @@ def test_extreme_steps(step):
     nn.init.constant_(module.log_dt, step)
     x = tokens(2, 90, 4)
     assert_close(gradients(module, x), gradients(Naive(module), x))
+
+
+def test_kernels_in_parts_are_those_of_all_channels(monkeypatch):
+    module, x = layer("s4d", 1, 7, state=8), tokens(2, 33, 7)
+    expected = gradients(module, x)
+    monkeypatch.setattr(s4d, "CHANNELS", 3)
+    assert_close(gradients(module, x), expected)
+
+
+def test_of_kernels_nothing_else_is_kept_for_gradients():
+    module, saved = layer("s4d", 2, 32), {}
+    with saved_tensors_hooks(lambda t: saved.setdefault(t.data_ptr(), t), lambda t: t):
+        module(tokens(1, 256, 64))
+    # values, outputs before and after GELU, tokens, one kernel as long as all lags; the weights
+    weights = sum(p.numel() for p in module.parameters())
+    assert sum(t.numel() for t in saved.values()) <= 6 * 256 * 64 + weights
 
 
 @pytest.mark.parametrize("poles", POLES)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lra.attention.base import pad_length
+from lra.attention.shared.by_head import Read, Write
 from lra.attention.shared.hidden import minus_infinity
 
 CHUNK = 64  # tokens of a chunk; also chunks that are summed at once
@@ -61,22 +62,23 @@ def quasiseparable(
     diagonal: Tensor,
     *sides: tuple[Tensor, Tensor, Tensor, Tensor],
     reads_own: bool = False,
+    at_once: int,
 ) -> Tensor:
     """diagonal_t v_t + sum over s < t of (q_t . k_s) w_s v_s exp(logarithms of all decays strictly
     between s and t), and the same over s > t from a second side (Hwang et al. 2024, section 3).
 
-    v and the result (B, H, N, P), diagonal (H, 1) or (B, H, N). A side: q, k (B, N, K), shared by
-    all heads, w and the logarithms of decays (B, H, N).
-    reads_own: s = t, too, and its own decay, as in `decayed`.
+    v and the result (B, N, H, P), diagonal (H, 1, 1) or (H, B, N). A side: q, k (B, N, K), shared
+    by all heads, w and the logarithms of decays (H, B, N).
+    reads_own: s = t, too, and its own decay, as in `decayed`. at_once: heads, see by_head.
     """
-    n = v.shape[2]
+    batch, n = v.shape[:2]
     size = min(CHUNK, n)
-    v = in_chunks(v, size).contiguous()
+    v = pad_length(v, size, dim=1).unflatten(1, (-1, size)).flatten(0, 1)  # (B G, S, H, P)
     eye = torch.eye(size, dtype=v.dtype, device=v.device)
     weights = in_chunks(diagonal, size)[..., None] * eye
     far = []
     for backwards, (q, k, w, log_decay) in enumerate(sides):
-        q, k = (in_chunks(t[:, None], size) for t in (q, k))  # (B, 1, G, S, K)
+        q, k = (in_chunks(t[None], size) for t in (q, k))  # (1, B, G, S, K)
         w, log_decay = (in_chunks(t, size) for t in (w, log_decay))
         side = Decays(log_decay, backwards=bool(backwards), reads_own=reads_own)
         scores = q @ k.mT * side.seen  # of all heads at once
@@ -84,8 +86,12 @@ def quasiseparable(
         if n > size:
             # queries and keys decay, not what is written and read, which is wider
             k = k * (side.writing() * w[..., None])
-            far.append((q * side.reading()) @ carried(k, v, side))
-    return sum(far, weights @ v).flatten(2, 3)[:, :, :n]
+            states = Write.apply(at_once, k.flatten(1, 2), v).unflatten(1, (batch, -1))
+            states = before(states.flatten(3), side.total(), side.backwards)
+            states = states.view(*k.shape[:3], k.shape[-1], -1)
+            far += [(q * side.reading()).flatten(1, 2), states.flatten(1, 2)]
+    out = Read.apply(at_once, v, weights.flatten(1, 2), *far)
+    return out.unflatten(0, (batch, -1)).flatten(1, 2)[:, :n]
 
 
 def in_chunks(t: Tensor, size: int) -> Tensor:
@@ -132,11 +138,11 @@ class Decays:
 
     def reading(self) -> Tensor:
         """(..., S, 1) from the chunk's start (backwards: its end) to t"""
-        return (self.seen @ self.log).exp()
+        return (self.log.mT @ self.seen.mT).exp().mT  # one product for all chunks
 
     def writing(self) -> Tensor:
         """(..., S, 1) from s to its end (backwards: its start)"""
-        return (self.written.mT @ self.log).exp()
+        return (self.log.mT @ self.written).exp().mT
 
     def total(self) -> Tensor:
         """(...) logarithms of the whole chunk's"""
