@@ -143,18 +143,11 @@ class Attend(torch.autograd.Function):
         to_r, to_content, to_place = (torch.zeros_like(t) for t in (r, content, place))
         room = q.new_zeros(h * m, q.shape[1], r.shape[1])
         for i, (heads, tile) in enumerate(tiles(len(q), *content.shape, (h, m))):
-            q_h, to_out_h, k, v = (
-                folded(t, h)
-                for t in (
-                    q[tile],
-                    to_out[tile],
-                    gather(keys, back, tile),
-                    gather(values, back, tile),
-                )
-            )
+            q_h, to_out_h = folded(q[tile], h), folded(to_out[tile], h)
             q_content, q_place = biased(q_h, content[heads]), biased(q_h, place[heads])
+            k = folded(gather(keys, back, tile), h)
             weights = relative_weights(q_content, q_place, k, r[heads], hidden, tile[0])
-            to_weights = to_out_h @ v.mT
+            to_weights = to_out_h @ folded(gather(values, back, tile), h).mT
             dropped = weights
             if ctx.dropout:
                 keep = kept[i].to(weights.dtype) / (1 - ctx.dropout)
@@ -166,6 +159,7 @@ class Attend(torch.autograd.Function):
             to_weights *= weights
             total = to_weights.sum(-1, keepdim=True)
             to_scores.copy_(to_weights.addcmul_(weights, total, value=-1))  # (h m, S, K)
+            del weights, dropped, to_weights
             rows = by_place.view(h, -1, r.shape[1])  # (h, m S, S + K)
             to_r[heads] += rows.mT @ q_place.view(h, -1, q_place.shape[-1])
             from_place = (rows @ r[heads]).view_as(q_h)
@@ -176,6 +170,7 @@ class Attend(torch.autograd.Function):
             for to_bias, t in ((to_place, from_place), (to_content, from_content)):
                 to_bias[heads] += t.unflatten(0, (h, -1)).sum((1, 2))
             to_q[tile] = unfolded(from_place.add_(from_content), h)
+            del k, t, from_place, from_content  # before there are those of the next tile
         return None, None, None, None, to_q, to_r, to_content, to_place, *to_keys, *to_values
 
 
