@@ -3,8 +3,10 @@
 One layer with its projections, forward and backward, dim 512, 8 heads, batch 2, float32 on two
 threads (bfloat16 on CUDA), lengths 1,024, 4,096 and 16,384. The floor is the four projections
 alone. Ours, peer and floor are timed in turn in one process, up to 5 times until SECONDS are over,
-and the table holds medians and ratios, so that a noisy machine disturbs all three alike. Prints the
-table and saves it as Parquet and Markdown after each row; `--resume` keeps the rows that are there.
+and the table holds medians and ratios, so that a noisy machine disturbs all three alike. The memory
+of a CPU is kept once it was used: new pages for each large tensor took most of some peers' time, more
+or less by what ran before. Prints the table and saves it as Parquet and Markdown after each row;
+`--resume` keeps the rows that are there.
 What fails, or needs more memory than there is, has no value, and its row says why. Cost: half an
 hour on two cores. Aim: each mechanism 1.5 times as fast as its peer or within twice the floor; two
 thirds of the peer's memory or within 1.5 times the floor's.
@@ -17,6 +19,7 @@ import math
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from itertools import product
@@ -40,6 +43,7 @@ from lra.hardware.gpu_lock import held
 DIM, HEADS, BATCH = 512, 8, 2
 ROUNDS = 5
 SECONDS = 30  # of timing one row; no round is begun after these
+KEEPS_PAGES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368"
 SHARE = 0.9  # of the host's memory that a row may take
 HEADERS = {
     "mechanism": "mechanism", "length": "tokens", "peer": "peer",
@@ -77,6 +81,15 @@ def limit_memory() -> None:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     most = int(SHARE * pages * size)
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def keep_pages() -> None:
+    """Start this script anew with an allocator that gives nothing back to the system.
+
+    The C library reads its settings when a process starts; others than glibc have none of that name.
+    """
+    if "GLIBC_TUNABLES" not in os.environ:
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": KEEPS_PAGES})
 
 
 def seconds(layer: nn.Module, x: Tensor, grad: Tensor) -> float:
@@ -214,4 +227,5 @@ def main(
 
 
 if __name__ == "__main__":
+    keep_pages()
     typer.run(main)
