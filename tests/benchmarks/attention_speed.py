@@ -3,10 +3,10 @@
 One layer with its projections, forward and backward, dim 512, 8 heads, batch 2, float32 on two
 threads (bfloat16 on CUDA), lengths 1,024, 4,096 and 16,384. The floor is the four projections
 alone. Ours, peer and floor are timed in turn in one process, up to 5 times until SECONDS are over,
-and the table holds medians and ratios, so that a noisy machine disturbs all three alike. The memory
-of a CPU is kept once it was used: new pages for each large tensor took most of some peers' time, more
-or less by what ran before. Prints the table and saves it as Parquet and Markdown after each row;
-`--resume` keeps the rows that are there.
+and the table holds medians and ratios, so that a noisy machine disturbs all three alike. On a CPU
+each row has a process of its own, which keeps the memory that it once had: new pages for every
+large tensor took most of some peers' time, more or less by what ran before. Prints the table and
+saves it as Parquet and Markdown after each row; `--resume` keeps the rows that are there.
 What fails, or needs more memory than there is, has no value, and its row says why. Cost: half an
 hour on two cores. Aim: each mechanism 1.5 times as fast as its peer or within twice the floor; two
 thirds of the peer's memory or within 1.5 times the floor's.
@@ -22,7 +22,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
@@ -86,7 +88,7 @@ def limit_memory() -> None:
 def keep_pages() -> None:
     """Start this script anew with an allocator that gives nothing back to the system.
 
-    The C library reads its settings when a process starts; others than glibc have none of that name.
+    glibc reads its settings when a process starts; other C libraries have none of that name.
     """
     if "GLIBC_TUNABLES" not in os.environ:
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": KEEPS_PAGES})
@@ -113,6 +115,13 @@ def growth(layer: nn.Module, x: Tensor, grad: Tensor) -> float:
     with torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
         step(layer, x, grad)
     return high_water_mark(profiler) / 1e6
+
+
+def alone(name: str, length: int, device: torch.device) -> dict:
+    """`measure` in a process of its own, so that no other row's memory is in its way."""
+    # a copy of this one: nothing has started threads yet
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
+        return process.submit(measure, name, length, device).result()
 
 
 def measure(name: str, length: int, device: torch.device) -> dict:
@@ -219,7 +228,7 @@ def main(
             limit_memory()
         for name, length in product(mechanisms or ENTRIES, map(int, lengths.split(","))):
             if (name, length) not in measured:
-                rows.append(measure(name, length, chosen))
+                rows.append((alone if chosen.type == "cpu" else measure)(name, length, chosen))
                 print({k: round(v, 2) if isinstance(v, float) else v for k, v in rows[-1].items()})
                 gc.collect()
                 save(rows, file)
