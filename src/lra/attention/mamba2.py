@@ -81,15 +81,12 @@ class Attention(MultiHead):
             dt = softplus(dt.unflatten(2, (self.directions, -1)) + self.dt_bias)
             if real is not None:
                 dt = dt * real[..., None]
-            at_once = 1 if self.by_head(x) else self.heads
-            y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v), at_once)
+            y = self.mix(v.unflatten(2, (self.heads, -1)), k, q, dt, self.diagonal(v))
             # Mamba-2 gates before the norm, Hydra after it
             out = GatedNorm.apply(y.flatten(2), gate, EPS, self.causal)
         return linear(out, self.out.weight * self.norm, self.out.bias)  # the norm's weights, too
 
-    def mix(
-        self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor, at_once: int
-    ) -> Tensor:
+    def mix(self, v: Tensor, k: Tensor, q: Tensor, dt: Tensor, diagonal: Tensor) -> Tensor:
         """v (B, N, H, P), k, q (B, N, directions K), dt (B, N, directions, H) -> (B, N, H, P)"""
         dt = rearrange(dt, "b n side h -> side h b n").contiguous()
         decay = -self.a_log.exp()[:, None, None] * dt
@@ -100,6 +97,7 @@ class Attention(MultiHead):
             # a token takes what its neighbours read
             q, q_back = pad(q[:, :-1], (0, 0, 1, 0)), pad(q_back[:, 1:], (0, 0, 0, 1))
             sides = zip((q, q_back), (k, k_back), dt, decay, strict=True)
+        at_once = 1 if self.by_head(v) else self.heads
         return quasiseparable(v, diagonal, *sides, reads_own=self.causal, at_once=at_once)
 
     def diagonal(self, v: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Attention(MultiHead):
         gradients, and CHANNELS after CHANNELS `in_parts`.
         """
         n, width = v.shape[1:]
-        size = min(CHANNELS, width) if in_parts else width
+        size = CHANNELS if in_parts else width
         parts = [
             checkpoint(
                 self.kernels,
@@ -97,7 +97,7 @@ class Attention(MultiHead):
             for first in range(0, width, size)
         ]
         forward, *back = torch.cat(parts, dim=1)
-        forward = forward + pad(self.d[:, None], (0, v.shape[1] - 1))  # D v is of lag 0
+        forward = forward + pad(self.d[:, None], (0, n - 1))  # D v is of lag 0
         return convolve(v.mT, forward, *back, in_parts=in_parts).mT
 
     def kernels(self, n: int, channels: slice = slice(None)) -> Tensor:

@@ -52,7 +52,7 @@ def test_both_directions_are_hydras_quasiseparable_matrix(length):
     module, x = fast(causal=False), tokens(1, length, 16)
     v, b, c, dt, a = naive.mamba2.inputs(module, x, None, causal=False)
     own = module.diagonal(v.flatten(2))
-    y = module.mix(v, b.flatten(2), c.flatten(2), dt, own, at_once=1)
+    y = module.mix(v, b.flatten(2), c.flatten(2), dt, own)
     for head in range(2):
         matrix = naive.mamba2.quasiseparable(b[0], c[0], dt[0, :, :, head], a[head], own[head, 0])
         assert_close(y[0, :, head], matrix @ v[0, :, head])
@@ -65,7 +65,7 @@ def test_with_constant_steps_it_is_retention():
     step = 0.1
     with torch.no_grad():
         module.a_log.copy_((-naive.retention.gammas(2).log() / step).log())
-    y = module.mix(v, b[:, :, 0], c[:, :, 0], torch.full_like(dt, step), torch.zeros(2, 1, 1), 2)
+    y = module.mix(v, b[:, :, 0], c[:, :, 0], torch.full_like(dt, step), torch.zeros(2, 1, 1))
     weights = naive.retention.fixed(naive.retention.gammas(2), n, causal=True)
     scores = (c[:, :, 0] @ b[:, :, 0].mT)[:, None] * weights
     assert_close(y, step * (scores @ v.transpose(1, 2)).transpose(1, 2))
