@@ -61,4 +61,5 @@ def tmpfs(folder: Path, options: str):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazy: another process may be looking through the folder at this moment.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -26,7 +26,7 @@ from lra.data import generate, listops
 from lra.data.generate import generate_dataset
 from lra.data.manifest import verify
 from lra.data.split import SPLITS, Info, read_split, table_of
-from tiny import slow
+from tiny import slow, tmpfs
 
 SMALL = {"min_length": 8, "max_length": 64, "max_depth": 4, "max_args": 5}
 TINY = {"min_length": 3, "max_length": 6, "max_depth": 2, "max_args": 3}  # 4,400 expressions
@@ -258,15 +258,8 @@ def test_missing_and_unreadable_files_are_named(damaged):
 @pytest.fixture
 def mounted(tmp_path) -> Iterator[Path]:
     """A disk of 256 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small disk needs the right to mount: {getattr(error, 'stderr', error)}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with tmpfs(tmp_path / "disk", "size=256k") as disk:
+        yield disk
 
 
 @pytest.mark.parametrize("workers", [1, 2])
