@@ -7,9 +7,9 @@ and the table holds medians and ratios, so that a noisy machine disturbs all thr
 each row has a process of its own, which keeps the memory that it once had: new pages for every
 large tensor took most of some peers' time, more or less by what ran before. Prints the table and
 saves it as Parquet and Markdown after each row; `--resume` keeps the rows that are there.
-What fails, or needs more memory than there is, has no value, and its row says why. Cost: half an
-hour on two cores. Aim: each mechanism 1.5 times as fast as its peer or within twice the floor; two
-thirds of the peer's memory or within 1.5 times the floor's.
+What fails, is killed, or needs more memory than there is, has no value, and its row says why. Cost:
+half an hour on two cores. Aim: each mechanism 1.5 times as fast as its peer or within twice the
+floor; two thirds of the peer's memory or within 1.5 times the floor's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -43,6 +44,7 @@ from lra.hardware.device import choose_device, synchronise
 from lra.hardware.gpu_lock import held
 
 DIM, HEADS, BATCH = 512, 8, 2
+LAYERS = ("ours", "peer", "floor")
 ROUNDS = 5
 SECONDS = 30  # of timing one row; no round is begun after these
 KEEPS_PAGES = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=34359738368"
@@ -121,7 +123,15 @@ def alone(name: str, length: int, device: torch.device) -> dict:
     """`measure` in a process of its own, so that no other row's memory is in its way."""
     # a copy of this one: nothing has started threads yet
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as process:
-        return process.submit(measure, name, length, device).result()
+        try:
+            return process.submit(measure, name, length, device).result()
+        except BrokenProcessPool:
+            return compared(unmeasured(name, length) | {"problem": "its process was killed"})
+
+
+def unmeasured(name: str, length: int) -> dict:
+    row = {"mechanism": name, "length": length, "peer": ENTRIES[name].peer, "problem": None}
+    return row | {f"{key}_{unit}": math.nan for unit in ("mb", "s") for key in LAYERS}
 
 
 def measure(name: str, length: int, device: torch.device) -> dict:
@@ -136,8 +146,7 @@ def measure(name: str, length: int, device: torch.device) -> dict:
     }
     x = torch.randn(BATCH, length, DIM, device=device, requires_grad=True)
     grad = torch.randn_like(x)
-    row = {"mechanism": name, "length": length, "peer": entry.peer, "problem": None}
-    row |= {f"{key}_{unit}": math.nan for unit in ("mb", "s") for key in builds}
+    row = unmeasured(name, length)
     layers: dict[str, nn.Module] = {}
     for key, build in builds.items():
         try:
@@ -155,7 +164,10 @@ def measure(name: str, length: int, device: torch.device) -> dict:
             break
         for key, layer in layers.items():
             times[key].append(seconds(layer, x, grad))
-    row |= {f"{key}_s": statistics.median(taken) for key, taken in times.items()}
+    return compared(row | {f"{key}_s": statistics.median(taken) for key, taken in times.items()})
+
+
+def compared(row: dict) -> dict:
     row["peer_over_ours"] = row["peer_s"] / row["ours_s"]
     row["ours_over_floor"] = row["ours_s"] / row["floor_s"]
     row["mb_over_peer"] = row["ours_mb"] / row["peer_mb"]

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from lra.attention import Info
-from lra.attention.base import MultiHead, allowed_keys
+from lra.attention.base import MultiHead, allowed_keys, exact_dtype
+from lra.attention.shared.by_head import heads, put, values
 from lra.core.errors import LRAError
 
 INFO = Info("low rank", "Xiong et al. 2021, arXiv:2102.03902", "O(N landmarks)", causal=False)
-BLOCK = 64  # tokens of one matrix product of the convolution
+BLOCK = 32  # tokens of one matrix product of the convolution, at least
 N_ANEW, D_N_ANEW = 3, 6  # iterations until n, or its derivative, is computed anew: errors grow
 
 
@@ -58,12 +59,13 @@ class Attention(MultiHead):
             nn.init.uniform_(self.conv, -(conv**-0.5), conv**-0.5)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        q, k, v = self.project(x)  # (B, H, N, D)
-        means, used = segment_means(x, mask, min(self.landmarks, x.shape[1]))
-        # projections are linear, so those of the means are the means of q and k
-        short_q, short_k = (
-            self.split_heads(projection(means)) for projection in (self.query, self.key)
-        )  # (B, H, M, D)
+        q, k, v = self.query(x), self.key(x), self.value(x)  # (B, N, H D)
+        short_q, short_k, used = segment_means(q, k, mask, min(self.landmarks, x.shape[1]))
+        convolved = None
+        if self.conv is not None:
+            real_v = v if mask is None else v * mask[:, :, None]
+            convolved = convolve(real_v, self.conv, 1 if self.by_head(x) else self.heads)
+        q, k, v, short_q, short_k = map(self.split_heads, (q, k, v, short_q, short_k))
         real, landmarks = allowed_keys(mask), allowed_keys(used)
         pooled = scaled_dot_product_attention(short_q, k, v, real, self.drop)  # (B, H, M, D)
         with torch.autocast(x.device.type, enabled=False):  # the iteration fails in bfloat16
@@ -72,31 +74,31 @@ class Attention(MultiHead):
             pooled = pseudo_inverse(among, self.iterations) @ pooled.to(exact)
         pooled = pooled.to(v.dtype)
         out = scaled_dot_product_attention(q, short_k, pooled, landmarks, self.drop)
-        if self.conv is not None:
-            out = out + convolve(v if mask is None else v * mask[:, None, :, None], self.conv)
-        return self.merge(out)
+        out = rearrange(out, "b h n d -> b n (h d)")
+        return self.out(out if convolved is None else out + convolved)
 
 
-def segment_means(x: Tensor, mask: Tensor | None, count: int) -> tuple[Tensor, Tensor | None]:
-    """Means (B, M, dim) of x (B, N, dim) over M = `count` segments, and which are used (B, M).
+def segment_means(
+    q: Tensor, k: Tensor, mask: Tensor | None, count: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Means (B, M, H D) of q and k (B, N, H D) over M = `count` segments, and which are used (B, M)
 
     The used segments are the first min(M, number of real tokens); None: all of M <= N.
     """
-    n = x.shape[1]
+    n = q.shape[1]
     if mask is None and n % count == 0:
-        return x.unflatten(1, (count, -1)).mean(2), None
-    numbers = torch.arange(count, device=x.device)[:, None]
+        return *(t.unflatten(1, (count, -1)).mean(2) for t in (q, k)), None
+    numbers = torch.arange(count, device=q.device)[:, None]
     if mask is None:
-        segment = torch.arange(0, n * count, count, device=x.device)[None] // n
+        segment = torch.arange(0, n * count, count, device=q.device)[None] // n
     else:
         real = mask.sum(1, keepdim=True)  # (B, 1)
         segment = (mask.cumsum(1) - 1) * real.clamp(max=count) // real.clamp(min=1)
         segment = segment.masked_fill(~mask, -1)
-    members = (segment[:, None] == numbers).to(x.dtype)  # (B or 1, M, N)
+    members = (segment[:, None] == numbers).to(exact_dtype(q))  # (B or 1, M, N)
     sizes = members.sum(2, keepdim=True)
-    if mask is None:
-        return members / sizes @ x, None
-    return members / sizes.clamp(min=1) @ x, sizes[:, :, 0] > 0
+    shares = (members / sizes.clamp(min=1)).to(q.dtype)
+    return shares @ q, shares @ k, None if mask is None else sizes[:, :, 0] > 0
 
 
 def weights(q: Tensor, k: Tensor, used: Tensor | None) -> Tensor:
@@ -118,6 +120,11 @@ def pseudo_inverse(a: Tensor, iterations: int) -> Tensor:
     shape, a = a.shape, a.reshape(-1, *a.shape[-2:])
     norm = a.sum(-2).max(-1).values  # of columns; the largest row sum is one
     return Iterated.apply(a, norm, iterations).view(shape)
+
+
+def hands_on(i: int, iterations: int, anew: int) -> bool:
+    """Whether the next iteration takes n from i: there is one, and it does not begin anew."""
+    return i + 1 < iterations and (i + 1) % anew > 0
 
 
 class Iterated(torch.autograd.Function):
@@ -143,6 +150,8 @@ class Iterated(torch.autograd.Function):
             inner = torch.baddbmm(n, n, n, beta=7 / 4, alpha=-1 / 4)
             outer = torch.baddbmm(n, n, inner, beta=15 / 4, alpha=-1)
             saved += [both, inner, outer]
+            if not hands_on(i, iterations, N_ANEW):
+                both = z
             both = torch.baddbmm(both, both, outer, beta=13 / 4, alpha=-1)
             z = both[:, :m]
         ctx.save_for_backward(a, norm, z, *saved)
@@ -154,7 +163,8 @@ class Iterated(torch.autograd.Function):
         m = a.shape[-1]
         guess = saved[0][:, :m] if saved else z
         d_z = d_guess = to_z / norm[:, None, None]
-        for i in range(len(saved) // 3):
+        iterations = len(saved) // 3
+        for i in range(iterations):
             both, inner, outer = saved[3 * i : 3 * i + 3]
             if i % D_N_ANEW == 0:
                 d_n = torch.baddbmm(to_z.mT @ both[:, :m], a, d_z)
@@ -164,6 +174,8 @@ class Iterated(torch.autograd.Function):
             d_inner.baddbmm_(n, d_n, alpha=-1 / 4)
             d_outer = torch.baddbmm(d_n, d_n, inner, beta=15 / 4, alpha=-1)
             d_outer.baddbmm_(n, d_inner, alpha=-1)
+            if not hands_on(i, iterations, D_N_ANEW):
+                both, d_both = both[:, :m], d_z
             d_both = torch.baddbmm(d_both, d_both, outer, beta=13 / 4, alpha=-1)
             d_both.baddbmm_(both, d_outer, alpha=-1)
             d_z = d_both[:, :m]
@@ -173,22 +185,69 @@ class Iterated(torch.autograd.Function):
         return d_z.mT, to_norm.flatten(), None
 
 
-def convolve(v: Tensor, kernel: Tensor) -> Tensor:
-    """v (B, H, N, D) convolved along N by each head's kernel (H, W), W odd, zeros beyond the ends.
+def convolve(v: Tensor, kernel: Tensor, at_once: int) -> Tensor:
+    """v (B, N, H D) convolved along N by each head's kernel (H, W), W odd, zeros beyond the ends.
 
-    Computed as a product with a band matrix for every block: torch 2.13's conv2d has kernel
-    gradients that are wrong by 1 % on CPU in float32 for N = 4096 (oneDNN), and is slower.
+    at_once: heads, see by_head. Computed as a product with a band matrix for every block: torch
+    2.13's conv2d has kernel gradients that are wrong by 1 % on CPU in float32 for N = 4096
+    (oneDNN), and is slower.
     """
-    n, width = v.shape[2], kernel.shape[1]
-    around = width // 2
-    size = max(BLOCK, around)
-    tokens, seen = (torch.arange(count, device=v.device) for count in (size, size + 2 * around))
+    width = kernel.shape[1]
+    size = max(BLOCK, width // 2)
+    tokens, seen = (torch.arange(count, device=v.device) for count in (size, size + width - 1))
     offsets = seen - tokens[:, None]
     inside = (offsets >= 0) & (offsets < width)
-    band = kernel[:, offsets.clamp(0, width - 1)] * inside  # (H, size, size + 2 around)
-    v = pad(v.transpose(1, 2), (0, 0, 0, 0, size, size + -n % size))
-    blocks = v.unflatten(1, (-1, size))  # (B, G + 2, size, H, D)
-    before, after = blocks[:, :-2, size - around :], blocks[:, 2:, :around]
-    windows = torch.cat([before, blocks[:, 1:-1], after], dim=2).transpose(2, 3)
-    out = band.to(v.dtype) @ windows  # (B, G, H, size, D)
-    return rearrange(out, "b g h s d -> b h (g s) d")[:, :, :n]
+    band = kernel[:, offsets.clamp(0, width - 1)] * inside  # (H, S, S + W - 1)
+    return Band.apply(v, band.to(v.dtype), at_once)
+
+
+class Band(torch.autograd.Function):
+    """v convolved along N by the kernels in a band matrix of each head
+
+    apply(v (B, N, H D), band (H, S, S + W - 1), at_once) -> (B, N, H D)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, band: Tensor, at_once: int) -> Tensor:
+        ctx.save_for_backward(v, band)
+        ctx.at_once = at_once
+        return banded(v, band, at_once)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        v, band = ctx.saved_tensors
+        around, own = blocks(v, band), blocks(grad, band, alone=True)
+        to_band = torch.empty_like(band)
+        for h in heads(len(band), ctx.at_once):
+            products = torch.bmm(values(own, h), values(around, h).mT)  # (h M, S, S + W - 1)
+            to_band[h] = products.unflatten(0, (-1, len(own))).sum(1)
+        # the gradients are convolved by the kernels read backwards
+        return banded(grad, band.flip(1, 2), ctx.at_once), to_band, None
+
+
+def banded(t: Tensor, band: Tensor, at_once: int) -> Tensor:
+    """As `Band`, of t."""
+    around = blocks(t, band)
+    out = t.new_empty(len(around), band.shape[1], *around.shape[2:])  # (M, S, H, D)
+    for h in heads(len(band), at_once):
+        repeated = band[h, None].expand(-1, len(around), -1, -1).flatten(0, 1)
+        put(out, h, torch.bmm(repeated, values(around, h)))
+    return out.view(len(t), -1, t.shape[2])[:, : t.shape[1]]
+
+
+def blocks(t: Tensor, band: Tensor, alone: bool = False) -> Tensor:
+    """The tokens of t (B, N, H D) that each block of a band matrix (H, S, S + W - 1) sees, as views
+    (M, S + W - 1, H, D), M = B G; or each block alone (M, S, H, D)
+
+    Between two examples, and at both ends, there are W - 1 zeros or more.
+    """
+    (batch, n, width), (many, size, seen) = t.shape, band.shape
+    groups = -(-(n + seen - size) // size)
+    first, end = 0 if alone else (seen - size) // 2, batch * groups * size
+    rows = t.new_empty(end + seen - size, width)
+    examples = rows[:end].view(batch, -1, width)
+    examples[:, first : first + n] = t
+    for beyond in (examples[:, :first], examples[:, first + n :], rows[end:]):
+        beyond.zero_()
+    shape = batch * groups, size if alone else seen, many, width // many
+    return rows.as_strided(shape, (size * width, width, width // many, 1))

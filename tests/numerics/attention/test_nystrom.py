@@ -109,10 +109,11 @@ def test_unused_landmarks_leave_the_others_alone():
 def test_segments_are_cut_among_real_tokens():
     x = torch.arange(10.0).view(1, 10, 1)
     mask = torch.tensor([[1, 1, 0, 0, 1, 0, 1, 1, 0, 0]], dtype=torch.bool)
-    means, used = nystrom.segment_means(x, mask, 3)
+    means, twice, used = nystrom.segment_means(x, 2 * x, mask, 3)
     assert means[0, :, 0].tolist() == [0.5, 5.0, 7.0]
+    assert twice.equal(2 * means)
     assert used.all()
-    means, used = nystrom.segment_means(x, mask, 8)
+    means, _, used = nystrom.segment_means(x, x, mask, 8)
     assert means[0, :, 0].tolist() == [0, 1, 4, 6, 7, 0, 0, 0]
     assert used[0].tolist() == [True] * 5 + [False] * 3
 
@@ -120,13 +121,30 @@ def test_segments_are_cut_among_real_tokens():
 @pytest.mark.parametrize("length", [63, 4096])
 def test_kernel_gradients_in_float32(length):
     """conv2d's are wrong by 1 % at 4096 on some CPUs."""
-    v, kernel = torch.randn(1, 2, length, 8), torch.randn(2, 33)
-    weights, grads = torch.randn(1, 2, length, 8), []
+    torch.manual_seed(length)
+    v, kernel = torch.randn(1, length, 16), torch.randn(2, 33)
+    weights, grads = torch.randn(1, length, 16), []
     for dtype in (torch.float32, torch.float64):
         w = kernel.to(dtype).requires_grad_()
-        out = nystrom.convolve(v.to(dtype), w)
+        out = nystrom.convolve(v.to(dtype), w, 1)
         grads += torch.autograd.grad((out * weights).sum(), w)
     assert_close(grads[0].double(), grads[1], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+@pytest.mark.parametrize("width", [1, 5, 33, 101])
+@pytest.mark.parametrize("length", [1, 16, 31, 32, 33, 64, 70])
+def test_a_band_is_a_convolution(length, width, at_once):
+    v = tokens(2, length, 12).requires_grad_()
+    kernel, weights = tokens(1, 3, width)[0].requires_grad_(), tokens(2, length, 12).flip(1)
+    by_head = v.unflatten(2, (3, 4)).transpose(1, 2)
+    expected = conv2d(by_head, kernel[:, None, :, None], padding=(width // 2, 0), groups=3)
+    expected = expected.transpose(1, 2).flatten(2)
+    found = nystrom.convolve(v, kernel, at_once)
+    assert_close(found, expected)
+    assert_close(
+        *(torch.autograd.grad((out * weights).sum(), [v, kernel]) for out in (found, expected))
+    )
 
 
 def test_bfloat16_stays_near():
