@@ -62,7 +62,7 @@ class Attention(MultiHead):
         q, k, v = self.query(x), self.key(x), self.value(x)  # (B, N, H D)
         short_q, short_k, used = segment_means(q, k, mask, min(self.landmarks, x.shape[1]))
         convolved = None
-        if self.conv is not None:
+        if self.conv is not None:  # first: its gradients come when attention's tensors are gone
             real_v = v if mask is None else v * mask[:, :, None]
             convolved = convolve(real_v, self.conv, 1 if self.by_head(x) else self.heads)
         q, k, v, short_q, short_k = map(self.split_heads, (q, k, v, short_q, short_k))
@@ -211,43 +211,45 @@ class Band(torch.autograd.Function):
     def forward(ctx: Any, v: Tensor, band: Tensor, at_once: int) -> Tensor:
         ctx.save_for_backward(v, band)
         ctx.at_once = at_once
-        return banded(v, band, at_once)
+        return banded(windows(v, band), band, at_once, v.shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         v, band = ctx.saved_tensors
-        around, own = blocks(v, band), blocks(grad, band, alone=True)
-        to_band = torch.empty_like(band)
+        size, seen = band.shape[1:]
+        reach = (seen - size) // 2
+        around, grads = windows(v, band), windows(grad, band)
+        own, to_band = grads[:, reach : reach + size], torch.empty_like(band)
         for h in heads(len(band), ctx.at_once):
             products = torch.bmm(values(own, h), values(around, h).mT)  # (h M, S, S + W - 1)
             to_band[h] = products.unflatten(0, (-1, len(own))).sum(1)
         # the gradients are convolved by the kernels read backwards
-        return banded(grad, band.flip(1, 2), ctx.at_once), to_band, None
+        return banded(grads, band.flip(1, 2), ctx.at_once, grad.shape), to_band, None
 
 
-def banded(t: Tensor, band: Tensor, at_once: int) -> Tensor:
-    """As `Band`, of t."""
-    around = blocks(t, band)
-    out = t.new_empty(len(around), band.shape[1], *around.shape[2:])  # (M, S, H, D)
+def banded(around: Tensor, band: Tensor, at_once: int, shape: torch.Size) -> Tensor:
+    """Every block's band (H, S, S + W - 1) times what it sees (M, S + W - 1, H, D), in the shape
+    (B, N, H D)."""
+    out = around.new_empty(len(around), band.shape[1], *around.shape[2:])  # (M, S, H, D)
     for h in heads(len(band), at_once):
         repeated = band[h, None].expand(-1, len(around), -1, -1).flatten(0, 1)
         put(out, h, torch.bmm(repeated, values(around, h)))
-    return out.view(len(t), -1, t.shape[2])[:, : t.shape[1]]
+    return out.view(shape[0], -1, shape[2])[:, : shape[1]]
 
 
-def blocks(t: Tensor, band: Tensor, alone: bool = False) -> Tensor:
-    """The tokens of t (B, N, H D) that each block of a band matrix (H, S, S + W - 1) sees, as views
-    (M, S + W - 1, H, D), M = B G; or each block alone (M, S, H, D)
+def windows(t: Tensor, band: Tensor) -> Tensor:
+    """The tokens of t (B, N, H D) that each block of a band (H, S, S + W - 1) sees, as views
+    (M, S + W - 1, H, D), M = B G
 
-    Between two examples, and at both ends, there are W - 1 zeros or more.
+    Between two examples, and at both ends, there are zeros.
     """
     (batch, n, width), (many, size, seen) = t.shape, band.shape
     groups = -(-(n + seen - size) // size)
-    first, end = 0 if alone else (seen - size) // 2, batch * groups * size
+    first, end = (seen - size) // 2, batch * groups * size
     rows = t.new_empty(end + seen - size, width)
     examples = rows[:end].view(batch, -1, width)
     examples[:, first : first + n] = t
     for beyond in (examples[:, :first], examples[:, first + n :], rows[end:]):
         beyond.zero_()
-    shape = batch * groups, size if alone else seen, many, width // many
+    shape = batch * groups, seen, many, width // many
     return rows.as_strided(shape, (size * width, width, width // many, 1))
